@@ -1,0 +1,71 @@
+"""Draw one config from a template's tree: choices first, then what they hold, references last."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from codeq.config.distributions import Choice, Distribution, Int, LogUniform, SameAs, Uniform
+from codeq.config.document import KeyPath
+from codeq.config.tree import find, walk
+
+Choose = Callable[[KeyPath, Distribution], Any]
+"""(path of a distribution, the distribution) -> value; a Choice is answered with one of its labels."""
+
+
+class Draw:
+    """One drawn config.
+
+    data: plain data, unless `unresolved` is not empty.
+    origin: for every path of `data`, the path in the file that its value came from.
+    unresolved: the references whose target was not drawn or leads in a circle, by their path in `data`.
+    """
+
+    def __init__(self, tree: Any, choose: Choose) -> None:
+        self._choose = choose
+        self.origin: dict[KeyPath, KeyPath] = {}
+        self.unresolved: dict[KeyPath, str] = {}
+        self.data = self._realise(tree, (), ())
+        self._resolve_references()
+
+    def _realise(self, value: Any, path: KeyPath, origin: KeyPath) -> Any:
+        self.origin[path] = origin
+        match value:
+            case Choice():
+                index = value.labels.index(self._choose(origin, value))
+                return self._realise(value.choices[index], path, (*origin, "choices", index))
+            case Uniform() | LogUniform() | Int():
+                return self._choose(origin, value)
+            case SameAs():
+                self.unresolved[path] = value.same_as
+            case dict():
+                return {key: self._realise(item, (*path, key), (*origin, key)) for key, item in value.items()}
+            case list():
+                return [self._realise(item, (*path, i), (*origin, i)) for i, item in enumerate(value)]
+        return value
+
+    def _resolve_references(self) -> None:
+        """Copy targets over references until none is left or a whole pass resolves none."""
+        progress = True
+        while self.unresolved and progress:
+            progress = False
+            for path, key in list(self.unresolved.items()):
+                if self.has(key) and not any(isinstance(v, SameAs) for _, _, v in walk(find(self.data, key))):
+                    _assign(self.data, path, copy.deepcopy(find(self.data, key)))
+                    del self.unresolved[path]
+                    progress = True
+
+    def has(self, key: str) -> bool:
+        """Whether the drawn config has a value at a dotted key."""
+        try:
+            find(self.data, key)
+        except KeyError:
+            return False
+        return True
+
+
+def _assign(data: Any, path: KeyPath, value: Any) -> None:
+    for step in path[:-1]:
+        data = data[step]
+    data[path[-1]] = value

@@ -1,0 +1,53 @@
+"""The template's JSON Schema, generated from the same types, for completion and checks in editors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from codeq.config.distributions import DISTRIBUTIONS, Choice, Int, LogUniform, SameAs, Uniform
+from codeq.config.run import RunConfig
+from codeq.config.sweep import SweepConfig
+
+_REFERENCES = "#/$defs/{model}"
+_SEARCHED = "_searched"
+
+
+def template_schema() -> dict[str, Any]:
+    """RunConfig's schema in which any value may also be a distribution, with `sweep` and `extends` beside it."""
+    schema = RunConfig.model_json_schema(ref_template=_REFERENCES)
+    definitions = {name: _searchable(d) for name, d in schema.pop("$defs").items()}
+    searched = TypeAdapter(Uniform | LogUniform | Int | Choice | SameAs).json_schema(ref_template=_REFERENCES)
+    definitions.update(searched.pop("$defs"))
+    definitions[_SEARCHED] = {**searched, "description": f"{', '.join(DISTRIBUTIONS)} or same_as"}
+    sweep = SweepConfig.model_json_schema(ref_template=_REFERENCES)
+    definitions.update(sweep.pop("$defs"))
+    schema = _searchable(schema)
+    schema["properties"]["sweep"] = sweep
+    schema["properties"]["extends"] = {"type": "string", "description": "the file that this one starts from"}
+    schema.pop("required")  # a file may leave what it requires to the file it extends
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "CoDeQ Tune template"}
+    return {**head, **{k: v for k, v in schema.items() if k != "title"}, "$defs": dict(sorted(definitions.items()))}
+
+
+def schema_text() -> str:
+    """The committed form of `template_schema`."""
+    return json.dumps(template_schema(), indent=1) + "\n"
+
+
+def _searchable(schema: dict[str, Any]) -> dict[str, Any]:
+    """A section's schema in which every value may also be a distribution, except what names the section's kind."""
+    properties = schema.get("properties", {})
+    lifted = {name: value if "const" in value else _or_searched(value) for name, value in properties.items()}
+    kept = {key: value for key, value in schema.items() if key != "required"}
+    return {**kept, "properties": lifted} if lifted else schema
+
+
+def _or_searched(value: dict[str, Any]) -> dict[str, Any]:
+    outer = {key: value[key] for key in ("description", "default", "title") if key in value}
+    inner = {key: item for key, item in value.items() if key not in outer}
+    if "items" in inner:
+        inner["items"] = {"anyOf": [inner["items"], {"$ref": f"#/$defs/{_SEARCHED}"}]}
+    return {**outer, "anyOf": [inner, {"$ref": f"#/$defs/{_SEARCHED}"}]}

@@ -1,0 +1,234 @@
+"""The run config: every key that one training run takes, with its type, its range and its default.
+
+Plain types only. A template may hold a distribution wherever a value stands; it is checked by drawing configs
+from it and validating each one against these classes (see `codeq.config.template`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from codeq.config.errors import nearest
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Bits = Annotated[int, Field(ge=2, le=16)]
+NonEmptyString = Annotated[str, StringConstraints(min_length=1)]
+
+MODELS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "mlp", "vit")
+DatasetName = Literal["cifar10", "cifar100", "fashion_mnist", "digits", "imagefolder", "synthetic"]
+
+
+def invalid(reason: str) -> PydanticCustomError:
+    """The error of one value; `reason` is shown to the user as it stands."""
+    return PydanticCustomError("invalid", "{reason}", {"reason": reason})
+
+
+def _known_model(name: str) -> str:
+    if name not in MODELS and not re.fullmatch(r"timm/[\w.\-]+", name):
+        raise invalid(f"is {name!r}, must be one of {', '.join(MODELS)} or timm/NAME{nearest(name, MODELS)}")
+    return name
+
+
+def _known_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise invalid(f"is {name!r}, must be auto, cpu, cuda, cuda:N or mps")
+    return name
+
+
+def _zero_or_one(value: Any) -> Any:
+    return int(value) if isinstance(value, bool) else value
+
+
+class Section(BaseModel):
+    """A mapping of the YAML file: unknown keys and silently converted types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+
+
+class DeadZoneKwargs(Section):
+    """Arguments of the dead-zone quantizer (CoDeQ, arXiv 2512.12981)."""
+
+    fixed_bit_val: Bits = Field(4, description="bit-width when learnable_bit is false")
+    max_bits: Bits = Field(8, description="upper end of the learnable bit-width; the lower end is 2")
+    init_deadzone_logit: FiniteFloat = Field(3.0, description="initial logit_dz; 0 prunes everything, 3 nearly nothing")
+    init_bit_logit: FiniteFloat = Field(3.0, description="initial logit_bit; 0 is 2 bits, 3 is nearly max_bits")
+    learnable_bit: bool = Field(True, description="learn the bit-width")
+    learnable_deadzone: bool = Field(True, description="learn the dead zone")
+
+
+class UniformKwargs(Section):
+    """Arguments of the uniform symmetric quantizer."""
+
+    bitwidth: Bits = Field(8, description="bits of every weight")
+
+
+class DeadZoneQuantizer(Section):
+    """Prune and quantize at once with a learnable dead zone per layer."""
+
+    name: Literal["deadzone"]
+    kwargs: DeadZoneKwargs = DeadZoneKwargs()
+    exclude_layers: list[NonEmptyString] = Field([], description="layers whose name contains one of these stay as they are")
+
+
+class UniformQuantizer(Section):
+    """Quantize with one uniform symmetric grid per layer, no pruning."""
+
+    name: Literal["uniform"]
+    kwargs: UniformKwargs = UniformKwargs()
+    exclude_layers: list[NonEmptyString] = Field([], description="layers whose name contains one of these stay as they are")
+
+
+QuantizerConfig = Annotated[DeadZoneQuantizer | UniformQuantizer, Field(discriminator="name")]
+
+
+class AdamGroup(Section):
+    """One parameter group of Adam or AdamW."""
+
+    lr: NonNegativeFloat = Field(description="learning rate")
+    weight_decay: NonNegativeFloat = Field(0.0, description="weight decay")
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field([0.9, 0.999], description="moment decay rates")
+    eps: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = Field(1e-8, description="added to the denominator")
+    amsgrad: bool = Field(False, description="keep the largest second moment")
+
+
+class SgdGroup(Section):
+    """One parameter group of SGD."""
+
+    lr: NonNegativeFloat = Field(description="learning rate")
+    weight_decay: NonNegativeFloat = Field(0.0, description="weight decay")
+    momentum: Fraction = Field(0.0, description="momentum factor")
+    dampening: Fraction = Field(0.0, description="dampening of the momentum")
+    nesterov: bool = Field(False, description="Nesterov momentum; needs momentum > 0 and dampening 0")
+
+    @model_validator(mode="after")
+    def _check_nesterov(self) -> SgdGroup:
+        if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
+            raise invalid("nesterov is true, which needs momentum above 0 and dampening 0")
+        return self
+
+
+class AdamGroups(Section):
+    """The three groups: network weights, dead-zone logits, bit-width logits. A group left out is not trained."""
+
+    base: AdamGroup = Field(description="the network's own parameters")
+    dz: AdamGroup | None = Field(None, description="the logit_dz parameters; their weight_decay is the sparsity knob")
+    bit: AdamGroup | None = Field(None, description="the logit_bit parameters")
+
+
+class SgdGroups(Section):
+    """The three groups: network weights, dead-zone logits, bit-width logits. A group left out is not trained."""
+
+    base: SgdGroup = Field(description="the network's own parameters")
+    dz: SgdGroup | None = Field(None, description="the logit_dz parameters; their weight_decay is the sparsity knob")
+    bit: SgdGroup | None = Field(None, description="the logit_bit parameters")
+
+
+class AdamW(Section):
+    """AdamW: decoupled weight decay."""
+
+    type: Literal["adamw"]
+    param_groups: AdamGroups
+
+
+class Adam(Section):
+    """Adam: weight decay as an L2 term in the gradient."""
+
+    type: Literal["adam"]
+    param_groups: AdamGroups
+
+
+class Sgd(Section):
+    """Stochastic gradient descent with momentum."""
+
+    type: Literal["sgd"]
+    param_groups: SgdGroups
+
+
+OptimizerConfig = Annotated[AdamW | Adam | Sgd, Field(discriminator="type")]
+
+
+class GroupLassoKwargs(Section):
+    """Factors of the group lasso by layer type."""
+
+    lambda_linear: NonNegativeFloat = Field(1e-4, description="factor of the linear layers' columns")
+    lambda_conv: NonNegativeFloat = Field(1e-4, description="factor of the convolutions' columns")
+
+
+class GroupLasso(Section):
+    """Pull whole columns of the weight matrices to zero."""
+
+    name: Literal["group_lasso"]
+    lambda_: NonNegativeFloat = Field(1.0, alias="lambda", description="factor of the whole term")
+    kwargs: GroupLassoKwargs = GroupLassoKwargs()
+
+
+class RunConfig(Section):
+    """One training run."""
+
+    model: Annotated[str, AfterValidator(_known_model)] = Field(
+        description=f"one of {', '.join(MODELS)}, or timm/NAME for any timm model"
+    )
+    pretrained: bool = Field(False, description="start from timm's published weights (vit and timm/NAME)")
+    dataset: DatasetName = Field("cifar10", description="data set")
+    data_dir: NonEmptyString = Field("data", description="where the data set's files are or go")
+    img_size: Annotated[int, Field(ge=4, le=1024)] | None = Field(
+        None, description="images are resized to this square; null: the data set's own size"
+    )
+    val_fraction: Fraction = Field(0.1, description="share of the training set to decide on; 0: decide on the test set")
+    augment: Literal["auto", "standard", "randaugment", "none"] = Field(
+        "auto", description="standard: flip and pad-4 crop; auto: standard, but none for digits and synthetic"
+    )
+    workers: NonNegativeInt = Field(4, description="loader processes, for data sets too large to live on the device")
+
+    epochs: PositiveInt = Field(300, description="passes over the training set")
+    batch_size: PositiveInt = Field(128, description="images a step")
+    quantizer: QuantizerConfig | None = Field(None, description="weight quantizer; null: a full-precision baseline")
+    optimizer: OptimizerConfig
+    lr_scheduler: Literal["cosine", "constant", "warmup_cosine"] = Field("cosine", description="cosine: T_max = epochs")
+    warmup_epochs: NonNegativeInt = Field(5, description="linear warm-up, for warmup_cosine")
+    loss_terms: list[GroupLasso] = Field([], description="added to the cross-entropy: lambda * term(model, **kwargs)")
+
+    seed: NonNegativeInt = Field(0, description="of initialisation, batch order and augmentation")
+    device: Annotated[str, AfterValidator(_known_device)] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps"
+    )
+    threads: PositiveInt | None = Field(None, description="CPU threads for arithmetic; null: PyTorch's own choice")
+    use_compile: Annotated[Literal[0, 1], BeforeValidator(_zero_or_one)] = Field(0, description="1: torch.compile the training step")
+    save_dir: NonEmptyString = Field("save_temp", description="where a single run leaves its checkpoint")
+    wandb_project: NonEmptyString | None = Field(None, description="W&B project; null: no W&B")
+
+    @model_validator(mode="after")
+    def _check_loss_terms(self) -> RunConfig:
+        names = [term.name for term in self.loss_terms]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise invalid(f"loss_terms holds {repeated[0]} twice; a term is known by its name")
+        return self
+
+    @property
+    def run_name(self) -> str:
+        """`MODEL_QUANTIZERBITSb_eEPOCHS_lrLR`, or `MODEL_baseline_eEPOCHS_lrLR` without a quantizer."""
+        model = self.model.replace("/", "-")
+        return f"{model}_{self._quantizer_tag}_e{self.epochs}_lr{self.optimizer.param_groups.base.lr:g}"
+
+    @property
+    def _quantizer_tag(self) -> str:
+        match self.quantizer:
+            case None:
+                return "baseline"
+            case DeadZoneQuantizer(kwargs=kwargs):
+                return f"deadzone{kwargs.max_bits if kwargs.learnable_bit else kwargs.fixed_bit_val}b"
+            case UniformQuantizer(kwargs=uniform):
+                return f"uniform{uniform.bitwidth}b"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The config as plain data under the YAML file's own key names; `RunConfig.model_validate` reads it back."""
+        return self.model_dump(by_alias=True)

@@ -1,0 +1,120 @@
+"""The sweep section: how many trials, towards what, searched and stopped how, on which resources."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from codeq.config.errors import nearest
+from codeq.config.run import NonEmptyString, NonNegativeInt, PositiveInt, Section, invalid
+
+METRICS = (
+    "loss", "train_acc", "val_acc", "sparsity", "structured_sparsity", "rel_bops", "mean_bits",
+    "lr", "epoch_s", "images_per_s",
+)  # fmt: skip
+"""What each epoch reports (besides `epoch`), in the order of the tables."""
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: Any) -> float:
+    """Seconds of a duration such as `90s`, `30m` or `2h`; raises ValueError otherwise."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", str(text))
+    if match is None or float(match[1]) <= 0:
+        raise ValueError(f"is {text!r}, must be a number with s, m, h or d, such as 90s or 2h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _duration(text: Any) -> Any:
+    try:
+        parse_duration(text)
+    except ValueError as error:
+        raise invalid(str(error)) from None
+    return text
+
+
+def _metric(name: str) -> str:
+    if name not in METRICS:
+        raise invalid(f"{name} is not reported, must be one of {', '.join(METRICS)}{nearest(name, METRICS)}")
+    return name
+
+
+def parse_bound(text: str) -> tuple[Literal["<=", ">="], float]:
+    """The relation and the number of a constraint such as `>= 90`; raises ValueError otherwise."""
+    match = re.fullmatch(r"\s*(<=|>=)\s*(\S+)\s*", text)
+    try:
+        if match is None or not math.isfinite(float(match[2])):
+            raise ValueError
+        return ("<=" if match[1] == "<=" else ">="), float(match[2])
+    except ValueError:
+        raise ValueError(f'is {text!r}, must be ">= NUMBER" or "<= NUMBER"') from None
+
+
+def _bound(text: str) -> str:
+    try:
+        parse_bound(text)
+    except ValueError as error:
+        raise invalid(str(error)) from None
+    return text
+
+
+def _sweep_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}", name):
+        raise invalid(f"is {name!r}, must be letters, digits, '.', '_' and '-', at most 100, not starting with a sign")
+    return name
+
+
+Metric = Annotated[str, AfterValidator(_metric)]
+Bound = Annotated[str, AfterValidator(_bound)]
+Duration = Annotated[str, BeforeValidator(_duration)]
+
+
+class Search(Section):
+    """Who proposes the next config."""
+
+    sampler: Literal["tpe", "nsga2", "gp", "random", "grid"] = Field("tpe", description="Optuna's sampler")
+    seed: NonNegativeInt = Field(0, description="of the sampler")
+    startup_trials: PositiveInt = Field(10, description="random trials before the sampler learns")
+
+
+class Scheduler(Section):
+    """Who stops hopeless trials early."""
+
+    name: Literal["asha", "median", "none"] = Field("asha", description="early-stopping rule")
+    grace_epochs: PositiveInt = Field(5, description="no trial is stopped before this epoch")
+    reduction_factor: Annotated[int, Field(ge=2)] = Field(3, description="asha keeps one in this many at a rung")
+
+
+class Resources(Section):
+    """What one trial occupies."""
+
+    cpu: Annotated[float, Field(gt=0.0)] = Field(1.0, description="CPU cores")
+    gpu: Annotated[float, Field(ge=0.0)] | Literal["auto"] = Field(
+        "auto", description="GPUs, fractions share one; auto: one if there are any"
+    )
+    fuse: Literal["auto", 1] = Field("auto", description="trials trained together in one process; 1 so far")
+
+
+class SweepConfig(Section):
+    """The whole sweep."""
+
+    name: Annotated[str, AfterValidator(_sweep_name)] | None = Field(
+        None, description="folder below storage; default: the file's name"
+    )
+    trials: PositiveInt | None = Field(None, description="configs to try; default: 24, or 1 where nothing is searched")
+    time_budget: Duration | None = Field(None, description="no new trial after this long: 90s, 30m, 2h")
+    objectives: Annotated[dict[Metric, Literal["max", "min"]], Field(min_length=1)] = Field(
+        {"val_acc": "max", "sparsity": "max"}, description="reported metrics and their directions"
+    )
+    constraints: dict[Metric, Bound] = Field({}, description='what a winner must satisfy, such as val_acc: ">= 90"')
+    search: Search = Search()
+    scheduler: Scheduler = Scheduler()
+    enqueue: list[dict[str, Any]] = Field([], description="configs to try first, by dotted path")
+    resources: Resources = Resources()
+    max_concurrent: PositiveInt | None = Field(None, description="trials at a time; null: as many as fit")
+    max_failures: NonNegativeInt = Field(3, description="how often a trial whose process died is started again")
+    storage: NonEmptyString = Field("results", description="a folder or a URL such as s3://bucket/path")
+    study: NonEmptyString | None = Field(None, description="Optuna storage URL; null: SQLite in the sweep's folder")

@@ -1,0 +1,128 @@
+"""A template as a tree: plain data in which a Distribution or SameAs object stands wherever the file has one.
+
+A path is a value's way through the *file* (`quantizer`, `choices`, 1, `kwargs`, `max_bits`); a parameter's name is
+the dotted path at which its value lands in the *run config* (`quantizer.kwargs.max_bits`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from codeq.config.distributions import DISTRIBUTIONS, Choice, Distribution, SameAs
+from codeq.config.document import Document, KeyPath
+from codeq.config.errors import Problem, nearest
+from codeq.config.merge import find_item
+from codeq.config.run import Section
+from codeq.config.validation import invalid_values
+
+
+class Unreadable:
+    """Stands in a tree where a distribution could not be read; what it is has been reported."""
+
+
+def lift(document: Document, value: Any, path: KeyPath, problems: list[Problem]) -> Any:
+    """The tree of plain `value`, which stands at `path`; `problems` receives what is wrong with distributions."""
+    if isinstance(value, list):
+        return [lift(document, item, (*path, i), problems) for i, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    lifted = {key: lift(document, item, (*path, key), problems) for key, item in value.items()}
+    if "same_as" in value:
+        return _section(SameAs, lifted, path, document, problems)
+    if "distribution" not in value:
+        return lifted
+    name = value["distribution"]
+    if not isinstance(name, str) or name not in DISTRIBUTIONS:
+        reason = f"is {name!r}, must be one of {', '.join(DISTRIBUTIONS)}{nearest(name, DISTRIBUTIONS)}"
+        key = (*path, "distribution")
+        problems.append(Problem(document.mark(key), dotted(document.data, key), reason))
+        return Unreadable()
+    return _section(DISTRIBUTIONS[name], lifted, path, document, problems)
+
+
+def _section(
+    model: type[Section], data: dict[str, Any], path: KeyPath, document: Document, problems: list[Problem]
+) -> Section | Unreadable:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        for invalid in invalid_values(error, model, data):
+            key = (*path, *invalid.path)
+            problems.append(Problem(document.mark(key), dotted(document.data, key), str(invalid)))
+        return Unreadable()
+
+
+def lower(value: Any) -> Any:
+    """Plain data of a tree: the inverse of `lift`."""
+    if isinstance(value, Section):
+        value = {key: item for key, item in value.__dict__.items() if key in value.model_fields_set}
+    if isinstance(value, dict):
+        return {key: lower(item) for key, item in value.items()}
+    return [lower(item) for item in value] if isinstance(value, list) else value
+
+
+def distributions(tree: Any) -> dict[KeyPath, Distribution]:
+    """Every distribution by its path, in the order of the file, those inside choices included."""
+    return {path: value for path, _, value in walk(tree) if isinstance(value, Distribution)}
+
+
+def parameter_names(tree: Any) -> dict[KeyPath, str]:
+    """The parameter name of every distribution, by its path.
+
+    Where several choices hold different distributions for one key, the path in the file tells them apart.
+    """
+    walked = [(path, name, value) for path, name, value in walk(tree) if isinstance(value, Distribution)]
+    alternatives: dict[str, list[Distribution]] = {}
+    for _, name, distribution in walked:
+        alternatives.setdefault(name, []).append(distribution)
+    shared = {name for name, found in alternatives.items() if all(d == found[0] for d in found)}
+    return {path: name if name in shared else ".".join(map(str, path)) for path, name, _ in walked}
+
+
+def walk(value: Any, path: KeyPath = (), name: str = "") -> Iterator[tuple[KeyPath, str, Any]]:
+    """(path, dotted name, value) of `value` and everything inside it, parents first."""
+    yield path, name, value
+    for steps, step, child in _children(value):
+        yield from walk(child, (*path, *steps), ".".join(filter(None, (name, step))))
+
+
+def _children(value: Any) -> Iterator[tuple[KeyPath, str, Any]]:
+    if isinstance(value, dict):
+        yield from (((key,), key, item) for key, item in value.items())
+    elif isinstance(value, list):
+        yield from (((index,), _item_name(item, index), item) for index, item in enumerate(value))
+    elif isinstance(value, Choice):
+        yield from ((("choices", index), "", item) for index, item in enumerate(value.choices))
+
+
+def _item_name(item: Any, index: int) -> str:
+    name = item.get("name") if isinstance(item, dict) else None
+    return name if isinstance(name, str) else str(index)
+
+
+def dotted(data: Any, path: KeyPath) -> str:
+    """The dotted key of a path through plain data: list items by their name where they have one."""
+    steps: list[str] = []
+    for step in path:
+        if isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
+            steps.append(_item_name(data, step))
+        else:
+            data = data.get(step) if isinstance(data, dict) else None
+            steps.append(str(step))
+    return ".".join(steps)
+
+
+def find(data: Any, key: str) -> Any:
+    """The value at a dotted key; raises KeyError if there is none."""
+    for step in key.split("."):
+        if isinstance(data, dict) and step in data:
+            data = data[step]
+        elif isinstance(data, list) and (index := find_item(data, step)) is not None:
+            data = data[index]
+        else:
+            raise KeyError(key)
+    return data
