@@ -55,7 +55,7 @@ def _way_to(tree: Any, path: KeyPath) -> Script:
 
 def run_problems(tree: dict[str, Any], document: Document) -> list[Problem]:
     """What is wrong with the configs that can be drawn, each problem once, at the line where it was written."""
-    found = {}
+    found: dict[Problem, None] = {}
     for script in scripts(tree):
         draw = draw_scripted(tree, script)
         for path, reason in _reasons(draw, script, tree):

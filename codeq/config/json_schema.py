@@ -27,8 +27,7 @@ def template_schema() -> dict[str, Any]:
     schema = _searchable(schema)
     schema["properties"]["sweep"] = sweep
     schema["properties"]["extends"] = {"type": "string", "description": "the file that this one starts from"}
-    schema.pop("required")  # a file may leave what it requires to the file it extends
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "CoDeQ Tune template"}
+    head: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "CoDeQ Tune template"}
     return {**head, **{k: v for k, v in schema.items() if k != "title"}, "$defs": dict(sorted(definitions.items()))}
 
 
@@ -38,7 +37,10 @@ def schema_text() -> str:
 
 
 def _searchable(schema: dict[str, Any]) -> dict[str, Any]:
-    """A section's schema in which every value may also be a distribution, except what names the section's kind."""
+    """A section's schema in which every value may also be a distribution, except what names the section's kind.
+
+    Nothing is required: a file may leave any key to the file it extends.
+    """
     properties = schema.get("properties", {})
     lifted = {name: value if "const" in value else _or_searched(value) for name, value in properties.items()}
     kept = {key: value for key, value in schema.items() if key != "required"}
