@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+MAX_SHOWN = 60
+MAX_KEY = 200
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        parts = [str(self.mark), self.key, self.reason]
+        parts = [str(self.mark), _shortened(self.key, MAX_KEY), self.reason]
         # A control character in a key or a value must not break the promise of one line per problem.
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in ": ".join(p for p in parts if p))
 
@@ -37,10 +43,36 @@ class ConfigError(Exception):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = sorted(set(problems), key=lambda p: (p.mark.source, p.mark.line or 0, p.key, p.reason))
-        super().__init__("\n".join(map(str, self.problems)))
+        super().__init__(self.problems)  # as an argument, so that the error survives pickling between processes
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
 
 
-def nearest(name: object, choices: Iterable[str]) -> str:
-    """`; did you mean X?` for the closest of `choices`, or an empty string."""
-    matches = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.6)
-    return f"; did you mean {matches[0]}?" if matches else ""
+def nearest(name: object, choices: Iterable[str]) -> str | None:
+    """The one of `choices` that `name` probably stands for, whatever its case."""
+    return _nearest(str(name).lower(), tuple(choices))
+
+
+@functools.lru_cache(maxsize=1024)
+def _nearest(name: str, choices: tuple[str, ...]) -> str | None:
+    by_lower_case = {choice.lower(): choice for choice in choices}
+    matches = difflib.get_close_matches(name, by_lower_case, n=1, cutoff=0.6)
+    return by_lower_case[matches[0]] if matches else None
+
+
+def did_you_mean(name: object, choices: Iterable[str]) -> str:
+    """`; did you mean X?` for the nearest of `choices`, or an empty string."""
+    match = nearest(name, choices)
+    return f"; did you mean {match}?" if match else ""
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: in the file's own spelling, as far as one short line allows."""
+    if value is None or isinstance(value, bool | dict | list):
+        return _shortened(json.dumps(value, default=str, ensure_ascii=False), MAX_SHOWN)
+    return _shortened(repr(value) if isinstance(value, int | float | str) else str(value), MAX_SHOWN)
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,0 +1,1 @@
+"""The sweep: Optuna proposes configs, Ray Tune trains them, an early stopper cuts the hopeless ones."""

@@ -1,0 +1,139 @@
+"""What the driver does as trials report: keep records, print a line per finished trial, feed the trackers."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from tensorboardX import SummaryWriter
+from upath import UPath
+
+from codeq.config.run import RunConfig
+from codeq.config.sweep import METRICS, Scheduler
+from codeq.train.tracking import WandbTracker
+from codeq.train.trial_folder import TrialFolder, TrialRecord, trial_folder
+
+
+class TrialRecorder(Callback):  # type: ignore[misc]
+    """Writes each trial's end into its folder and prints one line about it."""
+
+    def __init__(self, folder: UPath, scheduler: Scheduler, trials: int) -> None:
+        self._folder = folder
+        self._scheduler = scheduler
+        self._trials = trials
+        self._started: dict[int, float] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Start the clock; a restart after a lost process goes on counting."""
+        self._started.setdefault(trial.config["trial"], time.monotonic())
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Record how the trial ended; Tune calls this for stopped trials too."""
+        row = trial.last_result
+        if row["status"] != "running":
+            self._end(trial, row, row["status"], row["reason"])
+        else:
+            self._end(trial, row, "stopped", f"{self._scheduler.name} at epoch {row['epoch']}")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Record a trial whose process died more often than max_failures allows."""
+        error = trial.get_pickled_error()
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0] if error else "its process died"
+        self._end(trial, trial.last_result or {}, "failed", reason)
+
+    def _end(self, trial: Trial, row: dict[str, Any], status: Any, reason: str) -> None:
+        number = trial.config["trial"]
+        folder = trial_folder(self._folder, number)
+        known = folder.read_record()
+        if known is None:
+            return
+        duration = time.monotonic() - self._started.get(number, time.monotonic())
+        record = replace(known, status=status, reason=reason, duration_s=known.duration_s + round(duration, 3))
+        folder.write_record(record)
+        print(_line(record, row, trial.config["run_config"]["epochs"]), flush=True)
+
+
+def _line(record: TrialRecord, row: dict[str, Any], epochs: int) -> str:
+    epoch = f"{row.get('epoch', 0)}/{epochs}"
+    parts = [f"trial {record.trial:04d}  {record.status:<9}  epoch {epoch:<7}"]
+    if "val_acc" in row:
+        parts.append("val_acc {val_acc:6.2f}  sparsity {sparsity:.3f}  rel_bops {rel_bops:.4f}".format(**row))
+    parts.append(f"{record.duration_s:5.1f} s")
+    if record.status not in ("finished", "stopped"):
+        parts.append(record.reason)
+    return "  ".join(parts)
+
+
+class TensorBoardWriter(Callback):  # type: ignore[misc]
+    """Writes each trial's metrics as TensorBoard events into its folder, as they come."""
+
+    def __init__(self, folder: UPath) -> None:
+        self._folder = folder
+        self._writers: dict[int, SummaryWriter] = {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Add one row."""
+        number = trial.config["trial"]
+        if number not in self._writers:
+            self._writers[number] = SummaryWriter(str(trial_folder(self._folder, number).path), flush_secs=5)
+        for name in METRICS:
+            if math.isfinite(result[name]):
+                self._writers[number].add_scalar(name, result[name], result["epoch"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the trial's event file."""
+        if (writer := self._writers.pop(trial.config["trial"], None)) is not None:
+            writer.close()
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the trial's event file."""
+        self.on_trial_complete(iteration, trials, trial)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Close what an interrupt left open."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+class WandbRuns(Callback):  # type: ignore[misc]
+    """One W&B run per trial, grouped by the sweep's name."""
+
+    def __init__(self, tracker: WandbTracker) -> None:
+        self._tracker = tracker
+        self._open: set[int] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Begin the trial's run; a restart after a lost process goes on with it."""
+        number = trial.config["trial"]
+        if number not in self._open:
+            self._open.add(number)
+            name = f"{number:04d}_{RunConfig.model_validate(trial.config['run_config']).run_name}"
+            self._tracker.start(number, name, trial.config["run_config"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Log one row."""
+        names = ("epoch", *METRICS)
+        self._tracker.log(trial.config["trial"], {name: result[name] for name in names})
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """End the run under the trial's status."""
+        status = trial.last_result["status"]
+        self._tracker.finish(
+            trial.config["trial"], "stopped" if status == "running" else status, trial.last_result["reason"]
+        )
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """End the run as failed."""
+        self._tracker.finish(trial.config["trial"], "failed", "its process died")
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Hand over what is left."""
+        self._tracker.close()

@@ -1,0 +1,141 @@
+"""Run a sweep from a checked template to its last trial, or to the signal that interrupts it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from upath import UPath
+
+from codeq.config import Template
+from codeq.config.sweep import parse_duration
+from codeq.sweep.cluster import gpus_per_trial, start_ray
+from codeq.train.files import write_atomically
+from codeq.train.tracking import WandbTracker, wandb_off_reason
+from codeq.train.trial_folder import TrialRecord, trial_folders
+
+
+class SweepExists(Exception):
+    """The sweep's folder holds trials already, and going on was not asked for."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line adds to the template. address: of a Ray cluster, None: a local one."""
+
+    address: str | None = None
+    dashboard: bool = False
+    resume: bool = False
+
+
+@dataclass
+class Interrupt:
+    """The signal that ended the sweep early, if one did."""
+
+    number: int | None = field(default=None)
+
+
+def sweep_folder(template: Template) -> UPath:
+    """Where the sweep leaves everything: storage/name."""
+    return UPath(template.sweep.storage) / str(template.sweep.name)
+
+
+def run_sweep(template: Template, options: RunOptions) -> Interrupt:
+    """Train the sweep's trials; everything it leaves behind is in `sweep_folder(template)`.
+
+    Raises SweepExists if the folder holds trials and `options.resume` is not set.
+    """
+    folder = sweep_folder(template)
+    records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
+    if records and not options.resume:
+        raise SweepExists(
+            f"{folder} holds {len(records)} trials already; --resume goes on with them, --name NAME starts another sweep"
+        )
+    write_atomically(folder / "template.yaml", template.to_yaml())
+    unfinished = [record for record in records if record.status == "running"]
+    remaining = int(template.sweep.trials or 1) - (len(records) - len(unfinished))
+    interrupt = Interrupt()
+    if remaining > 0:
+        dashboard = start_ray(options.address, options.dashboard)
+        if dashboard:
+            print(f"Ray dashboard: {dashboard}", flush=True)
+        with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, _signals(interrupt):
+            _tune(template, folder, unfinished, remaining, scratch)
+    return interrupt
+
+
+def _tune(template: Template, folder: UPath, unfinished: list[TrialRecord], trials: int, scratch: str) -> None:
+    from ray import tune
+
+    from codeq.sweep.early_stopping import build_scheduler
+    from codeq.sweep.searcher import OptunaSearcher
+    from codeq.sweep.study import open_study
+    from codeq.sweep.trainable import SweepTrial
+
+    sweep = template.sweep
+    gpus = gpus_per_trial(sweep.resources.gpu, str(template.tree.get("device", "auto")))
+    study = open_study(sweep, folder)
+    budget = parse_duration(sweep.time_budget) if sweep.time_budget else None
+    tuner = tune.Tuner(
+        tune.with_resources(SweepTrial, {"cpu": sweep.resources.cpu, "gpu": gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=OptunaSearcher(template, study, folder, unfinished),
+            scheduler=build_scheduler(template),
+            num_samples=trials,
+            max_concurrent_trials=sweep.max_concurrent,
+            time_budget_s=budget,
+            trial_name_creator=lambda trial: f"{sweep.name}_{trial.config['trial']:04d}",
+            trial_dirname_creator=lambda trial: f"{trial.config['trial']:04d}",
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=scratch,
+            callbacks=_callbacks(template, folder),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def _callbacks(template: Template, folder: UPath) -> list[Any]:
+    from codeq.sweep.callbacks import TensorBoardWriter, TrialRecorder, WandbRuns
+
+    sweep = template.sweep
+    callbacks: list[Any] = [TrialRecorder(folder, sweep.scheduler, int(sweep.trials or 1)), TensorBoardWriter(folder)]
+    project = template.tree.get("wandb_project")
+    off = wandb_off_reason(project)
+    if off is None and project:
+        callbacks.append(WandbRuns(WandbTracker(project, folder / "wandb", group=sweep.name)))
+    else:
+        print(f"W&B is off: {off}", flush=True)
+    return callbacks
+
+
+@contextlib.contextmanager
+def _signals(interrupt: Interrupt) -> Iterator[None]:
+    """SIGINT and SIGTERM end the sweep after the reports in flight; a second one ends it at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if interrupt.number is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            raise KeyboardInterrupt
+        interrupt.number = number
+        os.kill(os.getpid(), signal.SIGUSR1)  # Tune's own handler: finish the step and return
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    usr1 = signal.getsignal(signal.SIGUSR1)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.signal(signal.SIGUSR1, usr1)
+
+

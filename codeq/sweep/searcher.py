@@ -1,0 +1,100 @@
+"""Ray Tune's searcher over Optuna's ask and tell: Optuna's number is the trial's number everywhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+from upath import UPath
+
+from codeq.config import ConfigError, RunConfig, Template
+from codeq.sweep.study import suggest
+from codeq.train.trial_folder import TrialRecord, trial_folder
+
+log = logging.getLogger(__name__)
+
+MAX_REDRAWS = 100
+
+
+class OptunaSearcher(Searcher):  # type: ignore[misc]
+    """Asks the study for configs and tells it what became of them.
+
+    A trial that trained all its epochs is told COMPLETE with its last row's objectives, one that was stopped early
+    PRUNED, one that diverged, collapsed or crashed FAIL; its reason is kept as a user attribute.
+    """
+
+    def __init__(
+        self, template: Template, study: optuna.Study, folder: UPath, unfinished: Iterable[TrialRecord] = ()
+    ) -> None:
+        """unfinished: trials of an interrupted sweep, which go on before anything new is proposed."""
+        super().__init__()
+        self._template = template
+        self._study = study
+        self._folder = folder
+        self._unfinished = list(unfinished)
+        self._numbers: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        """The next trial's config for `SweepTrial`."""
+        if self._unfinished:
+            record = self._unfinished.pop(0)
+            config = trial_folder(self._folder, record.trial).read_config()
+        else:
+            record, config = self._new_trial()
+        self._numbers[trial_id] = record.trial
+        return {
+            "trial": record.trial,
+            "run_config": config.as_dict(),
+            "sweep_folder": str(self._folder),
+            "grace_epochs": self._template.sweep.scheduler.grace_epochs,
+            "objectives": self._template.sweep.objectives,
+        }
+
+    def _new_trial(self) -> tuple[TrialRecord, RunConfig]:
+        asked, config = self._ask()
+        if config.threads is None:  # kept in the config, so that a winner is trained again with the same sums
+            config = config.model_copy(update={"threads": max(1, int(self._template.sweep.resources.cpu))})
+        record = TrialRecord(asked.number, config.run_name, config.seed, dict(asked.params))
+        for name in ("run_name", "seed"):
+            asked.set_user_attr(name, getattr(record, name))
+        folder = trial_folder(self._folder, asked.number)
+        folder.write_config(config)
+        folder.write_record(record)
+        return record, config
+
+    def _ask(self) -> tuple[optuna.Trial, RunConfig]:
+        """A drawn config that is valid: values can be right one by one and wrong together."""
+        for _ in range(MAX_REDRAWS):
+            asked = self._study.ask()
+            try:
+                return asked, self._template.draw(lambda name, distribution, t=asked: suggest(t, name, distribution))  # type: ignore[misc]
+            except ConfigError as error:
+                asked.set_user_attr("reason", str(error))
+                self._study.tell(asked, state=TrialState.FAIL)
+                log.warning("drew a config that cannot be trained, drawing again: %s", error)
+        raise RuntimeError(f"{MAX_REDRAWS} configs in a row could not be trained; see the warnings above")
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing: Optuna learns from a trial once, when it ends."""
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the study how the trial ended."""
+        number = self._numbers.pop(trial_id, None)
+        if number is None:
+            return
+        status = "failed" if error or result is None else str(result["status"])
+        values = [float(result[name]) for name in self._template.sweep.objectives] if result else None
+        if status == "finished":
+            self._study.tell(number, values)
+        else:
+            self._study.tell(number, state=TrialState.PRUNED if status == "running" else TrialState.FAIL)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study is the state, and it is stored already."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""

@@ -1,0 +1,74 @@
+"""The Optuna study of a sweep: its storage, its directions, its sampler, and how distributions are asked for."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from optuna.samplers import BaseSampler, BruteForceSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from upath import UPath
+
+from codeq.config.distributions import Choice, Distribution, Int, LogUniform, Uniform
+from codeq.config.sweep import Search, SweepConfig
+from codeq.train.files import is_local
+
+
+def suggest(trial: optuna.Trial, name: str, distribution: Distribution) -> Any:
+    """The sampler's value for the parameter `name`; a Choice gives one of its labels."""
+    match distribution:
+        case Uniform(low=low, high=high, step=step):
+            return trial.suggest_float(name, low, high, step=step)
+        case LogUniform(low=low, high=high):
+            return trial.suggest_float(name, low, high, log=True)
+        case Int(low=low_int, high=high_int, step=step_int, log=log):
+            return trial.suggest_int(name, low_int, high_int, step=step_int, log=log)
+        case Choice(labels=labels):
+            return trial.suggest_categorical(name, labels)
+
+
+def build_sampler(search: Search) -> BaseSampler:
+    """The configured sampler, seeded. TPE models the parameters of each choice as a group of their own."""
+    match search.sampler:
+        case "tpe":
+            return TPESampler(seed=search.seed, n_startup_trials=search.startup_trials, multivariate=True, group=True)
+        case "nsga2":
+            return NSGAIISampler(seed=search.seed, population_size=search.startup_trials)
+        case "gp":
+            return GPSampler(seed=search.seed, n_startup_trials=search.startup_trials)
+        case "random":
+            return RandomSampler(seed=search.seed)
+        case "grid":
+            return BruteForceSampler(seed=search.seed)
+
+
+def study_url(sweep: SweepConfig, folder: UPath) -> str:
+    """Where the study is stored: `sweep.study`, or a SQLite file in the sweep's folder."""
+    if sweep.study is not None:
+        return sweep.study
+    return f"sqlite:///{(folder / 'study.db').absolute()}"
+
+
+def open_study(sweep: SweepConfig, folder: UPath) -> optuna.Study:
+    """The sweep's study, created if it is new. Raises optuna's exceptions if the storage cannot be used."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names and TPE's groups
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    url = study_url(sweep, folder)
+    if not is_local(folder):
+        return _open(url, sweep)
+    # Two processes that create SQLite's tables at once crash each other.
+    with FileLock(str(folder / ".study.lock")):
+        return _open(url, sweep)
+
+
+def _open(url: str, sweep: SweepConfig) -> optuna.Study:
+    directions = ["maximize" if direction == "max" else "minimize" for direction in sweep.objectives.values()]
+    study = optuna.create_study(
+        storage=url, study_name=sweep.name, directions=directions, sampler=build_sampler(sweep.search),
+        load_if_exists=True,
+    )  # fmt: skip
+    study.set_metric_names(list(sweep.objectives))
+    return study

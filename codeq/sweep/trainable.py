@@ -1,0 +1,72 @@
+"""The Tune trial: a thin adapter that builds a run, restores it, iterates its epochs and reports their rows."""
+
+from __future__ import annotations
+
+import logging
+import math
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from ray import tune
+from upath import UPath
+
+from codeq.config.run import RunConfig
+from codeq.config.sweep import METRICS
+from codeq.sweep.early_stopping import SCORE, stopping_score
+from codeq.train.trial_folder import TrialFolder, trial_folder
+
+
+class SweepTrial(tune.Trainable):  # type: ignore[misc]
+    """One trial as a Ray actor. Its folder, not Tune, keeps its rows and checkpoint: see `codeq.train.trial_folder`.
+
+    A Python exception is a result like any other: a last row with status failed. Only a process that dies is started
+    again by Tune, and finds its checkpoint.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """config: trial (number), run_config (plain data), sweep_folder, grace_epochs, objectives."""
+        self._config = config
+        self._folder = trial_folder(UPath(config["sweep_folder"]), config["trial"])
+        self._rows = _epochs(self._folder, RunConfig.model_validate(config["run_config"]), config["grace_epochs"])
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch; the same keys every time."""
+        row = next(self._rows)
+        score = stopping_score(row, self._config["objectives"])
+        return {**row, "done": row["status"] != "running", SCORE: score}
+
+    def __repr__(self) -> str:
+        """The trial's name, which Ray's dashboard shows for its actor."""
+        return str(self.trial_name)
+
+
+def _epochs(folder: TrialFolder, config: RunConfig, grace_epochs: int) -> Iterator[dict[str, Any]]:
+    """The trial's rows, from the epoch after the newest checkpoint on; an exception becomes a row."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    row: dict[str, Any] = {"epoch": 0, **{name: math.nan for name in METRICS}}
+    try:
+        for row in _train(folder, config, grace_epochs):
+            yield row
+    except Exception as error:  # the sweep goes on without this trial, whatever it raised
+        (folder.path / "error.txt").write_text(traceback.format_exc())
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        yield {**row, "status": "failed", "reason": reason}
+
+
+def _train(folder: TrialFolder, config: RunConfig, grace_epochs: int) -> Iterator[dict[str, Any]]:
+    from codeq.train.checkpoint import load_checkpoint, save_checkpoint  # torch: not in the driver
+    from codeq.train.loop import build, fit
+
+    state = build(config)
+    if folder.checkpoint.exists():
+        load_checkpoint(folder.checkpoint, state)
+    folder.drop_rows_after(state.epoch)
+    recorded = folder.rows()
+    if recorded and recorded[-1]["status"] != "running":  # it had ended, but the driver may not have heard of it
+        yield recorded[-1]
+        return
+    for row in fit(state, grace_epochs):
+        folder.append_row(row.as_dict())
+        save_checkpoint(folder.checkpoint, state)
+        yield row.as_dict()

@@ -1,0 +1,121 @@
+"""Checkpoints: written atomically, read without running a line of what they hold."""
+
+from __future__ import annotations
+
+import io
+import logging
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from upath import UPath
+
+from codeq.train.files import write_atomically
+
+if TYPE_CHECKING:
+    from codeq.train.loop import TrainState
+
+log = logging.getLogger(__name__)
+
+_REQUIRED = ("epoch", "model")
+_FREE_TO_CHANGE = {"device", "save_dir", "data_dir", "wandb_project", "workers", "threads", "use_compile"}
+
+
+class CheckpointError(Exception):
+    """A checkpoint is damaged, is not one, or belongs to another model; the message names the file."""
+
+
+def save_checkpoint(path: Path | UPath, state: TrainState) -> None:
+    """Write all that a bit-exact continuation needs (see `load_checkpoint` for the keys)."""
+    content = io.BytesIO()
+    torch.save(
+        {
+            "epoch": state.epoch,
+            "model": state.model.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "scheduler": state.scheduler.state_dict(),
+            "best_prec1": state.best_val_acc,
+            "config": state.config.as_dict(),
+            "rng": _rng_state(state.device),
+        },
+        content,
+    )
+    write_atomically(path, content.getvalue())
+
+
+def load_checkpoint(path: Path | UPath, state: TrainState) -> None:
+    """Put a checkpoint into `state`, which was built from the same config.
+
+    Keys: epoch (completed), model, optimizer, scheduler, best_prec1 (best validation accuracy, percent), config, rng.
+    Only epoch and model are required: files of the method's older scripts, which lack rng, continue too.
+    Raises CheckpointError if the file cannot be used; `state` may then be partly filled.
+    """
+    saved = read_checkpoint(path, state.device)
+    _report_differences(saved.get("config"), state)
+    try:
+        state.model.load_state_dict(_without_prefix(saved["model"]))
+        if "optimizer" in saved:
+            state.optimizer.load_state_dict(saved["optimizer"])
+        if "scheduler" in saved:
+            state.scheduler.load_state_dict(saved["scheduler"])
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise CheckpointError(f"{path}: does not fit the config: {' '.join(lines[:3])}") from None
+    state.epoch = int(saved["epoch"])
+    state.best_val_acc = float(saved.get("best_prec1", 0.0))
+    if "rng" in saved:
+        _set_rng_state(saved["rng"], state.device)
+
+
+def read_checkpoint(path: Path | UPath, device: torch.device) -> dict[str, Any]:
+    """The checkpoint's mapping, tensors on `device`.
+
+    Raises CheckpointError if the file is missing, damaged (every record's checksum is verified), holds anything but
+    plain data and tensors, or lacks a required key.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()
+        if damaged is not None:
+            raise CheckpointError(f"{path}: damaged: the checksum of {damaged} does not match")
+        saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: not a readable checkpoint: {first_line}") from None
+    missing = [key for key in _REQUIRED if not isinstance(saved, dict) or key not in saved]
+    if missing:
+        raise CheckpointError(f"{path}: not a checkpoint of ours: it has no {' and no '.join(missing)}")
+    return dict(saved)
+
+
+def _without_prefix(weights: dict[str, Any]) -> dict[str, Any]:
+    """Weights under the bare model's names; DataParallel put `module.` before each."""
+    return {name.removeprefix("module."): weight for name, weight in weights.items()}
+
+
+def _report_differences(saved: Any, state: TrainState) -> None:
+    """Say which keys of the config have other values than when the checkpoint was written."""
+    if not isinstance(saved, dict):
+        return
+    current = state.config.as_dict()
+    for key in sorted(saved.keys() & current.keys() - _FREE_TO_CHANGE):
+        if saved[key] != current[key]:
+            log.warning("%s was %s when the checkpoint was written, is now %s", key, saved[key], current[key])
+
+
+def _rng_state(device: torch.device) -> dict[str, Any]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_rng_state(state: dict[str, Any], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -1,0 +1,30 @@
+"""The device to train on, set up for speed."""
+
+from __future__ import annotations
+
+import torch
+
+
+def prepare_device(name: str, threads: int | None) -> torch.device:
+    """The device called `name`; `auto` is CUDA, then MPS, then the CPU. Turns on TF32 and cudnn's autotuner.
+
+    threads: CPU threads for arithmetic, None: as they are. Raises ValueError if the device is not there.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = torch.device(_first_available() if name == "auto" else name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(f"device: {name} was asked for, but PyTorch sees no CUDA device; use auto or cpu")
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device: mps was asked for, but PyTorch sees none; use auto or cpu")
+    return device
+
+
+def _first_available() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,47 @@
+"""Write files so that a reader, or a crash, never meets half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from upath import UPath
+
+
+def write_atomically(path: Path | UPath, data: bytes | str) -> None:
+    """Replace the file at `path` by `data`: after a crash it holds either the old content or the new, whole.
+
+    A remote path (a UPath with a protocol) is written in one upload, which object stores make atomic themselves.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not is_local(path):
+        path.write_bytes(content)
+        return
+    folder = Path(str(path)).parent
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, str(path))
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(folder)
+
+
+def is_local(path: Path | UPath) -> bool:
+    """Whether `path` is on a mounted file system rather than behind a URL."""
+    return isinstance(path, Path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

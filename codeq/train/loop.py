@@ -1,0 +1,198 @@
+"""The training loop, shared by single runs and sweep trials: `for row in fit(build(config)): ...`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from codeq.config.run import RunConfig
+from codeq.config.sweep import Scheduler
+from codeq.data import Batches, DataSplits, load_data
+from codeq.models import build_model
+from codeq.quant import attach_weight_quantizers
+from codeq.train.compression import dense_macs, measure_compression
+from codeq.train.device import prepare_device
+from codeq.train.health import diagnose
+from codeq.train.losses import added_loss
+from codeq.train.optimizer import build_optimizer
+from codeq.train.schedule import build_schedule
+
+GRACE_EPOCHS: int = Scheduler.model_fields["grace_epochs"].default
+
+Status = Literal["running", "finished", "diverged", "collapsed"]
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """What one epoch reports. Accuracies are percent, sparsities and rel_bops 0..1, times seconds.
+
+    epoch: completed epochs, from 1. loss: mean training loss, added terms included. train_acc: over the epoch's
+    augmented batches. val_acc: on the validation split, after the epoch. lr: of the base group during the epoch.
+    images_per_s: training images over the time of the training steps alone.
+    """
+
+    epoch: int
+    loss: float
+    train_acc: float
+    val_acc: float
+    sparsity: float
+    structured_sparsity: float
+    rel_bops: float
+    mean_bits: float
+    lr: float
+    epoch_s: float
+    images_per_s: float
+    status: Status = "running"
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as plain data."""
+        return asdict(self)
+
+
+@dataclass
+class TrainState:
+    """Everything that training changes, and what it needs at hand. `epoch` counts completed epochs."""
+
+    config: RunConfig
+    device: torch.device
+    data: DataSplits
+    model: nn.Module
+    forward: Callable[[Tensor], Tensor]
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    macs: dict[str, int]
+    epoch: int = 0
+    best_val_acc: float = 0.0
+
+
+def build(config: RunConfig) -> TrainState:
+    """Data, model with quantizers attached, optimizer and schedule of a run at epoch 0.
+
+    Seeds PyTorch's global generators. Raises ValueError for a model or device that is not to be had,
+    `codeq.data.DataUnavailable` where the data set's files are missing.
+    """
+    device = prepare_device(config.device, config.threads)
+    torch.manual_seed(config.seed)
+    data = load_data(config, device)
+    info = data.info
+    model = build_model(
+        config.model,
+        in_channels=info.channels,
+        img_size=info.img_size,
+        num_classes=info.num_classes,
+        pretrained=config.pretrained,
+    )
+    if config.quantizer is not None:
+        attach_weight_quantizers(
+            model, config.quantizer.exclude_layers, config.quantizer.name, config.quantizer.kwargs.model_dump()
+        )
+    model.to(device, memory_format=memory_format(model))
+    optimizer = build_optimizer(config.optimizer, model)
+    return TrainState(
+        config=config,
+        device=device,
+        data=data,
+        model=model,
+        forward=torch.compile(model) if config.use_compile else model,
+        optimizer=optimizer,
+        scheduler=build_schedule(config, optimizer),
+        macs=dense_macs(model, (info.channels, info.img_size, info.img_size)),
+    )
+
+
+def memory_format(model: nn.Module) -> torch.memory_format:
+    """channels_last where there are convolutions to profit from it."""
+    has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    return torch.channels_last if has_convolutions else torch.contiguous_format
+
+
+def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochRow]:
+    """Train from `state.epoch` on; after each epoch, `state` is ready to be saved and one row is yielded.
+
+    The last row has a status other than running: finished, or diverged or collapsed with a reason, which ends the
+    run. A network at chance counts as collapsed from epoch `grace_epochs` on.
+    """
+    while state.epoch < state.config.epochs:
+        row = _epoch(state, grace_epochs)
+        yield row
+        if row.status != "running":
+            return
+
+
+def _epoch(state: TrainState, grace_epochs: int) -> EpochRow:
+    started = time.perf_counter()
+    lr = state.scheduler.get_last_lr()[0]
+    loss, train_acc = _train(state)
+    trained = time.perf_counter()
+    with parametrize.cached():
+        val_acc = evaluate(state, state.data.val)
+        compression = measure_compression(state.model, state.macs)
+    state.scheduler.step()
+    state.epoch += 1
+    state.best_val_acc = max(state.best_val_acc, val_acc)
+    health, reason = diagnose(
+        epoch=state.epoch,
+        loss=loss,
+        val_acc=val_acc,
+        empty_layers=compression.empty_layers,
+        majority_share=state.data.majority_share,
+        grace_epochs=grace_epochs,
+    )
+    status: Status = "finished" if state.epoch == state.config.epochs else "running"
+    return EpochRow(
+        epoch=state.epoch,
+        loss=loss,
+        train_acc=train_acc,
+        val_acc=val_acc,
+        sparsity=compression.sparsity,
+        structured_sparsity=compression.structured_sparsity,
+        rel_bops=compression.rel_bops,
+        mean_bits=compression.mean_bits,
+        lr=lr,
+        epoch_s=time.perf_counter() - started,
+        images_per_s=state.data.train.num_images / (trained - started),
+        status=status if health == "healthy" else health,
+        reason=reason,
+    )
+
+
+def _train(state: TrainState) -> tuple[float, float]:
+    """One pass over the training batches; (mean loss, accuracy in percent). The host waits only at the end."""
+    state.model.train()
+    images_seen = 0
+    loss_sum = torch.zeros((), device=state.device)
+    correct = torch.zeros((), device=state.device)
+    layout = memory_format(state.model)
+    for images, labels in state.data.train.epoch(state.epoch):
+        with parametrize.cached():  # the loss terms read the weights that the forward pass quantized
+            logits = state.forward(images.to(memory_format=layout))
+            loss = F.cross_entropy(logits, labels) + added_loss(state.model, state.config.loss_terms)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        state.optimizer.step()
+        images_seen += len(labels)
+        loss_sum += loss.detach() * len(labels)
+        correct += (logits.detach().argmax(1) == labels).sum()
+    return loss_sum.item() / images_seen, 100.0 * correct.item() / images_seen
+
+
+@torch.no_grad()
+def evaluate(state: TrainState, batches: Batches) -> float:
+    """Accuracy in percent on `batches`, in evaluation mode."""
+    state.model.eval()
+    correct = torch.zeros((), device=state.device)
+    layout = memory_format(state.model)
+    with parametrize.cached():
+        for images, labels in batches.epoch(0):
+            correct += (state.forward(images.to(memory_format=layout)).argmax(1) == labels).sum()
+    return 100.0 * correct.item() / batches.num_images

@@ -1,0 +1,57 @@
+"""The optimizer over the three parameter groups: base (the network), dz (logit_dz), bit (logit_bit)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from codeq.config.run import OptimizerConfig
+
+log = logging.getLogger(__name__)
+
+_OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
+_LOGIT_GROUPS = {"logit_dz": "dz", "logit_bit": "bit"}
+_FUSED_DEVICES = ("cpu", "cuda", "mps")
+
+
+def split_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """The trainable parameters of `model` by group: base, dz, bit."""
+    groups: dict[str, list[nn.Parameter]] = {"base": [], "dz": [], "bit": []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[_LOGIT_GROUPS.get(name.rpartition(".")[2], "base")].append(parameter)
+    return groups
+
+
+def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
+    """The configured optimizer; a group missing from the config is frozen where it stands, and the log says so."""
+    groups = []
+    for name, parameters in split_parameters(model).items():
+        options = getattr(config.param_groups, name)
+        if options is not None and parameters:
+            groups.append({"params": parameters, "name": name, **_arguments(options.model_dump())})
+        elif parameters:
+            _freeze(name, parameters)
+    fused = next(model.parameters()).device.type in _FUSED_DEVICES
+    return _OPTIMIZERS[config.type](groups, fused=fused)  # type: ignore[call-arg]
+
+
+def _freeze(name: str, parameters: list[nn.Parameter]) -> None:
+    log.info(
+        "optimizer.param_groups has no %s: its %d logits stay at their initial value %g",
+        name, len(parameters), parameters[0].item(),
+    )  # fmt: skip
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+
+
+def _arguments(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}

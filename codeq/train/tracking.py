@@ -1,0 +1,130 @@
+"""Weights & Biases: one run per training run, written from a thread of its own so that it can never stop training."""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+log = logging.getLogger(__name__)
+
+INIT_TIMEOUT_S = 15
+CLOSE_TIMEOUT_S = 60
+_NOT_METRICS = ("epoch", "status", "reason")
+
+
+def wandb_off_reason(project: str | None) -> str | None:
+    """Why nothing is sent to W&B, in words; None if it is on.
+
+    On where `wandb_project` is set and there is a key (WANDB_API_KEY or a netrc entry) or WANDB_MODE=offline.
+    """
+    mode = os.environ.get("WANDB_MODE", "online")
+    if project is None:
+        return "wandb_project is not set"
+    if mode == "disabled":
+        return "WANDB_MODE=disabled"
+    if mode == "offline" or os.environ.get("WANDB_API_KEY") or _netrc_has_key():
+        return None
+    return "no WANDB_API_KEY; set one, or WANDB_MODE=offline to record without a server"
+
+
+def _netrc_has_key() -> bool:
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+@dataclass(frozen=True)
+class _Start:
+    key: int
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Log:
+    key: int
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Finish:
+    key: int
+    row: dict[str, Any]
+
+
+class WandbTracker:
+    """Sends runs to W&B in the background; the first failure turns it off with one line and training goes on.
+
+    project, group: as in W&B; a sweep's runs share the sweep's name as their group. folder: where W&B keeps files.
+    """
+
+    def __init__(self, project: str, folder: Path, group: str | None = None) -> None:
+        self._common = {"project": project, "group": group, "dir": str(folder)}
+        self._runs: dict[int, Any] = {}
+        self._actions: queue.Queue[_Start | _Log | _Finish | None] = queue.Queue()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+        self._thread.start()
+
+    def start(self, key: int, name: str, config: dict[str, Any]) -> None:
+        """Begin the run that later calls mean by `key`; `config` is logged whole."""
+        self._actions.put(_Start(key, {"name": name, "config": config}))
+
+    def log(self, key: int, row: dict[str, Any]) -> None:
+        """Log one epoch's row; its `epoch` is the step."""
+        self._actions.put(_Log(key, dict(row)))
+
+    def finish(self, key: int, status: str, reason: str = "") -> None:
+        """End a run; `status` and `reason` go to its summary, anything but finished or stopped marks it failed."""
+        self._actions.put(_Finish(key, {"status": status, "reason": reason}))
+
+    def close(self) -> None:
+        """Wait until all is handed over, at most a minute."""
+        self._actions.put(None)
+        self._thread.join(CLOSE_TIMEOUT_S)
+        if self._thread.is_alive():
+            log.warning("W&B did not answer within %d s; `wandb sync` sends what is left later", CLOSE_TIMEOUT_S)
+
+    def _work(self) -> None:
+        while (action := self._actions.get()) is not None:
+            try:
+                self._do(action)
+            except Exception as error:  # whatever W&B raises, training goes on
+                log.warning("W&B is off from here on: %s", str(error).partition("\n")[0])
+                break
+        for run in self._runs.values():
+            _quietly(run.finish)
+
+    def _do(self, action: _Start | _Log | _Finish) -> None:
+        match action:
+            case _Start(key, options):
+                self._runs[key] = self._open(options)
+            case _Log(key, row):
+                metrics = {name: value for name, value in row.items() if name not in _NOT_METRICS}
+                self._runs[key].log(metrics, step=row["epoch"])
+            case _Finish(key, row):
+                run = self._runs.pop(key)
+                run.summary.update(row)
+                run.finish(exit_code=0 if row["status"] in ("finished", "stopped") else 1)
+
+    def _open(self, options: dict[str, Any]) -> Any:
+        import wandb  # 1 s to import, and only wanted here
+
+        settings = wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True, console="off")
+        return wandb.init(**self._common, **options, reinit="create_new", settings=settings)
+
+
+def _quietly(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except Exception as error:  # the run is over either way; what W&B has on disk can be synced
+        log.debug("W&B: %s", error)

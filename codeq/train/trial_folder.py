@@ -1,0 +1,107 @@
+"""One trial's folder: what it was to train, what each epoch gave, where it stands, and what became of it.
+
+config.yaml     the run config; written when the trial is created
+metrics.jsonl   one row per completed epoch, appended by the worker before it writes the checkpoint of that epoch
+checkpoint.th   the newest checkpoint, atomically replaced
+trial.json      number, parameters, seed and, in the end, status, reason and duration; written by the driver
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import yaml
+from upath import UPath
+
+from codeq.config.run import RunConfig
+from codeq.train.files import is_local, write_atomically
+
+Outcome = Literal["running", "finished", "stopped", "diverged", "collapsed", "failed"]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What the driver knows of a trial. `parameters`: the drawn values by dotted path. duration_s: seconds."""
+
+    trial: int
+    run_name: str
+    seed: int
+    parameters: dict[str, Any] = field(default_factory=dict)
+    status: Outcome = "running"
+    reason: str = ""
+    duration_s: float = 0.0
+
+
+class TrialFolder:
+    """The folder at `path`, local or behind a URL; nothing is created before something is written."""
+
+    def __init__(self, path: UPath) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint.th"
+        self._config = path / "config.yaml"
+        self._rows = path / "metrics.jsonl"
+        self._record = path / "trial.json"
+
+    def write_config(self, config: RunConfig) -> None:
+        """Keep the run config as YAML that trains by itself."""
+        write_atomically(self._config, yaml.safe_dump(config.as_dict(), sort_keys=False))
+
+    def read_config(self) -> RunConfig:
+        """The run config as it was written."""
+        return RunConfig.model_validate(yaml.safe_load(self._config.read_text()))
+
+    def write_record(self, record: TrialRecord) -> None:
+        """Replace the record."""
+        write_atomically(self._record, json.dumps(asdict(record), indent=1) + "\n")
+
+    def read_record(self) -> TrialRecord | None:
+        """The record, or None if the trial was never created."""
+        if not self._record.exists():
+            return None
+        return TrialRecord(**json.loads(self._record.read_text()))
+
+    def append_row(self, row: dict[str, Any]) -> None:
+        """Add an epoch's row, safely on disk when this returns."""
+        line = json.dumps(row) + "\n"
+        if not is_local(self._rows):
+            before = self._rows.read_text() if self._rows.exists() else ""
+            self._rows.write_text(before + line)
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._rows.open("a") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All complete rows; half a line at the end, left by a crash, is not one."""
+        if not self._rows.exists():
+            return []
+        lines = self._rows.read_text().split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def drop_rows_after(self, epoch: int) -> None:
+        """Forget rows of epochs whose checkpoint was not written: they will be trained again."""
+        rows = self.rows()
+        kept = [row for row in rows if row["epoch"] <= epoch]
+        if len(kept) < len(rows) or self._ends_with_half_a_line():
+            write_atomically(self._rows, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def _ends_with_half_a_line(self) -> bool:
+        text = self._rows.read_text() if self._rows.exists() else ""
+        return bool(text) and not text.endswith("\n")
+
+
+def trial_folder(sweep_folder: UPath, number: int) -> TrialFolder:
+    """The folder of trial `number` of a sweep."""
+    return TrialFolder(sweep_folder / "trials" / f"{number:04d}")
+
+
+def trial_folders(sweep_folder: UPath) -> list[TrialFolder]:
+    """The folders of all trials of a sweep that have a record, by number."""
+    trials = sweep_folder / "trials"
+    paths = sorted(trials.iterdir(), key=lambda path: path.name) if trials.exists() else []
+    return [TrialFolder(path) for path in paths if (path / "trial.json").exists()]

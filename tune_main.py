@@ -1,0 +1,104 @@
+"""Sweep the hyperparameters of joint pruning and quantization: `python tune_main.py sweeps/dz_wd.yaml`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from codeq.config import ConfigError, Template
+
+EXIT_BAD_INPUT, EXIT_ALL_FAILED, EXIT_REFUSED = 2, 3, 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    0 done, 2 bad input, 3 every trial failed, 4 stored state damaged or refused, 130/143 interrupted and saved.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        template = Template.load(options.template, _overrides(options))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_BAD_INPUT
+    if options.dry_run:
+        _print_plan(template)
+        return 0
+    return _sweep(template, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python tune_main.py", description=__doc__)
+    parser.add_argument("template", metavar="FILE", help="a YAML file: a training config whose values may be distributions")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the file")
+    parser.add_argument("--trials", metavar="N", help="configs to try (sweep.trials)")
+    parser.add_argument("--name", help="folder below the storage (sweep.name)")
+    parser.add_argument("--storage", metavar="WHERE", help="a folder or URL for the results (sweep.storage)")
+    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda or mps")
+    parser.add_argument("--address", metavar="ADDRESS", help="join this Ray cluster (auto: the one on this machine)")
+    parser.add_argument("--dashboard", action="store_true", help="start Ray's dashboard and print its address")
+    parser.add_argument("--resume", action="store_true", help="go on with the trials that are in the folder already")
+    parser.add_argument("--dry-run", action="store_true", help="check the file, print what would be searched, and stop")
+    return parser
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    keys = {"trials": "sweep.trials", "name": "sweep.name", "storage": "sweep.storage", "device": "device"}
+    given = {key: getattr(options, option) for option, key in keys.items()}
+    return [*options.set, *(f"{key}={value}" for key, value in given.items() if value is not None)]
+
+
+def _print_plan(template: Template) -> None:
+    sweep = template.sweep
+    print(f"{sweep.name}: {sweep.trials} trials of at most {template.max_epochs} epochs, {sweep.search.sampler}, "
+          f"{sweep.scheduler.name}, towards {', '.join(f'{d} {m}' for m, d in sweep.objectives.items())}")  # fmt: skip
+    for parameter in template.parameters:
+        print(f"  {parameter.name}: {parameter.distribution}{' (conditional)' if parameter.conditional else ''}")
+
+
+def _sweep(template: Template, options: argparse.Namespace) -> int:
+    # Imported here: --help, --dry-run and a bad file must answer before Ray's and torch's seconds of import.
+    import dotenv
+
+    from codeq.sweep.runner import RunOptions, SweepExists, run_sweep
+
+    dotenv.load_dotenv(Path.cwd() / ".env")
+    try:
+        interrupt = run_sweep(template, RunOptions(options.address, options.dashboard, options.resume))
+    except SweepExists as error:
+        print(error, file=sys.stderr)
+        return EXIT_REFUSED
+    return _report(template, interrupt.number)
+
+
+def _report(template: Template, signal_number: int | None) -> int:
+    from codeq.results.front import feasible, knee, pareto_front
+    from codeq.results.tables import print_front
+    from codeq.results.trials import load_trials, write_csv
+    from codeq.results.winners import with_test_accuracy, write_best
+    from codeq.sweep.runner import sweep_folder
+
+    folder, sweep = sweep_folder(template), template.sweep
+    names = [parameter.name for parameter in template.parameters]
+    trials = load_trials(folder)
+    write_csv(folder / "trials.csv", trials, names)
+    front = pareto_front(trials, sweep.objectives)
+    if signal_number is None:
+        front = with_test_accuracy(front)
+    write_csv(folder / "pareto.csv", front, names)
+    candidates = [trial for trial in front if feasible(trial, sweep.constraints)]
+    winner = knee(candidates, sweep.objectives) if candidates else None
+    if winner:
+        write_best(folder / "best.yaml", winner, template)
+    print_front(front, winner, list(sweep.objectives), names)
+    print(f"{folder}: trials.csv, pareto.csv" + (", best.yaml (marked *)" if winner else ""))
+    if signal_number is not None:
+        print("interrupted; the same command with --resume goes on", file=sys.stderr)
+        return 128 + signal_number
+    return 0 if any(trial.record.status in ("finished", "stopped") for trial in trials) else EXIT_ALL_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
