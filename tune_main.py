@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from codeq.config import ConfigError, Template
-
-EXIT_BAD_INPUT, EXIT_ALL_FAILED, EXIT_REFUSED = 2, 3, 4
+from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code.
-
-    0 done, 2 bad input, 3 every trial failed, 4 stored state damaged or refused, 130/143 interrupted and saved.
-    """
+    """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
     options = _parser().parse_args(arguments)
     try:
         template = Template.load(options.template, _overrides(options))
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return BAD_INPUT
     if options.dry_run:
         _print_plan(template)
         return 0
@@ -65,11 +62,12 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
     from codeq.sweep.runner import RunOptions, SweepExists, run_sweep
 
     dotenv.load_dotenv(Path.cwd() / ".env")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         interrupt = run_sweep(template, RunOptions(options.address, options.dashboard, options.resume))
     except SweepExists as error:
         print(error, file=sys.stderr)
-        return EXIT_REFUSED
+        return DAMAGED
     return _report(template, interrupt.number)
 
 
@@ -96,8 +94,8 @@ def _report(template: Template, signal_number: int | None) -> int:
     print(f"{folder}: trials.csv, pareto.csv" + (", best.yaml (marked *)" if winner else ""))
     if signal_number is not None:
         print("interrupted; the same command with --resume goes on", file=sys.stderr)
-        return 128 + signal_number
-    return 0 if any(trial.record.status in ("finished", "stopped") for trial in trials) else EXIT_ALL_FAILED
+        return interrupted(signal_number)
+    return DONE if any(trial.record.status in ("finished", "stopped") for trial in trials) else ALL_FAILED
 
 
 if __name__ == "__main__":

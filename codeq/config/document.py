@@ -27,6 +27,14 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
 
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes every text which either YAML 1.1 or 1.2 would read as something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Repeated parts are written out: aliases are not read back."""
+        return True
+
+
 _SCALARS = (
     ("null", r"~|null|Null|NULL|", "~nN\0"),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -35,7 +43,9 @@ _SCALARS = (
     ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
 )
 for _tag, _pattern, _first in _SCALARS:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first) + [""])
+    for _class in (_Loader, _Dumper):
+        _regexp = re.compile(rf"^(?:{_pattern})$")
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _regexp, [*_first, ""])
 
 
 def _integer(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
@@ -69,38 +79,55 @@ def read_document(path: Path) -> Document:
     """Read the YAML file at `path`. Raises ConfigError if it is unreadable, too large or not plain YAML."""
     source = str(path)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError([Problem(Mark(source), "", f"cannot be read: {error.strerror or error}")]) from None
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file system takes
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError([Problem(Mark(source), "", f"cannot be read: {reason}")]) from None
     if len(raw) > MAX_BYTES:
-        reason = f"is {len(raw):,} bytes, at most {MAX_BYTES:,} are read"
-        raise ConfigError([Problem(Mark(source), "", reason)])
+        raise ConfigError([Problem(Mark(source), "", f"is larger than {MAX_BYTES // 1024} KB")])
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError([Problem(Mark(source), "", f"is not UTF-8 text: byte {error.start}")]) from None
+        mark = Mark(source, raw.count(b"\n", 0, error.start) + 1)
+        raise ConfigError([Problem(mark, "", f"is not UTF-8 text: byte {error.start} of the file")]) from None
     return parse_document(text, source)
 
 
 def parse_document(text: str, source: str) -> Document:
     """Parse YAML `text`; `source` names it in marks. Raises ConfigError with every problem found."""
     try:
-        problems = list(_refused_events(text, source))
+        problems = _refused_events(text, source)
         if problems:
             raise ConfigError(problems)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        reason = f"is not valid YAML: {error.problem or error.context}"
-        raise ConfigError([Problem(Mark(source, line), "", reason)]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([Problem(Mark(source), "", f"is not valid YAML: {error}")]) from None
+        raise ConfigError([_syntax_problem(error, source)]) from None
+    except yaml.reader.ReaderError as error:
+        mark = Mark(source, text.count("\n", 0, error.position) + 1)
+        raise ConfigError([Problem(mark, "", f"holds {chr(error.character)!r}, must be plain text")]) from None
     document = Document(None, {(): Mark(source, 1)})
     if node is not None:
         document.data = _plain(node, (), document.marks, problems, source)
     if problems:
         raise ConfigError(problems)
     return document
+
+
+def to_yaml(data: Any) -> str:
+    """`data` as YAML text that this module, and any YAML 1.1 or 1.2 reader, reads back as equal data."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else None
+    reason = f"is not valid YAML: {error.problem or error.context}"
+    if error.problem and error.context and error.context_mark and error.context_mark.line + 1 != line:
+        reason += f" ({error.context} that begins in line {error.context_mark.line + 1})"
+    elif "cannot start any token" in reason or "block scalar" in (error.context or ""):
+        reason += "; put text that begins with a sign in quotes"
+    return Problem(Mark(source, line), "", reason)
 
 
 def _refused_events(text: str, source: str) -> list[Problem]:
@@ -114,9 +141,11 @@ def _refused_events(text: str, source: str) -> list[Problem]:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                problems.append(Problem(mark, "", "a second document in one file is not read"))
-        if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
-            problems.append(Problem(mark, str(event.tag), "tags are not read; write the plain value"))
+                problems.append(Problem(mark, "", "a second document in one file is not read; remove the ---"))
+        tag = getattr(event, "tag", None) if isinstance(event, yaml.NodeEvent) else None
+        if tag is not None:
+            written = tag.replace("tag:yaml.org,2002:", "!!")
+            problems.append(Problem(mark, written, "tags are not read; write the plain value"))
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise ConfigError([Problem(mark, "", f"is nested more than {MAX_DEPTH} levels deep")])

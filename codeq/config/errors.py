@@ -49,21 +49,21 @@ class ConfigError(Exception):
         return "\n".join(map(str, self.problems))
 
 
-def nearest(name: object, choices: Iterable[str]) -> str | None:
+def closest(name: object, choices: Iterable[str]) -> str | None:
     """The one of `choices` that `name` probably stands for, whatever its case."""
-    return _nearest(str(name).lower(), tuple(choices))
+    return _closest(str(name).lower(), tuple(choices))
 
 
 @functools.lru_cache(maxsize=1024)
-def _nearest(name: str, choices: tuple[str, ...]) -> str | None:
+def _closest(name: str, choices: tuple[str, ...]) -> str | None:
     by_lower_case = {choice.lower(): choice for choice in choices}
     matches = difflib.get_close_matches(name, by_lower_case, n=1, cutoff=0.6)
     return by_lower_case[matches[0]] if matches else None
 
 
-def did_you_mean(name: object, choices: Iterable[str]) -> str:
+def nearest(name: object, choices: Iterable[str]) -> str:
     """`; did you mean X?` for the nearest of `choices`, or an empty string."""
-    match = nearest(name, choices)
+    match = closest(name, choices)
     return f"; did you mean {match}?" if match else ""
 
 

@@ -14,17 +14,16 @@ from upath import UPath
 
 from codeq.config.run import RunConfig
 from codeq.config.sweep import METRICS, Scheduler
-from codeq.train.tracking import WandbTracker
+from codeq.train.tracking import Tracker
 from codeq.train.trial_folder import TrialFolder, TrialRecord, trial_folder
 
 
 class TrialRecorder(Callback):  # type: ignore[misc]
     """Writes each trial's end into its folder and prints one line about it."""
 
-    def __init__(self, folder: UPath, scheduler: Scheduler, trials: int) -> None:
+    def __init__(self, folder: UPath, scheduler: Scheduler) -> None:
         self._folder = folder
         self._scheduler = scheduler
-        self._trials = trials
         self._started: dict[int, float] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -101,10 +100,10 @@ class TensorBoardWriter(Callback):  # type: ignore[misc]
             writer.close()
 
 
-class WandbRuns(Callback):  # type: ignore[misc]
-    """One W&B run per trial, grouped by the sweep's name."""
+class TrackerFeed(Callback):  # type: ignore[misc]
+    """Feeds the tracker (W&B) one run per trial."""
 
-    def __init__(self, tracker: WandbTracker) -> None:
+    def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
         self._open: set[int] = set()
 

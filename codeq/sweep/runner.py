@@ -17,7 +17,7 @@ from codeq.config import Template
 from codeq.config.sweep import parse_duration
 from codeq.sweep.cluster import gpus_per_trial, start_ray
 from codeq.train.files import write_atomically
-from codeq.train.tracking import WandbTracker, wandb_off_reason
+from codeq.train.tracking import open_tracker
 from codeq.train.trial_folder import TrialRecord, trial_folders
 
 
@@ -106,17 +106,10 @@ def _tune(template: Template, folder: UPath, unfinished: list[TrialRecord], tria
 
 
 def _callbacks(template: Template, folder: UPath) -> list[Any]:
-    from codeq.sweep.callbacks import TensorBoardWriter, TrialRecorder, WandbRuns
+    from codeq.sweep.callbacks import TensorBoardWriter, TrackerFeed, TrialRecorder
 
-    sweep = template.sweep
-    callbacks: list[Any] = [TrialRecorder(folder, sweep.scheduler, int(sweep.trials or 1)), TensorBoardWriter(folder)]
-    project = template.tree.get("wandb_project")
-    off = wandb_off_reason(project)
-    if off is None and project:
-        callbacks.append(WandbRuns(WandbTracker(project, folder / "wandb", group=sweep.name)))
-    else:
-        print(f"W&B is off: {off}", flush=True)
-    return callbacks
+    tracker = open_tracker(template.tree.get("wandb_project"), folder / "wandb", group=template.sweep.name)
+    return [TrialRecorder(folder, template.sweep.scheduler), TensorBoardWriter(folder), TrackerFeed(tracker)]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import signal
 import sys
@@ -13,19 +12,12 @@ from types import FrameType
 
 import dotenv
 
-from codeq.config import ConfigError, Template
-from codeq.config.run import RunConfig
-
-log = logging.getLogger("codeq.train")
-
-EXIT_BAD_INPUT, EXIT_FAILED, EXIT_DAMAGED = 2, 3, 4
+from codeq.config import ConfigError, RunConfig, Template
+from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, interrupted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code.
-
-    0 trained to the end, 2 bad input, 3 diverged or collapsed, 4 checkpoint damaged, 130/143 interrupted and saved.
-    """
+    """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
     options = _parser().parse_args(arguments)
     dotenv.load_dotenv(Path.cwd() / ".env")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
@@ -34,14 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         template = Template.load(options.config, overrides)
         config = template.run_config()
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return _refuse(error, BAD_INPUT)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _train(config, options.resume, template.sweep.scheduler.grace_epochs)
     except KeyboardInterrupt as interrupt:
-        print("interrupted; --resume goes on from the last finished epoch", file=sys.stderr)
-        return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+        print("interrupted; --resume goes on after the last completed epoch", file=sys.stderr)
+        return interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,60 +51,23 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _train(config: RunConfig, resume: Path | None, grace_epochs: int) -> int:
     # Imported here: a bad file and --help must answer before torch's seconds of import.
     from codeq.data import DataUnavailable
-    from codeq.train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-    from codeq.train.loop import build, evaluate, fit
-    from codeq.train.tracking import WandbTracker, wandb_off_reason
+    from codeq.train.checkpoint import CheckpointError
+    from codeq.train.single_run import train_single
 
     try:
-        state = build(config)
+        row = train_single(config, resume=resume, grace_epochs=grace_epochs)
     except (DataUnavailable, ValueError) as error:
-        print(error, file=sys.stderr)
-        return EXIT_BAD_INPUT
-    if resume is not None:
-        try:
-            load_checkpoint(resume, state)
-        except CheckpointError as error:
-            print(error, file=sys.stderr)
-            return EXIT_DAMAGED
-        log.info("resumed %s after epoch %d", resume, state.epoch)
-
-    folder = Path(config.save_dir)
-    checkpoint = folder / f"checkpoint_{config.run_name}.th"
-    metrics = folder / f"metrics_{config.run_name}.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
-    tracker = None
-    if (off := wandb_off_reason(config.wandb_project)) is None and config.wandb_project:
-        tracker = WandbTracker(config.wandb_project, folder)
-        tracker.start(0, config.run_name, config.as_dict())
-    else:
-        log.info("W&B is off: %s", off)
-    log.info("%s on %s, %d images of %s an epoch", config.run_name, state.device, state.data.train.num_images,
-             config.dataset)  # fmt: skip
-
-    status, reason = "finished", ""
-    try:
-        with metrics.open("a" if resume else "w") as rows:
-            for row in fit(state, grace_epochs):
-                save_checkpoint(checkpoint, state)
-                rows.write(json.dumps(row.as_dict()) + "\n")
-                rows.flush()
-                log.info(
-                    "epoch %d/%d  loss %.4f  train_acc %.2f  val_acc %.2f  sparsity %.4f  rel_bops %.4f  bits %.2f  %.1f s",
-                    row.epoch, config.epochs, row.loss, row.train_acc, row.val_acc, row.sparsity, row.rel_bops,
-                    row.mean_bits, row.epoch_s,
-                )  # fmt: skip
-                if tracker:
-                    tracker.log(0, row.as_dict())
-                status, reason = row.status, row.reason
-    finally:
-        if tracker:
-            tracker.finish(0, status, reason)
-            tracker.close()
-    if status in ("diverged", "collapsed"):
-        print(f"{status} at epoch {state.epoch}: {reason}", file=sys.stderr)
-        return EXIT_FAILED
-    log.info("test_acc %.2f  checkpoint %s", evaluate(state, state.data.test), checkpoint)
+        return _refuse(error, BAD_INPUT)
+    except CheckpointError as error:
+        return _refuse(error, DAMAGED)
+    if row is not None and row.status != "finished":
+        return _refuse(f"{row.status} at epoch {row.epoch}: {row.reason}", ALL_FAILED)
     return 0
+
+
+def _refuse(reason: object, exit_code: int) -> int:
+    print(reason, file=sys.stderr)
+    return exit_code
 
 
 if __name__ == "__main__":

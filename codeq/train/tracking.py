@@ -61,7 +61,32 @@ class _Finish:
     row: dict[str, Any]
 
 
-class WandbTracker:
+class Tracker:
+    """Where the rows of training runs go besides their files; this one sends them nowhere."""
+
+    def start(self, key: int, name: str, config: dict[str, Any]) -> None:
+        """Begin the run that later calls mean by `key`; `config` is logged whole."""
+
+    def log(self, key: int, row: dict[str, Any]) -> None:
+        """Log one epoch's row; its `epoch` is the step."""
+
+    def finish(self, key: int, status: str, reason: str = "") -> None:
+        """End a run; `status` and `reason` go to its summary, anything but finished or stopped marks it failed."""
+
+    def close(self) -> None:
+        """Wait until all is handed over."""
+
+
+def open_tracker(project: str | None, folder: Path, group: str | None = None) -> Tracker:
+    """A tracker that sends runs to the W&B project, or nowhere, which one log line says and explains."""
+    off = wandb_off_reason(project)
+    if project is None or off is not None:
+        log.info("W&B is off: %s", off)
+        return Tracker()
+    return WandbTracker(project, folder, group)
+
+
+class WandbTracker(Tracker):
     """Sends runs to W&B in the background; the first failure turns it off with one line and training goes on.
 
     project, group: as in W&B; a sweep's runs share the sweep's name as their group. folder: where W&B keeps files.
@@ -76,15 +101,12 @@ class WandbTracker:
         self._thread.start()
 
     def start(self, key: int, name: str, config: dict[str, Any]) -> None:
-        """Begin the run that later calls mean by `key`; `config` is logged whole."""
         self._actions.put(_Start(key, {"name": name, "config": config}))
 
     def log(self, key: int, row: dict[str, Any]) -> None:
-        """Log one epoch's row; its `epoch` is the step."""
         self._actions.put(_Log(key, dict(row)))
 
     def finish(self, key: int, status: str, reason: str = "") -> None:
-        """End a run; `status` and `reason` go to its summary, anything but finished or stopped marks it failed."""
         self._actions.put(_Finish(key, {"status": status, "reason": reason}))
 
     def close(self) -> None:

@@ -1,0 +1,61 @@
+"""One training run by itself: the loop with its checkpoint, its metrics file, its log lines and its W&B run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from codeq.config.run import RunConfig
+from codeq.train.checkpoint import load_checkpoint, save_checkpoint
+from codeq.train.loop import EpochRow, TrainState, build, evaluate, fit
+from codeq.train.tracking import open_tracker
+
+log = logging.getLogger(__name__)
+
+
+def train_single(config: RunConfig, *, resume: Path | None, grace_epochs: int) -> EpochRow | None:
+    """Train `config` to its end, or until it diverges or collapses; returns the last row.
+
+    Leaves SAVE_DIR/checkpoint_RUNNAME.th and SAVE_DIR/metrics_RUNNAME.jsonl after every epoch. Returns None if the
+    checkpoint `resume` had completed all epochs. Raises what `build` and `load_checkpoint` raise.
+    """
+    state = build(config)
+    if resume is not None:
+        load_checkpoint(resume, state)
+        log.info("resumed %s after epoch %d", resume, state.epoch)
+    log.info("%s on %s: %d training images of %s, %d epochs", config.run_name, state.device,
+             state.data.train.num_images, config.dataset, config.epochs)  # fmt: skip
+    tracker = open_tracker(config.wandb_project, Path(config.save_dir))
+    tracker.start(0, config.run_name, config.as_dict())
+    row = None
+    try:
+        for row in fit(state, grace_epochs):
+            _keep(state, row, append=row.epoch > 1)
+            tracker.log(0, row.as_dict())
+            _log_row(row, config.epochs)
+    finally:
+        tracker.finish(0, row.status if row else "failed", row.reason if row else "")
+        tracker.close()
+    if row is None or row.status == "finished":
+        log.info("test_acc %.2f", evaluate(state, state.data.test))
+    return row
+
+
+def checkpoint_path(config: RunConfig) -> Path:
+    """Where a single run leaves its checkpoint."""
+    return Path(config.save_dir) / f"checkpoint_{config.run_name}.th"
+
+
+def _keep(state: TrainState, row: EpochRow, append: bool) -> None:
+    save_checkpoint(checkpoint_path(state.config), state)
+    metrics = Path(state.config.save_dir) / f"metrics_{state.config.run_name}.jsonl"
+    with metrics.open("a" if append else "w") as file:
+        file.write(json.dumps(row.as_dict()) + "\n")
+
+
+def _log_row(row: EpochRow, epochs: int) -> None:
+    log.info(
+        "epoch %d/%d  loss %.4f  train_acc %.2f  val_acc %.2f  sparsity %.4f  rel_bops %.4f  bits %.2f  %.1f s",
+        row.epoch, epochs, row.loss, row.train_acc, row.val_acc, row.sparsity, row.rel_bops, row.mean_bits, row.epoch_s,
+    )  # fmt: skip
