@@ -62,7 +62,8 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
     from codeq.sweep.runner import RunOptions, SweepExists, run_sweep
 
     dotenv.load_dotenv(Path.cwd() / ".env")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    logging.getLogger("codeq.train.tracking").setLevel(logging.INFO)
     try:
         interrupt = run_sweep(template, RunOptions(options.address, options.dashboard, options.resume))
     except SweepExists as error:

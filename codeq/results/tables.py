@@ -23,6 +23,9 @@ def print_front(
     front: Sequence[TrialResult], winner: TrialResult | None, objectives: Sequence[str], parameters: Sequence[str]
 ) -> None:
     """Print one row per trial of the front: its metrics and the drawn values; the winner is marked."""
+    if not front:
+        print("The Pareto front is empty: no healthy trial trained all its epochs.")
+        return
     metrics = list(dict.fromkeys([*_ALWAYS, *objectives]))
     table = Table(title=f"Pareto front: {len(front)} trials, {' and '.join(objectives)}", title_justify="left")
     for column in ("trial", *metrics, *map(_short, parameters)):

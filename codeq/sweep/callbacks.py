@@ -59,7 +59,7 @@ class TrialRecorder(Callback):  # type: ignore[misc]
 def _line(record: TrialRecord, row: dict[str, Any], epochs: int) -> str:
     epoch = f"{row.get('epoch', 0)}/{epochs}"
     parts = [f"trial {record.trial:04d}  {record.status:<9}  epoch {epoch:<7}"]
-    if "val_acc" in row:
+    if row.get("epoch"):
         parts.append("val_acc {val_acc:6.2f}  sparsity {sparsity:.3f}  rel_bops {rel_bops:.4f}".format(**row))
     parts.append(f"{record.duration_s:5.1f} s")
     if record.status not in ("finished", "stopped"):

@@ -87,9 +87,8 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]
         if number is None:
             return
         status = "failed" if error or result is None else str(result["status"])
-        values = [float(result[name]) for name in self._template.sweep.objectives] if result else None
-        if status == "finished":
-            self._study.tell(number, values)
+        if result is not None and status == "finished":
+            self._study.tell(number, [float(result[name]) for name in self._template.sweep.objectives])
         else:
             self._study.tell(number, state=TrialState.PRUNED if status == "running" else TrialState.FAIL)
 

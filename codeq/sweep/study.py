@@ -52,7 +52,10 @@ def study_url(sweep: SweepConfig, folder: UPath) -> str:
 
 
 def open_study(sweep: SweepConfig, folder: UPath) -> optuna.Study:
-    """The sweep's study, created if it is new. Raises optuna's exceptions if the storage cannot be used."""
+    """The sweep's study, created with the configs to try first if it is new.
+
+    Raises optuna's exceptions if the storage cannot be used.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names and TPE's groups
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -71,4 +74,7 @@ def _open(url: str, sweep: SweepConfig) -> optuna.Study:
         load_if_exists=True,
     )  # fmt: skip
     study.set_metric_names(list(sweep.objectives))
+    if not study.get_trials(deepcopy=False):
+        for values in sweep.enqueue:
+            study.enqueue_trial(values)
     return study

@@ -1,0 +1,69 @@
+"""Shared fixtures: a tiny config that trains in a blink, and a runner of the command lines."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TINY: dict[str, Any] = {
+    "model": "mlp",
+    "dataset": "digits",
+    "val_fraction": 0.2,
+    "epochs": 4,
+    "batch_size": 128,
+    "threads": 1,
+    "device": "cpu",
+    "quantizer": {"name": "deadzone", "kwargs": {"fixed_bit_val": 4, "learnable_bit": False}},
+    "optimizer": {
+        "type": "adamw",
+        "param_groups": {"base": {"lr": 0.005}, "dz": {"lr": 0.005, "weight_decay": 5.0}},
+    },
+    "loss_terms": [{"name": "group_lasso", "lambda": 0.001, "kwargs": {"lambda_linear": 1.0, "lambda_conv": 1.0}}],
+}
+
+
+@pytest.fixture
+def tiny() -> dict[str, Any]:
+    """A digits MLP of four epochs, as plain data to change at will."""
+    return copy.deepcopy(TINY)
+
+
+@pytest.fixture
+def write_yaml(tmp_path: Path) -> Callable[..., Path]:
+    """Writes data as YAML into the test's folder and returns the path."""
+
+    def write(data: dict[str, Any], name: str = "config.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(data, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs this Python on arguments, from the repository's root, without W&B keys of whoever runs the tests."""
+
+    def run(*arguments: object, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=ROOT,
+            env={**clean, "NETRC": os.devnull, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run

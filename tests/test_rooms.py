@@ -1,0 +1,63 @@
+"""The rooms of the package import one way only, and the light ones stay light."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+MAY_IMPORT = {
+    "config": set(),
+    "quant": set(),
+    "models": {"config"},
+    "data": {"config"},
+    "train": {"config", "quant", "models", "data"},
+    "sweep": {"config", "quant", "models", "data", "train"},
+    "results": {"config", "train"},
+}
+FORBIDDEN_LIBRARIES = {
+    "config": {"torch", "ray", "optuna", "numpy"},
+    "quant": {"ray", "optuna"},
+    "models": {"ray", "optuna"},
+    "data": {"ray", "optuna"},
+    "train": {"ray", "optuna"},
+}
+FILES = sorted((ROOT / "codeq").rglob("*.py"))
+
+
+def imported_modules(path: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(node.module or "")
+            assert node.level == 0, f"{path}: relative import"
+    return modules
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT / "codeq").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
+    own = room(path)
+    for module in imported_modules(path):
+        if module.startswith("codeq.") and own in MAY_IMPORT:
+            other = module.split(".")[1]
+            assert other == own or other in MAY_IMPORT[own], f"{own} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_does_not_know_libraries_below_it(path: Path) -> None:
+    known = {module.split(".")[0] for module in imported_modules(path)}
+    assert not known & FORBIDDEN_LIBRARIES.get(room(path), set())
+
+
+def test_every_folder_of_the_package_is_a_known_room() -> None:
+    folders = {path.name for path in (ROOT / "codeq").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(MAY_IMPORT)

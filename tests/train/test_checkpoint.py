@@ -1,0 +1,182 @@
+"""Checkpoints: bit-exact continuation, damage, foreign and hostile files."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codeq.config import RunConfig
+from codeq.train.checkpoint import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
+from codeq.train.loop import TrainState, build, fit
+
+CPU = torch.device("cpu")
+SPEC_KEYS = {"epoch", "model", "optimizer", "scheduler", "best_prec1", "config"}
+
+
+def start(config: dict[str, Any]) -> TrainState:
+    return build(RunConfig.model_validate(config))
+
+
+def train(state: TrainState, epochs: int) -> list[dict[str, Any]]:
+    found = []
+    for row in fit(state):
+        found.append({key: value for key, value in row.as_dict().items() if key not in ("epoch_s", "images_per_s")})
+        if len(found) == epochs:
+            break
+    return found
+
+
+def with_dropout(tiny: dict[str, Any]) -> dict[str, Any]:
+    return {**tiny, "model": "timm/test_vit", "img_size": 32, "quantizer": {**tiny["quantizer"], "exclude_layers": ["norm"]}}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("schedule", ["cosine", "constant", "warmup_cosine"])
+def test_four_epochs_straight_equal_two_checkpoint_two_bit_for_bit(
+    tiny: dict[str, Any], tmp_path: Path, optimizer: str, schedule: str
+) -> None:
+    tiny["optimizer"]["type"] = optimizer
+    tiny["quantizer"]["kwargs"] = {"learnable_bit": True}
+    tiny["optimizer"]["param_groups"]["bit"] = {"lr": 0.01, "weight_decay": 0.5}
+    config = {**tiny, "augment": "standard", "lr_scheduler": schedule, "warmup_epochs": 1}
+    assert_resumes_exactly(config, tmp_path)
+
+
+def test_resuming_is_exact_with_batch_norm_in_channels_last(tiny: dict[str, Any], tmp_path: Path) -> None:
+    assert_resumes_exactly({**tiny, "model": "resnet20"}, tmp_path)
+
+
+def test_resuming_is_exact_for_a_transformer(tiny: dict[str, Any], tmp_path: Path) -> None:
+    assert_resumes_exactly(with_dropout(tiny), tmp_path)
+
+
+def assert_resumes_exactly(config: dict[str, Any], folder: Path) -> None:
+    straight = start(config)
+    expected = train(straight, 4)
+    first = start(config)
+    rows = train(first, 2)
+    save_checkpoint(folder / "checkpoint.th", first)
+    torch.rand(7)  # another process would have other random numbers behind it
+    second = start(config)
+    load_checkpoint(folder / "checkpoint.th", second)
+    assert rows + train(second, 2) == expected
+    for name, weight in straight.model.state_dict().items():
+        assert torch.equal(weight, second.model.state_dict()[name]), name
+
+
+def test_a_checkpoint_restores_the_random_numbers(tiny: dict[str, Any], tmp_path: Path) -> None:
+    state = start(tiny)
+    save_checkpoint(tmp_path / "checkpoint.th", state)
+    expected = torch.rand(3)
+    load_checkpoint(tmp_path / "checkpoint.th", state)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_checkpoint_has_the_promised_keys_and_is_plain_data(tiny: dict[str, Any], tmp_path: Path) -> None:
+    state = start(tiny)
+    train(state, 1)
+    save_checkpoint(tmp_path / "checkpoint.th", state)
+    saved = torch.load(tmp_path / "checkpoint.th", weights_only=True)
+    assert saved.keys() >= SPEC_KEYS
+    assert saved["epoch"] == 1
+    assert RunConfig.model_validate(saved["config"]) == state.config
+    assert "fc1.parametrizations.weight.0.quantizer.logit_dz" in saved["model"]
+    assert os.listdir(tmp_path) == ["checkpoint.th"]
+
+
+def test_a_file_of_the_older_scripts_resumes_too(tiny: dict[str, Any], tmp_path: Path) -> None:
+    state = start(tiny)
+    expected = train(state, 4)
+    old = start(tiny)
+    train(old, 2)
+    parallel = {f"module.{name}": weight for name, weight in old.model.state_dict().items()}
+    content = {
+        "epoch": 2, "model": parallel, "optimizer": old.optimizer.state_dict(),
+        "scheduler": old.scheduler.state_dict(), "best_prec1": 50.0, "config": {"any": "thing"},
+    }  # fmt: skip
+    torch.save(content, tmp_path / "old.th")
+    resumed = start(tiny)
+    load_checkpoint(tmp_path / "old.th", resumed)
+    assert resumed.best_val_acc == 50.0
+    assert train(resumed, 2) == expected[2:]
+
+
+def test_a_flipped_bit_is_noticed(tiny: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.th"
+    save_checkpoint(path, start(tiny))
+    content = bytearray(path.read_bytes())
+    largest = max(zipfile.ZipFile(path).infolist(), key=lambda info: info.file_size)
+    content[largest.header_offset + 2000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged: the checksum of"):
+        read_checkpoint(path, CPU)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 1000, 50_000])
+def test_a_truncated_file_is_refused(tiny: dict[str, Any], tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "checkpoint.th"
+    save_checkpoint(path, start(tiny))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        read_checkpoint(path, CPU)
+
+
+def test_a_missing_file_is_said_by_name(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="none.th: cannot be read: No such file"):
+        read_checkpoint(tmp_path / "none.th", CPU)
+
+
+class Hostile:
+    def __reduce__(self) -> Any:
+        return os.mkdir, (os.environ["HOSTILE_FOLDER"],)
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_no_pickle_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_zip: bool) -> None:
+    monkeypatch.setenv("HOSTILE_FOLDER", str(tmp_path / "owned"))
+    path = tmp_path / "hostile.th"
+    if as_zip:
+        torch.save({"epoch": 1, "model": Hostile()}, path)
+    else:
+        path.write_bytes(pickle.dumps({"epoch": 1, "model": Hostile()}))
+    with pytest.raises(CheckpointError):
+        read_checkpoint(path, CPU)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("content", [{"weights": {}}, [1, 2], {"epoch": 1}])
+def test_a_torch_file_that_is_no_checkpoint_says_what_is_missing(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "other.th")
+    with pytest.raises(CheckpointError, match="not a checkpoint of ours: it has no"):
+        read_checkpoint(tmp_path / "other.th", CPU)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "checkpoint.th", start(tiny))
+    with pytest.raises(CheckpointError, match="does not fit the config"):
+        load_checkpoint(tmp_path / "checkpoint.th", start({**tiny, "model": "resnet20"}))
+
+
+def test_what_changed_in_the_config_is_logged(
+    tiny: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_checkpoint(tmp_path / "checkpoint.th", start(tiny))
+    load_checkpoint(tmp_path / "checkpoint.th", start({**tiny, "seed": 3, "workers": 0}))
+    assert "seed was 0 when the checkpoint was written, is now 3" in caplog.text
+    assert "workers" not in caplog.text
+
+
+def test_a_checkpoint_is_as_large_as_its_tensors(tiny: dict[str, Any], tmp_path: Path) -> None:
+    state = start(tiny)
+    train(state, 1)
+    save_checkpoint(tmp_path / "checkpoint.th", state)
+    weights = io.BytesIO()
+    torch.save(state.model.state_dict(), weights)
+    assert (tmp_path / "checkpoint.th").stat().st_size < 3 * len(weights.getvalue()) + 50_000

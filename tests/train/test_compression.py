@@ -1,0 +1,104 @@
+"""Sparsity, bits and bit operations, counted by hand on small models and on the models of the paper."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from codeq.models import build_model
+from codeq.quant import attach_weight_quantizers
+from codeq.train.compression import dense_macs, measure_compression
+
+
+def convolution_and_classifier() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, stride=2), nn.Flatten(), nn.Linear(64, 10))
+
+
+def set_weight(module: nn.Module, weight: torch.Tensor) -> None:
+    with torch.no_grad():
+        module.parametrizations.weight.original.copy_(weight)
+
+
+def test_dense_macs_follow_the_output_size() -> None:
+    assert dense_macs(convolution_and_classifier(), (3, 8, 8)) == {"0": 3 * 4 * 9 * 4 * 4, "2": 640}
+
+
+def test_grouped_convolutions_count_only_their_own_inputs() -> None:
+    assert dense_macs(nn.Sequential(nn.Conv2d(4, 8, 3, groups=2)), (4, 5, 5)) == {"0": 2 * 8 * 9 * 3 * 3}
+
+
+def test_resnet20_at_32x32_has_the_published_macs() -> None:
+    model = build_model("resnet20", in_channels=3, img_size=32, num_classes=10)
+    assert sum(dense_macs(model, (3, 32, 32)).values()) == 40_551_040
+
+
+def test_the_mlp_at_32x32_has_the_published_macs() -> None:
+    model = build_model("mlp", in_channels=3, img_size=32, num_classes=10)
+    assert sum(dense_macs(model, (3, 32, 32)).values()) == 379_560
+
+
+def test_a_transformers_linear_layers_count_once_per_token() -> None:
+    model = build_model("vit", in_channels=3, img_size=32, num_classes=10)
+    macs = dense_macs(model, (3, 32, 32))
+    tokens = (32 // 16) ** 2 + 1
+    assert macs["blocks.0.attn.qkv"] == tokens * 192 * 3 * 192
+    assert macs["blocks.0.mlp.fc1"] == tokens * 192 * 768
+    assert macs["head"] == 192 * 10
+    assert macs["patch_embed.proj"] == 3 * 16 * 16 * 192 * 4
+
+
+def test_tracing_leaves_the_model_as_it_was() -> None:
+    model = build_model("resnet20", in_channels=1, img_size=8, num_classes=10).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    dense_macs(model, (1, 8, 8))
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_an_unquantized_model_is_the_baseline() -> None:
+    model = convolution_and_classifier()
+    found = measure_compression(model, dense_macs(model, (3, 8, 8)))
+    assert (found.rel_bops, found.sparsity, found.structured_sparsity, found.mean_bits) == (1.0, 0.0, 0.0, 32.0)
+    assert found.empty_layers == ()
+
+
+def test_relative_bit_operations_are_density_times_bits_over_32_per_layer() -> None:
+    model = convolution_and_classifier()
+    macs = dense_macs(model, (3, 8, 8))
+    attach_weight_quantizers(model, ["0"], "uniform", {"bitwidth": 8})
+    weight = torch.ones(10, 64)
+    weight[:, :16] = 0.0
+    weight[0] = 0.0
+    set_weight(model[2], weight)
+    found = measure_compression(model, macs)
+    zeros = 10 * 16 + 48
+    expected = (macs["0"] * 32 + macs["2"] * (1 - zeros / 640) * 8) / (32 * (macs["0"] + macs["2"]))
+    assert found.rel_bops == pytest.approx(expected)
+    assert found.sparsity == pytest.approx(zeros / 640)
+    assert found.structured_sparsity == pytest.approx(1 / 10)
+    assert found.mean_bits == 8
+
+
+def test_mean_bits_are_weighted_by_the_number_of_weights() -> None:
+    model = nn.Sequential(nn.Linear(10, 30), nn.Linear(30, 10))
+    attach_weight_quantizers(model, ["1"], "uniform", {"bitwidth": 2})
+    attach_weight_quantizers(model, ["0"], "uniform", {"bitwidth": 8})
+    assert measure_compression(model, {"0": 300, "1": 300}).mean_bits == pytest.approx((2 * 300 + 8 * 300) / 600)
+
+
+def test_layers_without_a_weight_left_are_named() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    attach_weight_quantizers(model, [], "uniform", {"bitwidth": 8})
+    set_weight(model[1], torch.zeros(4, 4))
+    assert measure_compression(model, {"0": 16, "1": 16}).empty_layers == ("1",)
+
+
+def test_quantized_norm_weights_count_for_sparsity_but_have_no_channels() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    attach_weight_quantizers(model, [], "uniform", {"bitwidth": 8})
+    set_weight(model[1], torch.tensor([1.0, 0.0, 1.0, 1.0]))
+    found = measure_compression(model, {"0": 16})
+    assert found.sparsity == pytest.approx(1 / 20)
+    assert found.structured_sparsity == 0.0

@@ -1,0 +1,73 @@
+"""The group lasso against its definition, and the registry."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from codeq.config.run import GroupLasso
+from codeq.quant import attach_weight_quantizers
+from codeq.train.losses import added_loss, get_loss_term, group_lasso, loss_term, loss_term_names
+
+
+def model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 5))
+
+
+def test_group_lasso_sums_the_norms_of_linear_columns_and_convolution_columns() -> None:
+    net = model()
+    linear = sum(net[3].weight[:, i].norm() for i in range(16))
+    conv = sum(net[0].weight.reshape(4, 27)[:, i].norm() for i in range(27))
+    assert group_lasso(net, 0.3, 0.7).item() == pytest.approx((0.3 * linear + 0.7 * conv).item(), rel=1e-5)
+
+
+def test_group_lasso_gives_a_zero_column_a_zero_gradient_not_nan() -> None:
+    net = nn.Sequential(nn.Linear(3, 2))
+    with torch.no_grad():
+        net[0].weight[:, 1] = 0.0
+    group_lasso(net, 1.0, 1.0).backward()
+    gradient = net[0].weight.grad
+    assert torch.isfinite(gradient).all()
+    assert (gradient[:, 1] == 0).all()
+    assert (gradient[:, 0] != 0).any()
+
+
+def test_group_lasso_sees_the_quantized_weight() -> None:
+    net = nn.Sequential(nn.Linear(8, 8))
+    before = group_lasso(net, 1.0, 1.0).item()
+    attach_weight_quantizers(net, [], "deadzone", {"fixed_bit_val": 2, "learnable_bit": False})
+    expected = sum(net[0].weight[:, i].norm() for i in range(8)).item()
+    assert group_lasso(net, 1.0, 1.0).item() == pytest.approx(expected, rel=1e-5)
+    assert expected != pytest.approx(before, rel=1e-3)
+
+
+def test_group_lasso_of_a_model_without_such_layers_is_zero() -> None:
+    assert group_lasso(nn.Sequential(nn.BatchNorm1d(3)), 1.0, 1.0).item() == 0.0
+
+
+def test_the_added_loss_is_lambda_times_the_term() -> None:
+    net = model()
+    term = GroupLasso.model_validate({"name": "group_lasso", "lambda": 2.5, "kwargs": {"lambda_linear": 0.1}})
+    added = added_loss(net, [term])
+    assert isinstance(added, torch.Tensor)
+    assert added.item() == pytest.approx(2.5 * group_lasso(net, 0.1, 1e-4).item())
+
+
+def test_no_terms_add_nothing() -> None:
+    assert added_loss(model(), []) == 0.0
+
+
+def test_an_unknown_term_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="no loss term is called lasso; there are group_lasso"):
+        get_loss_term("lasso")
+
+
+def test_a_name_can_be_registered_once() -> None:
+    with pytest.raises(ValueError, match="registered already"):
+        loss_term("group_lasso")(group_lasso)
+
+
+def test_the_template_accepts_exactly_the_registered_terms() -> None:
+    assert [GroupLasso.model_fields["name"].annotation.__args__[0]] == loss_term_names()

@@ -1,0 +1,90 @@
+"""The three parameter groups and their options."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+
+from codeq.config.run import OptimizerConfig
+from codeq.quant import attach_weight_quantizers
+from codeq.train.optimizer import build_optimizer, split_parameters
+
+
+def quantized(**kwargs: Any) -> nn.Module:
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    attach_weight_quantizers(net, [], "deadzone", kwargs)
+    return net
+
+
+def config(kind: str = "adamw", **groups: Any) -> Any:
+    return TypeAdapter(OptimizerConfig).validate_python({"type": kind, "param_groups": groups})
+
+
+def test_every_parameter_is_in_exactly_one_group() -> None:
+    net = quantized()
+    groups = split_parameters(net)
+    assert {name: len(parameters) for name, parameters in groups.items()} == {"base": 4, "dz": 2, "bit": 2}
+    assert sum(map(len, groups.values())) == len(list(net.parameters()))
+
+
+def test_each_group_gets_its_own_options() -> None:
+    optimizer = build_optimizer(
+        config(base={"lr": 0.1}, dz={"lr": 0.2, "weight_decay": 2.5, "betas": [0.5, 0.6]}, bit={"lr": 0.3}), quantized()
+    )
+    by_name = {group["name"]: group for group in optimizer.param_groups}
+    assert [by_name[name]["lr"] for name in ("base", "dz", "bit")] == [0.1, 0.2, 0.3]
+    assert [by_name[name]["weight_decay"] for name in ("base", "dz", "bit")] == [0.0, 2.5, 0.0]
+    assert by_name["dz"]["betas"] == (0.5, 0.6)
+    assert by_name["base"]["betas"] == (0.9, 0.999)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
+)
+def test_the_optimizer_is_the_one_named(kind: str, expected: type) -> None:
+    optimizer = build_optimizer(config(kind, base={"lr": 0.1}), nn.Linear(2, 2))
+    assert type(optimizer) is expected
+
+
+def test_sgd_takes_its_own_keys() -> None:
+    groups = {"base": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}}
+    (group,) = build_optimizer(config("sgd", **groups), nn.Linear(2, 2)).param_groups
+    assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, True, 1e-4)
+
+
+def test_a_group_left_out_freezes_its_logits_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    net = quantized(init_deadzone_logit=1.5)
+    with caplog.at_level(logging.INFO):
+        optimizer = build_optimizer(config(base={"lr": 0.1}, bit={"lr": 0.1}), net)
+    assert "optimizer.param_groups has no dz: its 2 logits stay at their initial value 1.5" in caplog.text
+    net(torch.randn(5, 4)).sum().backward()
+    optimizer.step()
+    logits = [p for name, p in net.named_parameters() if name.endswith("logit_dz")]
+    assert len(logits) == 2
+    assert all(logit.item() == 1.5 for logit in logits)
+
+
+def test_logits_that_the_quantizer_froze_need_no_group(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        build_optimizer(config(base={"lr": 0.1}, dz={"lr": 0.1}), quantized(learnable_bit=False))
+    assert "optimizer.param_groups" not in caplog.text
+
+
+def test_groups_of_a_baseline_that_has_no_logits_are_ignored() -> None:
+    optimizer = build_optimizer(config(base={"lr": 0.1}, dz={"lr": 0.1}, bit={"lr": 0.1}), nn.Linear(2, 2))
+    assert [group["name"] for group in optimizer.param_groups] == ["base"]
+
+
+def test_weight_decay_of_the_dead_zone_logit_pulls_it_towards_zero() -> None:
+    net = quantized()
+    optimizer = build_optimizer(config(base={"lr": 0.0}, dz={"lr": 0.1, "weight_decay": 2.0}), net)
+    before = [p.item() for n, p in net.named_parameters() if n.endswith("logit_dz")]
+    (0.0 * net(torch.randn(5, 4)).sum()).backward()
+    optimizer.step()
+    after = [p.item() for n, p in net.named_parameters() if n.endswith("logit_dz")]
+    assert after == pytest.approx([0.8 * value for value in before], rel=1e-5)

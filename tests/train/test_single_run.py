@@ -1,0 +1,112 @@
+"""`python -m codeq.train`: its files, its exit codes, resuming, interrupting."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def config(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path) -> Path:
+    return write_yaml({**tiny, "save_dir": str(tmp_path / "out")})
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    (path,) = (folder / "out").glob("metrics_*.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def metrics(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in ("epoch_s", "images_per_s")} for row in rows]
+
+
+def test_a_run_leaves_checkpoint_and_rows_under_its_name(run_python: Run, config: Path, tmp_path: Path) -> None:
+    done = run_python("-m", "codeq.train", config)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "checkpoint_mlp_deadzone4b_e4_lr0.005.th").is_file()
+    assert [row["epoch"] for row in read_rows(tmp_path)] == [1, 2, 3, 4]
+    for line in ("Attached weight quantizer to layer: fc1", "W&B is off", "epoch 4/4", "test_acc "):
+        assert line in done.stdout
+
+
+def test_a_run_that_is_resumed_ends_as_one_that_was_not_interrupted(
+    run_python: Run, config: Path, tmp_path: Path
+) -> None:
+    run_python("-m", "codeq.train", config)
+    expected = metrics(read_rows(tmp_path))
+    checkpoint = tmp_path / "out" / "checkpoint_mlp_deadzone4b_e4_lr0.005.th"
+    checkpoint.unlink()
+    stop_after_two = (
+        "import codeq.train.loop as loop, codeq.train.single_run as single, sys\n"
+        "from codeq.train.__main__ import main\n"
+        "fit = loop.fit\n"
+        "def two(state, grace):\n"
+        "    for row in fit(state, grace):\n"
+        "        yield row\n"
+        "        if row.epoch == 2: raise KeyboardInterrupt\n"
+        "single.fit = two\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    stopped = run_python("-c", stop_after_two, config)
+    assert stopped.returncode == 130
+    resumed = run_python("-m", "codeq.train", config, "--resume", checkpoint)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "after epoch 2" in resumed.stdout
+    assert metrics(read_rows(tmp_path)) == expected
+
+
+def test_sigterm_ends_a_run_with_143_and_a_checkpoint_that_resumes(
+    run_python: Run, config: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "codeq.train", str(config), "--set", "epochs=100000"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out/metrics_*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "--resume goes on" in errors
+    assert len(list(tmp_path.glob("out/checkpoint_*.th"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--set", "optimizer.param_groups.base.lr=1e30"], 3, "diverged at epoch 1: loss is nan"),
+        (["--set", "epoch=3"], 2, "--set: epoch: unknown key; did you mean epochs?"),
+        (["--set", "epochs={distribution: int, low: 1, high: 5}"], 2, "epochs: is a distribution (int [1, 5])"),
+        (["--set", "model=timm/no_such_model"], 2, "no_such_model"),
+        (["--resume", os.devnull], 4, "not a readable checkpoint"),
+        (["--resume", "/no/such/file.th"], 4, "cannot be read: No such file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_with_its_exit_code(
+    run_python: Run, config: Path, arguments: list[str], code: int, said: str
+) -> None:
+    done = run_python("-m", "codeq.train", config, *arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_help_does_not_import_torch(run_python: Run) -> None:
+    check = (
+        "import sys; from codeq.train.__main__ import _parser; _parser().format_help();"
+        "sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    )
+    assert run_python("-c", check).returncode == 0
