@@ -24,7 +24,7 @@ def print_front(
 ) -> None:
     """Print one row per trial of the front: its metrics and the drawn values; the winner is marked."""
     if not front:
-        print("The Pareto front is empty: no healthy trial trained all its epochs.")
+        print("The Pareto front is empty: no trial has trained all its epochs and stayed healthy.")
         return
     metrics = list(dict.fromkeys([*_ALWAYS, *objectives]))
     table = Table(title=f"Pareto front: {len(front)} trials, {' and '.join(objectives)}", title_justify="left")

@@ -18,16 +18,21 @@ QUIET = {
 }
 
 
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Makes every port of a local Ray listen on 127.0.0.1 only, as on systems where Ray knows no clusters."""
+
+
 def start_ray(address: str | None, dashboard: bool) -> str | None:
     """Initialise Ray in this process; returns the dashboard's URL if there is one.
 
-    address: None starts a local Ray that ends with this process; anything else is a cluster's address, whose
-    workers get this package's source. Clients and nodes prove who they are by token.
+    address: None starts a local Ray that ends with this process and listens on 127.0.0.1 only; anything else is a
+    cluster's address, whose workers get this package's source. Clients and nodes prove who they are by token.
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    for name, value in QUIET.items():
+    for name, value in {**QUIET, **(LOOPBACK if address is None else {})}.items():
         os.environ.setdefault(name, value)
-    import ray  # after its environment is set
+    _keep_token_private()
+    import ray  # reads its environment when it is imported
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address is None:
@@ -39,6 +44,15 @@ def start_ray(address: str | None, dashboard: bool) -> str | None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     url = context.dashboard_url
     return f"http://{url}" if url else None
+
+
+def _keep_token_private() -> None:
+    """Ray keeps its token in the home directory, readable by everybody unless somebody prevents it."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists():
+        token.chmod(0o600)
+    else:
+        os.umask(0o077)
 
 
 def gpus_per_trial(wanted: float | str, device: str) -> float:

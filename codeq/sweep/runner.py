@@ -64,13 +64,21 @@ def run_sweep(template: Template, options: RunOptions) -> Interrupt:
     if remaining > 0:
         dashboard = start_ray(options.address, options.dashboard)
         if dashboard:
-            print(f"Ray dashboard: {dashboard}", flush=True)
+            print(f"Ray dashboard: {dashboard} (it asks for the token that `ray get-auth-token` prints)", flush=True)
         with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, _signals(interrupt):
-            _tune(template, folder, unfinished, remaining, scratch)
+            _tune(template, folder, unfinished, remaining, scratch, reuse_actors=not dashboard)
     return interrupt
 
 
-def _tune(template: Template, folder: UPath, unfinished: list[TrialRecord], trials: int, scratch: str) -> None:
+def _tune(
+    template: Template,
+    folder: UPath,
+    unfinished: list[TrialRecord],
+    trials: int,
+    scratch: str,
+    reuse_actors: bool,
+) -> None:
+    """reuse_actors: saves each trial its process start, but a dashboard would show the first trial's name for all."""
     from ray import tune
 
     from codeq.sweep.early_stopping import build_scheduler
@@ -82,14 +90,17 @@ def _tune(template: Template, folder: UPath, unfinished: list[TrialRecord], tria
     gpus = gpus_per_trial(sweep.resources.gpu, str(template.tree.get("device", "auto")))
     study = open_study(sweep, folder)
     budget = parse_duration(sweep.time_budget) if sweep.time_budget else None
+    trainable = tune.with_resources(SweepTrial, {"cpu": sweep.resources.cpu, "gpu": gpus})
+    trainable.__name__ = trainable.__qualname__ = SweepTrial.__name__  # what the dashboard calls its class
     tuner = tune.Tuner(
-        tune.with_resources(SweepTrial, {"cpu": sweep.resources.cpu, "gpu": gpus}),
+        trainable,
         tune_config=tune.TuneConfig(
             search_alg=OptunaSearcher(template, study, folder, unfinished),
             scheduler=build_scheduler(template),
             num_samples=trials,
             max_concurrent_trials=sweep.max_concurrent,
             time_budget_s=budget,
+            reuse_actors=reuse_actors,
             trial_name_creator=lambda trial: f"{sweep.name}_{trial.config['trial']:04d}",
             trial_dirname_creator=lambda trial: f"{trial.config['trial']:04d}",
         ),

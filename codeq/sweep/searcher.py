@@ -36,25 +36,26 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]
         self._study = study
         self._folder = folder
         self._unfinished = list(unfinished)
-        self._numbers: dict[str, int] = {}
+        self._running: dict[str, optuna.Trial] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """The next trial's config for `SweepTrial`."""
-        if self._unfinished:
-            record = self._unfinished.pop(0)
-            config = trial_folder(self._folder, record.trial).read_config()
-        else:
-            record, config = self._new_trial()
-        self._numbers[trial_id] = record.trial
+        trial, config = self._unfinished_trial() if self._unfinished else self._new_trial()
+        self._running[trial_id] = trial
         return {
-            "trial": record.trial,
+            "trial": trial.number,
             "run_config": config.as_dict(),
             "sweep_folder": str(self._folder),
             "grace_epochs": self._template.sweep.scheduler.grace_epochs,
             "objectives": self._template.sweep.objectives,
         }
 
-    def _new_trial(self) -> tuple[TrialRecord, RunConfig]:
+    def _unfinished_trial(self) -> tuple[optuna.Trial, RunConfig]:
+        number = self._unfinished.pop(0).trial
+        stored = self._study.get_trials(deepcopy=False)[number]
+        return optuna.Trial(self._study, stored._trial_id), trial_folder(self._folder, number).read_config()
+
+    def _new_trial(self) -> tuple[optuna.Trial, RunConfig]:
         asked, config = self._ask()
         if config.threads is None:  # kept in the config, so that a winner is trained again with the same sums
             config = config.model_copy(update={"threads": max(1, int(self._template.sweep.resources.cpu))})
@@ -64,7 +65,7 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]
         folder = trial_folder(self._folder, asked.number)
         folder.write_config(config)
         folder.write_record(record)
-        return record, config
+        return asked, config
 
     def _ask(self) -> tuple[optuna.Trial, RunConfig]:
         """A drawn config that is valid: values can be right one by one and wrong together."""
@@ -83,14 +84,16 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the study how the trial ended."""
-        number = self._numbers.pop(trial_id, None)
-        if number is None:
+        trial = self._running.pop(trial_id, None)
+        if trial is None:
             return
         status = "failed" if error or result is None else str(result["status"])
+        trial.set_user_attr("status", "stopped" if status == "running" else status)
+        trial.set_user_attr("reason", result["reason"] if result else "its process died")
         if result is not None and status == "finished":
-            self._study.tell(number, [float(result[name]) for name in self._template.sweep.objectives])
+            self._study.tell(trial, [float(result[name]) for name in self._template.sweep.objectives])
         else:
-            self._study.tell(number, state=TrialState.PRUNED if status == "running" else TrialState.FAIL)
+            self._study.tell(trial, state=TrialState.PRUNED if status == "running" else TrialState.FAIL)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is the state, and it is stored already."""

@@ -28,7 +28,12 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         """config: trial (number), run_config (plain data), sweep_folder, grace_epochs, objectives."""
         self._config = config
         self._folder = trial_folder(UPath(config["sweep_folder"]), config["trial"])
-        self._rows = _epochs(self._folder, RunConfig.model_validate(config["run_config"]), config["grace_epochs"])
+        self._rows = epochs(self._folder, RunConfig.model_validate(config["run_config"]), config["grace_epochs"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial in this process, which has its imports behind it; everything else is built anew."""
+        self.setup(new_config)
+        return True
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the same keys every time."""
@@ -41,7 +46,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         return str(self.trial_name)
 
 
-def _epochs(folder: TrialFolder, config: RunConfig, grace_epochs: int) -> Iterator[dict[str, Any]]:
+def epochs(folder: TrialFolder, config: RunConfig, grace_epochs: int) -> Iterator[dict[str, Any]]:
     """The trial's rows, from the epoch after the newest checkpoint on; an exception becomes a row."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     row: dict[str, Any] = {"epoch": 0, **{name: math.nan for name in METRICS}}
@@ -49,7 +54,7 @@ def _epochs(folder: TrialFolder, config: RunConfig, grace_epochs: int) -> Iterat
         for row in _train(folder, config, grace_epochs):
             yield row
     except Exception as error:  # the sweep goes on without this trial, whatever it raised
-        (folder.path / "error.txt").write_text(traceback.format_exc())
+        folder.write_error(traceback.format_exc())
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         yield {**row, "status": "failed", "reason": reason}
 

@@ -3,6 +3,7 @@
 config.yaml     the run config; written when the trial is created
 metrics.jsonl   one row per completed epoch, appended by the worker before it writes the checkpoint of that epoch
 checkpoint.th   the newest checkpoint, atomically replaced
+error.txt       the traceback, if the trial failed
 trial.json      number, parameters, seed and, in the end, status, reason and duration; written by the driver
 """
 
@@ -62,6 +63,10 @@ class TrialFolder:
         if not self._record.exists():
             return None
         return TrialRecord(**json.loads(self._record.read_text()))
+
+    def write_error(self, text: str) -> None:
+        """Keep the traceback of what failed."""
+        write_atomically(self.path / "error.txt", text)
 
     def append_row(self, row: dict[str, Any]) -> None:
         """Add an epoch's row, safely on disk when this returns."""

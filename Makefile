@@ -1,0 +1,48 @@
+# `make` alone prints the targets. Every target that needs the virtual environment makes it first, once.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+# The first Python on the path that is new enough; `make PYTHON=/path/to/python3 ...` names another.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo $$p && break; done)
+
+SWEEP ?= sweeps/dz_wd.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help sweep test check schema clean again
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+sweep: $(READY)  ## run the example sweep; make sweep SWEEP=FILE ARGS="--trials 4"
+	$(PY) tune_main.py $(SWEEP) $(ARGS)
+
+test: $(READY)  ## run the tests; make test ARGS="-k cluster"
+	@$(PY) -m pytest $(ARGS)
+
+check: $(READY)  ## style and types
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+schema: $(READY)  ## write the JSON Schema that editors check templates with
+	$(PY) -m codeq.config schema > $(VENV)/schema.json
+	mv $(VENV)/schema.json codeq/config/template.schema.json
+
+clean:  ## remove the virtual environment and all caches; results and data stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A half-made or broken environment (no pip, a Python that is gone or too old) is made again from nothing.
+# An interrupted installation is only gone on with: pip takes a package for installed once it is complete.
+$(READY): requirements.txt $(if $(shell $(PY) -c 'import pip' 2>/dev/null && echo whole),,again)
+	@$(PY) -c 'import pip; $(NEW_ENOUGH)' 2>/dev/null || { \
+		"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+			echo "Python 3.11 or newer is needed$(if $(PYTHON),; $(PYTHON) is not). Name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+		"$(PYTHON)" -m venv --clear $(VENV) || { \
+			echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }; }
+	@echo "Installing requirements.txt into $(VENV): once, some minutes, about 6 GB"
+	$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
