@@ -1,0 +1,121 @@
+"""A config's data set, split, normalized and ready to iterate on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codeq.config.run import RunConfig
+from codeq.data.augment import augment_for, none
+from codeq.data.batches import Batches, Recipe
+from codeq.data.limits import eval_batch_size
+from codeq.data.normalize import Normalizer
+from codeq.data.raw import ImageSet, Indices, Labels, PixelSet, RawImages
+from codeq.data.sources import load_raw
+from codeq.data.split import stratified_split
+from codeq.data.stores import as_tensor, decode_all, store_for
+
+# The validation images are the same in every run of a data set, whatever its seed: trials stay comparable.
+VAL_SPLIT_SEED = 2512
+
+# Files that are decoded to estimate mean and standard deviation, where decoding all would take too long.
+STATISTICS_FILES = 1024
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a network must fit. img_size: side of the square images as they are trained on."""
+
+    name: str
+    channels: int
+    img_size: int
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """train: augmented. val: what decisions use; the test split itself if val_fraction is 0.
+
+    majority_share: share of the most frequent class in `val` (0..1), the accuracy of a constant answer.
+    """
+
+    info: DatasetInfo
+    train: Batches
+    val: Batches
+    test: Batches
+    majority_share: float
+
+
+def load_data(config: RunConfig, device: torch.device, raw: RawImages | None = None) -> DataSplits:
+    """The data set of `config` on `device`. raw: its images, if some process has loaded them already.
+
+    Raises DataUnavailable (DataDamaged for a broken file) with one line that says what to do, and ValueError
+    if `raw` is another data set.
+    """
+    raw = load_raw(config) if raw is None else raw
+    if raw.name != config.dataset:
+        raise ValueError(f"raw images are those of {raw.name}, the config asks for {config.dataset}")
+    train_indices, val_indices = _split(raw.train.labels, config.val_fraction)
+    info = _info(raw, config)
+    training = _training_recipe(raw.train, train_indices, info, config, device)
+    evaluation = _evaluation_recipe(training, info)
+
+    train_store = store_for(raw.train, img_size=info.img_size, device=device, workers=config.workers)
+    test_store = store_for(raw.test, img_size=info.img_size, device=device, workers=config.workers)
+    train = Batches(train_store, raw.train.labels, train_indices, training)
+    test = Batches(test_store, raw.test.labels, np.arange(len(raw.test.labels)), evaluation)
+    if not len(val_indices):
+        return DataSplits(info, train, test, test, _majority_share(raw.test.labels))
+    val = Batches(train_store, raw.train.labels, val_indices, evaluation)
+    return DataSplits(info, train, val, test, _majority_share(raw.train.labels[val_indices]))
+
+
+def _split(labels: Labels, val_fraction: float) -> tuple[Indices, Indices]:
+    if val_fraction == 0:
+        return np.arange(len(labels)), np.arange(0)
+    return stratified_split(labels, val_fraction, seed=VAL_SPLIT_SEED)
+
+
+def _info(raw: RawImages, config: RunConfig) -> DatasetInfo:
+    return DatasetInfo(raw.name, raw.train.channels, config.img_size or raw.train.img_size, raw.num_classes)
+
+
+def _training_recipe(
+    images: ImageSet, indices: Indices, info: DatasetInfo, config: RunConfig, device: torch.device
+) -> Recipe:
+    return Recipe(
+        batch_size=config.batch_size,
+        training=True,
+        augment=augment_for(config),
+        seed=config.seed,
+        img_size=info.img_size,
+        normalize=Normalizer.from_batches(_statistics_pixels(images, indices, config.workers)).to(device),
+        device=device,
+    )
+
+
+def _evaluation_recipe(training: Recipe, info: DatasetInfo) -> Recipe:
+    batch_size = eval_batch_size(training.batch_size, info.channels, info.img_size)
+    return replace(training, batch_size=batch_size, training=False, augment=none)
+
+
+def _statistics_pixels(images: ImageSet, indices: Indices, workers: int) -> Iterator[Tensor]:
+    """The pixels that normalization is computed from: all at `indices`, or evenly spaced ones of many files.
+
+    Pixels are taken at their stored size: the statistics, like the literature's, do not depend on img_size.
+    """
+    if not isinstance(images, PixelSet):
+        count = min(len(indices), STATISTICS_FILES)
+        spaced = np.linspace(0, len(indices) - 1, count).round().astype(np.int64)
+        images, indices = decode_all(images.subset(indices[spaced]), workers), np.arange(count)
+    pixels = as_tensor(images)
+    for part in torch.split(torch.tensor(indices), 1000):
+        yield pixels.index_select(0, part)
+
+
+def _majority_share(labels: Labels) -> float:
+    return float(np.bincount(labels).max() / len(labels))

@@ -1,0 +1,89 @@
+"""Fetching a data set's files into the data folder: once, whole, and by one process at a time."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Generic, TypeVar
+
+from filelock import FileLock
+
+from codeq.data.errors import EMBEDDED_HINT, DataUnavailable, one_line
+
+# A firewall that drops packets would otherwise hold every process for minutes.
+TIMEOUT_S = 20.0
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Download(Generic[Found]):
+    """How to find a data set's files and how to get them.
+
+    wanted: what belongs into the folder, for the message. locate: the files in a folder, None if they are not
+    all there. fetch: puts them into an empty folder, laid out as `locate` looks for them.
+    """
+
+    name: str
+    wanted: str
+    locate: Callable[[Path], Found | None]
+    fetch: Callable[[str], object]
+
+    def find_or_fetch(self, data_dir: str) -> Found:
+        """What `locate` finds; only if that is nothing is anything downloaded or written.
+
+        Processes that come at the same time wait for the first. Raises DataUnavailable without network or
+        without permission to write.
+        """
+        folder = Path(data_dir).expanduser()
+        found = self.locate(folder)
+        return self._fetch_into(folder) if found is None else found
+
+    def _fetch_into(self, folder: Path) -> Found:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f".{self.name}.lock"):
+                if self.locate(folder) is None:
+                    _fetch(self.fetch, folder)
+            found = self.locate(folder)
+        except (OSError, RuntimeError, HTTPException) as error:
+            raise self._unavailable(folder, one_line(error)) from error
+        if found is None:
+            raise self._unavailable(folder, "the download was not complete")
+        return found
+
+    def _unavailable(self, folder: Path, reason: str) -> DataUnavailable:
+        return DataUnavailable(
+            f"{self.name} is not in {folder} and cannot be downloaded there ({reason}): put {self.wanted} "
+            f"into that folder; {EMBEDDED_HINT}"
+        )
+
+
+def _fetch(fetch: Callable[[str], object], folder: Path) -> None:
+    # Inside `folder`, so that moving is renaming: a download cut short leaves no half file under a real name.
+    with TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
+        with _socket_timeout(TIMEOUT_S):
+            fetch(temporary)
+        for path in sorted(Path(temporary).rglob("*")):
+            target = folder / path.relative_to(temporary)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                os.replace(path, target)
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """A time limit on connections opened meanwhile: torchvision sets none and takes no argument for it."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

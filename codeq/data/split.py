@@ -1,0 +1,25 @@
+"""Stratified splits that depend on the labels alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from codeq.data.raw import Indices, Labels
+
+
+def stratified_split(labels: Labels, fraction: float, *, seed: int) -> tuple[Indices, Indices]:
+    """Indices to keep and to hold out, both ascending; `fraction` of each class, rounded, is held out.
+
+    labels: (N,). fraction: 0 < fraction < 1. A class of two or more images is on both sides; a class of one
+    is kept. Raises ValueError if nothing can be held out.
+    """
+    # RandomState's stream is frozen by numpy's compatibility policy: the split outlives library updates.
+    order = np.random.RandomState(seed).permutation(len(labels))
+    held = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        wanted = max(1, round(fraction * len(members)))
+        held[members[: min(wanted, len(members) - 1)]] = True
+    if not held.any():
+        raise ValueError(f"no class has the two images that holding out a fraction of {fraction:g} needs")
+    return np.flatnonzero(~held), np.flatnonzero(held)

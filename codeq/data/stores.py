@@ -1,0 +1,134 @@
+"""Where pixels are while they are trained on: on the device, or in files that worker processes decode."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from codeq.data.decode import DecodedFiles
+from codeq.data.errors import DataDamaged
+from codeq.data.limits import fits_in_memory
+from codeq.data.raw import FileSet, ImageSet, PixelSet
+from codeq.data.resize import resize_all
+from codeq.data.transfer import to_device
+
+Windows = list[slice]
+
+
+class ImageStore(ABC):
+    """Hands out batches of uint8 pixels on the device, in any order."""
+
+    @abstractmethod
+    def batches(self, order: Tensor, windows: Windows, *, seed: int) -> Iterator[Tensor]:
+        """For each window, the images that `order` names there: (B, C, S, S) uint8.
+
+        order: (n,) int64 indices into the image set, on the CPU. seed: of the loader's workers.
+        """
+
+
+class ResidentStore(ImageStore):
+    """All pixels on the device, moved there when first needed; already resized, if they fit that way."""
+
+    def __init__(self, images: PixelSet, img_size: int, device: torch.device) -> None:
+        self._images, self._img_size, self._device = images, img_size, device
+
+    @cached_property
+    def _pixels(self) -> Tensor:
+        pixels = to_device(as_tensor(self._images), self._device)
+        fits = fits_in_memory(len(pixels), self._images.channels, self._img_size)
+        return resize_all(pixels, self._img_size) if fits else pixels
+
+    def batches(self, order: Tensor, windows: Windows, *, seed: int) -> Iterator[Tensor]:
+        order = to_device(order, self._device)  # Once an epoch.
+        for window in windows:
+            yield self._pixels.index_select(0, order[window])
+
+
+class _Requests:
+    """The index lists of the epoch at hand; a loader keeps one sampler for as long as it lives.
+
+    Knows nothing of its store: a cycle would leave ending the workers to the garbage collector, which may
+    take their queues away first and then waits 5 s for each.
+    """
+
+    def __init__(self) -> None:
+        self.of_epoch: list[list[int]] = []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.of_epoch)
+
+    def __len__(self) -> int:
+        return len(self.of_epoch)
+
+
+class StreamedStore(ImageStore):
+    """Images decoded by `workers` processes that live as long as the store. One epoch at a time."""
+
+    def __init__(self, files: FileSet, device: torch.device, workers: int) -> None:
+        self._files, self._device, self._workers = files, device, workers
+        self._requests = _Requests()
+        self._epochs_begun = 0
+
+    @cached_property
+    def _loader(self) -> DataLoader[Tensor]:
+        return DataLoader(
+            DecodedFiles(self._files),
+            batch_sampler=self._requests,
+            num_workers=self._workers,
+            persistent_workers=self._workers > 0,
+            pin_memory=self._device.type == "cuda",
+            collate_fn=_as_is,
+            # Without one the loader draws from torch's global generator, which belongs to the training loop.
+            generator=torch.Generator(),
+        )
+
+    def batches(self, order: Tensor, windows: Windows, *, seed: int) -> Iterator[Tensor]:
+        self._epochs_begun += 1
+        this_epoch = self._epochs_begun
+        self._requests.of_epoch = [order[window].tolist() for window in windows]
+        self._loader.generator.manual_seed(seed)
+        for batch in self._loader:
+            if this_epoch != self._epochs_begun:
+                raise RuntimeError("two epochs of a streamed data set cannot be read at the same time")
+            if isinstance(batch, DataDamaged):
+                del self._loader  # Ends its workers now, not when the traceback is forgotten.
+                raise batch
+            yield to_device(batch, self._device)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+def as_tensor(images: PixelSet) -> Tensor:
+    """The pixels as a tensor that shares their memory, which is only ever read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(images.pixels)
+
+
+def store_for(images: ImageSet, *, img_size: int, device: torch.device, workers: int) -> ImageStore:
+    """The store that suits an image set; nothing is read or moved before the first batch."""
+    if isinstance(images, PixelSet):
+        return ResidentStore(images, img_size, device)
+    return StreamedStore(images, device, workers)
+
+
+def decode_all(files: FileSet, workers: int) -> PixelSet:
+    """Every image of a set that fits in memory."""
+    count, batch = len(files.paths), 64
+    windows = [slice(start, min(start + batch, count)) for start in range(0, count, batch)]
+    pixels = np.empty((count, files.channels, files.img_size, files.img_size), dtype=np.uint8)
+    store = StreamedStore(files, torch.device("cpu"), workers)
+    decoded = store.batches(torch.arange(count), windows, seed=0)
+    for window, images in zip(windows, decoded, strict=True):
+        pixels[window] = images.numpy()
+    return PixelSet(pixels, files.labels)

@@ -1,0 +1,14 @@
+"""Moving tensors from the host to the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`; on CUDA without waiting for the work queued there.
+
+    CUDA has taken a pageable tensor's content before the call returns, and keeps a pinned one alive.
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")

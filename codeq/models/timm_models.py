@@ -1,0 +1,88 @@
+"""Any model of timm by its name. timm takes a while to import, so it is imported only when one is built."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import torch
+from torch import nn
+
+from codeq.models.spec import ModelSpec
+
+
+class WeightsUnavailable(RuntimeError):
+    """Published weights that could be neither downloaded nor found in the local cache."""
+
+
+def build_timm(name: str, spec: ModelSpec) -> nn.Module:
+    """timm's model `name` (`MODEL` or `MODEL.TAG`), in training mode.
+
+    Raises ValueError for an unknown name and for images the model cannot take, WeightsUnavailable if its
+    published weights are wanted and cannot be loaded.
+    """
+    _check_name(name)
+    model = _load_pretrained(name, spec) if spec.pretrained else _build(name, spec)
+    _try_out(model, name, spec)
+    return model
+
+
+def _check_name(name: str) -> None:
+    import timm
+
+    tagged = "." in name
+    if timm.is_model(name) and (not tagged or name in timm.list_pretrained()):
+        return
+    near = difflib.get_close_matches(name, timm.list_pretrained() if tagged else timm.list_models(), n=3)
+    hint = f"; did you mean {' or '.join(f'timm/{n}' for n in near)}?" if near else ""
+    raise ValueError(f"unknown timm model {name!r}, must be a name that timm.list_models() knows{hint}")
+
+
+def _build(name: str, spec: ModelSpec) -> nn.Module:
+    try:
+        return _create(name, spec)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"timm/{name} cannot be built for {spec}: {_one_line(error)}") from error
+
+
+def _load_pretrained(name: str, spec: ModelSpec) -> nn.Module:
+    try:
+        return _create(name, spec)
+    except Exception as error:  # The hub's client, its HTTP library and timm each raise types of their own.
+        raise WeightsUnavailable(
+            f"published weights of timm/{name} cannot be loaded ({_one_line(error)}): set pretrained: false, "
+            "or fetch them once where there is a network and let HF_HOME name that cache"
+        ) from error
+
+
+def _create(name: str, spec: ModelSpec) -> nn.Module:
+    import timm
+
+    options: dict[str, Any] = {
+        "in_chans": spec.in_channels,
+        "num_classes": spec.num_classes,
+        "pretrained": spec.pretrained,
+    }
+    try:
+        return timm.create_model(name, img_size=spec.img_size, **options)
+    except TypeError as error:
+        # Networks that take any size (most convnets) have no such argument.
+        if "img_size" not in str(error):
+            raise
+        return timm.create_model(name, **options)
+
+
+def _try_out(model: nn.Module, name: str, spec: ModelSpec) -> None:
+    """Send one image through: timm builds some models for sizes that fail, unclearly, at the first batch."""
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, spec.in_channels, spec.img_size, spec.img_size))
+    except (AssertionError, IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"timm/{name} does not take {spec}: {_one_line(error)}") from error
+    finally:
+        model.train()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

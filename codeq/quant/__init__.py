@@ -1,0 +1,28 @@
+"""Weights pruned and quantized while they train: the quantizers, and how a model gets and loses them."""
+
+from codeq.quant.attach import (
+    FakeQuantParametrization,
+    attach_weight_quantizers,
+    quantized_layers,
+    toggle_quantization,
+)
+from codeq.quant.bake import bake
+from codeq.quant.dead_zone import DeadZoneLDZCompander, dead_zone_quantize
+from codeq.quant.registry import Quantizer, build_quantizer, quantizer_names, register_quantizer
+from codeq.quant.uniform import UniformSymmetric, uniform_quantize
+
+__all__ = [
+    "DeadZoneLDZCompander",
+    "FakeQuantParametrization",
+    "Quantizer",
+    "UniformSymmetric",
+    "attach_weight_quantizers",
+    "bake",
+    "build_quantizer",
+    "dead_zone_quantize",
+    "quantized_layers",
+    "quantizer_names",
+    "register_quantizer",
+    "toggle_quantization",
+    "uniform_quantize",
+]

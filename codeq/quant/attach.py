@@ -1,0 +1,95 @@
+"""Puts a quantizer on every weight of a model, switches them on and off, and finds them again.
+
+A layer's latent weight stays trainable as `NAME.parametrizations.weight.original`; its quantizer is
+`NAME.parametrizations.weight.0.quantizer`; `module.weight` is the quantized weight, computed at each reading
+(`torch.nn.utils.parametrize.cached()` computes it once for several).
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from codeq.quant.registry import Quantizer, quantizer_class
+
+log = logging.getLogger(__name__)
+
+
+class FakeQuantParametrization(nn.Module):
+    """What `module.weight` goes through: the quantizer, or nothing while `enabled` is False."""
+
+    def __init__(self, quantizer: Quantizer, enabled: bool = True) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.enabled = enabled
+
+    def forward(self, w: Tensor) -> Tensor:
+        """The latent weight `w` (any shape) as the layer computes with it."""
+        return self.quantizer(w) if self.enabled else w
+
+    def right_inverse(self, w: Tensor) -> Tensor:
+        """What `module.weight = w` stores as the latent weight: `w` itself."""
+        return w
+
+
+def attach_weight_quantizers(
+    model: nn.Module,
+    exclude_layers: Collection[str],
+    quantizer: str | type[Quantizer],
+    quantizer_kwargs: Mapping[str, Any],
+    enabled: bool = True,
+) -> None:
+    """Gives every layer of `model` that has a weight its own quantizer, in place.
+
+    A layer is a submodule with a parameter `weight`, of any shape, batch norm included, whose dotted name
+    contains none of `exclude_layers`. A weight that two modules share is left alone: quantizing it in one of
+    them would untie them. quantizer: a registered name or a class, built with `quantizer_kwargs` for each
+    layer and moved to the layer's device.
+
+    Raises ValueError: no such quantizer, or a layer's weight is parametrized already (none is attached then).
+    """
+    build = quantizer_class(quantizer) if isinstance(quantizer, str) else quantizer
+    modules = dict(model.named_modules())  # before attaching, which adds modules
+    layers = {name: m for name, m in modules.items() if not any(part in name for part in exclude_layers)}
+    _refuse_parametrized(layers)
+    for name, weight in _unshared_weights(model, layers).items():
+        fake_quant = FakeQuantParametrization(build(**quantizer_kwargs).to(weight.device), enabled)
+        parametrize.register_parametrization(layers[name], "weight", fake_quant)
+        log.info("Attached weight quantizer to layer: %s", name)
+
+
+def _refuse_parametrized(layers: Mapping[str, nn.Module]) -> None:
+    """Raises ValueError, naming them all, if weights are parametrized already: two quantizers would stack."""
+    names = [name for name, module in layers.items() if parametrize.is_parametrized(module, "weight")]
+    if names:
+        raise ValueError(f"weight is parametrized already, attach quantizers once: {', '.join(names)}")
+
+
+def _unshared_weights(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
+    """The weight parameters of `layers` by name, without those that another module of `model` holds too."""
+    holders = Counter(id(p) for module in model.modules() for p in module._parameters.values())
+    weights = {name: module._parameters.get("weight") for name, module in layers.items()}
+    present = {name: weight for name, weight in weights.items() if weight is not None}
+    for name, weight in present.items():
+        if holders[id(weight)] > 1:
+            log.info("No weight quantizer for layer, its weight is shared: %s", name)
+    return {name: weight for name, weight in present.items() if holders[id(weight)] == 1}
+
+
+def quantized_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module, Quantizer]]:
+    """Each layer with an attached quantizer, enabled or not: (dotted name, module, its quantizer)."""
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module, "weight"):
+            for entry in module.parametrizations.weight:
+                if isinstance(entry, FakeQuantParametrization):
+                    yield name, module, entry.quantizer
+
+
+def toggle_quantization(model: nn.Module, enabled: bool) -> None:
+    """Switches all attached quantizers of `model` on, or off: its layers then compute with latent weights."""
+    for module in model.modules():
+        if isinstance(module, FakeQuantParametrization):
+            module.enabled = enabled

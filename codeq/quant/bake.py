@@ -1,0 +1,34 @@
+"""Turns a model with attached quantizers into a plain one that holds the quantized weights."""
+
+import copy
+from typing import TypeVar, cast
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def bake(model: Model) -> Model:
+    """A deep copy of `model` without parametrizations, each weight being what its layer computed with.
+
+    Its outputs equal the model's exactly and its state dict has the plain architecture's keys. Layers whose
+    quantizer is switched off keep their latent weight. `model` itself is left as it is.
+    """
+    plain = copy.deepcopy(model)
+    for module in list(plain.modules()):
+        if parametrize.is_parametrized(module):
+            _bake_layer(module)
+    return plain
+
+
+def _bake_layer(module: nn.Module) -> None:
+    """Replaces each parametrized tensor of `module` by a parameter of its present value."""
+    names = list(cast(nn.ModuleDict, module.parametrizations))
+    values = {name: getattr(module, name).detach() for name in names}
+    # parametrize.remove_parametrizations would delete the property from the class, which a deep copy shares
+    # with its original: the original would lose its weight.
+    module.__class__ = parametrize.type_before_parametrizations(module)
+    del module.parametrizations
+    for name, value in values.items():
+        setattr(module, name, nn.Parameter(value))

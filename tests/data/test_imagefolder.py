@@ -1,0 +1,177 @@
+"""Folders of image files: decoded once when small, streamed when large."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from codeq.data import DataDamaged, DataUnavailable, FileSet, PixelSet, limits, load_data, load_raw
+from codeq.data.decode import decode
+
+WriteImages = Callable[..., None]
+CLASSES = ("ant", "bee", "cow")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_images: WriteImages) -> Path:
+    write_images(tmp_path / "train", CLASSES, 8)
+    write_images(tmp_path / "test", CLASSES, 3)
+    return tmp_path
+
+
+@pytest.fixture
+def config_for(make_config: Callable[..., Any]) -> Callable[..., Any]:
+    def make(folder: Path, **keys: Any) -> Any:
+        defaults = {"img_size": 12, "batch_size": 4, "val_fraction": 0.25, "augment": "none"}
+        return make_config(dataset="imagefolder", data_dir=str(folder), **{**defaults, **keys})
+
+    return make
+
+
+def epochs(config: Any, device: torch.device, epoch: int = 0) -> list[tuple[Tensor, Tensor]]:
+    data = load_data(config, device)
+    return [batch for split in (data.train, data.val, data.test) for batch in split.epoch(epoch)]
+
+
+def test_classes_are_numbered_by_name(folder: Path, config_for: Callable[..., Any]) -> None:
+    raw = load_raw(config_for(folder))
+    assert raw.num_classes == 3
+    assert raw.train.labels.tolist() == [0] * 8 + [1] * 8 + [2] * 8
+
+
+def test_decoding_resizes_the_shorter_side_and_cuts_the_middle(tmp_path: Path) -> None:
+    # Three vertical bands of 16x16; the middle one is what stays.
+    bands = np.zeros((16, 48, 3), dtype=np.uint8)
+    bands[:, 16:32] = (10, 20, 30)
+    Image.fromarray(bands).save(tmp_path / "bands.png")
+    out = decode(str(tmp_path / "bands.png"), 16)
+    assert out.shape == (3, 16, 16) and out.dtype == np.uint8
+    assert (out == np.array([10, 20, 30]).reshape(3, 1, 1)).all()
+    assert (
+        decode(str(tmp_path / "bands.png"), 8)[:, :, 2:6] == np.array([10, 20, 30]).reshape(3, 1, 1)
+    ).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
+def test_any_colour_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
+    Image.new(mode, (10, 10)).save(path)
+    assert decode(str(path), 8).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("augment", ["none", "standard"])
+def test_a_set_too_large_for_memory_streams_the_same_batches(
+    folder: Path,
+    augment: str,
+    workers: int,
+    cpu: torch.device,
+    config_for: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = config_for(folder, augment=augment, workers=workers)
+    assert isinstance(load_raw(config).train, PixelSet)
+    resident = epochs(config, cpu)
+    monkeypatch.setattr(limits, "RESIDENT_BYTES", 100)
+    assert isinstance(load_raw(config).train, FileSet)
+    streamed = epochs(config, cpu)
+    assert len(resident) == len(streamed) > 0
+    for (x, y), (other_x, other_y) in zip(resident, streamed, strict=True):
+        assert torch.equal(x, other_x) and torch.equal(y, other_y)
+
+
+def test_streaming_epochs_are_repeatable_and_differ(
+    folder: Path, cpu: torch.device, config_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RESIDENT_BYTES", 100)
+    train = load_data(config_for(folder, augment="standard", workers=1), cpu).train
+    state = torch.get_rng_state()
+    next(train.epoch(0))  # An epoch left half way must not disturb the next one.
+    first, other, again = (torch.cat([x for x, _ in train.epoch(e)]) for e in (0, 1, 0))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_streamed_epochs_cannot_be_mixed_up(
+    folder: Path, cpu: torch.device, config_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RESIDENT_BYTES", 100)
+    data = load_data(config_for(folder), cpu)
+    first, second = data.train.epoch(0), data.val.epoch(0)
+    next(first), next(second)
+    with pytest.raises(RuntimeError, match="cannot be read at the same time"):
+        next(first)
+
+
+def test_val_is_the_test_folder_where_there_is_no_other(
+    tmp_path: Path, config_for: Callable[..., Any], write_images: WriteImages
+) -> None:
+    write_images(tmp_path / "train", CLASSES, 4)
+    write_images(tmp_path / "val", CLASSES, 2)
+    raw = load_raw(config_for(tmp_path))
+    assert (len(raw.train.labels), len(raw.test.labels)) == (12, 6)
+
+
+def test_without_a_test_folder_a_stratified_fifth_is_held_out_and_logged(
+    tmp_path: Path,
+    config_for: Callable[..., Any],
+    write_images: WriteImages,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write_images(tmp_path / "train", CLASSES, 10)
+    with caplog.at_level(logging.INFO):
+        raw = load_raw(config_for(tmp_path))
+    assert np.bincount(raw.test.labels).tolist() == [2, 2, 2]
+    assert "a fixed fifth of train is the test set" in caplog.text
+
+
+def test_the_size_is_224_when_none_is_asked_for(folder: Path, config_for: Callable[..., Any]) -> None:
+    raw = load_raw(config_for(folder, img_size=None))
+    assert isinstance(raw.train, PixelSet) and raw.train.pixels.shape[1:] == (3, 224, 224)
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 100], ids=["resident", "streamed"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_named_in_one_line(
+    folder: Path,
+    workers: int,
+    limit: int,
+    cpu: torch.device,
+    config_for: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "RESIDENT_BYTES", limit)
+    path = folder / "train" / "bee" / "3.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataDamaged, match=r"bee/3\.png: not a readable image") as caught:
+        epochs(config_for(folder, workers=workers), cpu)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path, config_for: Callable[..., Any]) -> None:
+    with pytest.raises(
+        DataUnavailable, match="imagefolder cannot read .*train.*digits needs neither"
+    ) as caught:
+        load_raw(config_for(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_without_images_is_named(folder: Path, config_for: Callable[..., Any]) -> None:
+    (folder / "train" / "dog").mkdir()
+    with pytest.raises(DataUnavailable, match="dog") as caught:
+        load_raw(config_for(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_classes_that_differ_between_the_folders_are_named(
+    folder: Path, config_for: Callable[..., Any], write_images: WriteImages
+) -> None:
+    write_images(folder / "test", ("elk",), 1)
+    with pytest.raises(DataUnavailable, match="differ in their classes: elk"):
+        load_raw(config_for(folder))

@@ -1,0 +1,62 @@
+"""The dead-zone quantizer transcribed equation by equation, slow and plain: what the product must equal.
+
+CoDeQ, arXiv 2512.12981. Shares no code with `codeq`; autograd derives the gradients.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class _Through(torch.autograd.Function):
+    """The value of one tensor with the gradient of another."""
+
+    @staticmethod
+    def forward(ctx, x, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad, None
+
+
+def through(x: Tensor, op: Callable[[Tensor], Tensor]) -> Tensor:
+    """`op(x)`, differentiated as if it were `x`."""
+    return _Through.apply(x, op(x.detach()))
+
+
+def torch_quantile(magnitude: Tensor) -> Tensor:
+    return torch.quantile(magnitude.flatten(), 0.99)
+
+
+def literal_bits(logit_bit: Tensor, max_bits: float) -> Tensor:
+    b_min = 2
+    return through(torch.abs(torch.tanh(logit_bit)) * (max_bits - b_min) + b_min, torch.round)  # (18)
+
+
+def literal_quantize(w: Tensor, d: Tensor, s: Tensor, Q: Tensor) -> Tensor:
+    delta = d / 2 - s / 2  # (10)
+    sign = torch.sign(w.detach())
+    magnitude = sign * w
+    ratio = sign * through(magnitude - delta, torch.relu) / s
+    q = through(through(ratio, torch.round), lambda x: torch.clip(x, -Q.detach(), Q.detach()))
+    return s * q + delta * torch.sign(q.detach())
+
+
+def literal_dead_zone(
+    w: Tensor,
+    logit_dz: Tensor,
+    logit_bit: Tensor | None = None,
+    *,
+    fixed_bit_val: float = 4,
+    max_bits: float = 8,
+    quantile: Callable[[Tensor], Tensor] = torch_quantile,
+) -> Tensor:
+    """One layer's forward pass; `logit_bit` None: the bit-width is `fixed_bit_val`."""
+    R = quantile(torch.abs(w.detach()))
+    d = 2 * R * (1 - torch.abs(torch.tanh(logit_dz)))  # (15)
+    b = torch.tensor(float(fixed_bit_val)) if logit_bit is None else literal_bits(logit_bit, max_bits)
+    Q = 2 ** (b - 1) - 1
+    s = (R - d / 2) / (Q - 1 / 2) + 1e-8  # (12)
+    return literal_quantize(w, d, s, Q)

@@ -1,0 +1,95 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codeq.quant.quantile import quantile
+
+FILTERED = 8192  # from here on the CPU filters before it selects
+FLOATS = st.floats(-1e6, 1e6, width=32)
+
+
+def shaped(count: int, pattern: str, seed: int) -> torch.Tensor:
+    """`count` numbers, some arranged so that the largest share their groups, or are hard to tell apart."""
+    x = torch.randn(count, generator=torch.Generator().manual_seed(seed))
+    match pattern:
+        case "ascending":
+            return x.sort().values
+        case "descending":
+            return x.sort(descending=True).values
+        case "tied":
+            return x.round()
+        case "constant":
+            return torch.full_like(x, 0.25)
+        case "strided":  # the largest 1 % all in the columns of one group size
+            return torch.where(torch.arange(count) % 100 == 0, x.abs() + 10, x)
+    return x
+
+
+@given(
+    st.lists(FLOATS, min_size=1, max_size=60),
+    st.floats(0, 1),
+    st.sampled_from([torch.float32, torch.float64]),
+)
+@settings(deadline=None)
+def test_it_equals_torch_quantile_bit_for_bit(values, q, dtype):
+    x = torch.tensor(values, dtype=dtype)
+    assert torch.equal(quantile(x, q), torch.quantile(x, q))
+
+
+@given(
+    st.integers(FILTERED, 40_000),
+    st.sampled_from(["random", "ascending", "descending", "tied", "constant", "strided"]),
+    st.sampled_from([0.0, 0.3, 0.9, 0.99, 0.9999, 1.0]),
+    st.integers(0, 2**31),
+)
+@settings(deadline=None, max_examples=60)
+def test_it_equals_torch_quantile_where_it_filters_first(count, pattern, q, seed):
+    x = shaped(count, pattern, seed)
+    assert torch.equal(quantile(x, q), torch.quantile(x, q))
+
+
+def test_a_tensor_of_several_dimensions_counts_as_one():
+    x = torch.randn(5, 7, 3, 3)
+    assert torch.equal(quantile(x, 0.9), torch.quantile(x.flatten(), 0.9))
+    assert quantile(x, 0.9).shape == ()
+
+
+def test_the_quantile_of_one_element_is_that_element():
+    assert quantile(torch.tensor([0.7]), 0.99).item() == pytest.approx(0.7)
+    assert quantile(torch.tensor(0.7), 0.99).item() == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("count", [1, 2, 200, FILTERED, 30_001])
+@pytest.mark.parametrize("where", ["first", "last"])
+@pytest.mark.parametrize("q", [0.0, 0.5, 0.99, 1.0])
+def test_a_nan_anywhere_gives_nan(count, where, q):
+    x = torch.rand(count)
+    x[0 if where == "first" else -1] = math.nan
+    assert quantile(x, q).isnan()
+
+
+def test_more_elements_than_float32_can_count_are_no_limit():
+    count = 2**24 + 1
+    x = torch.arange(count, dtype=torch.float32)
+    assert quantile(x, 0.99).item() == pytest.approx(0.99 * (count - 1), rel=1e-7)
+
+
+@pytest.mark.parametrize("count", [1, 300, 3 * FILTERED])
+def test_vmap_equals_the_loop(count):
+    x = torch.randn(4, count)
+    assert torch.equal(
+        torch.func.vmap(lambda row: quantile(row, 0.99))(x), torch.stack([quantile(r, 0.99) for r in x])
+    )
+
+
+def test_it_carries_no_gradient():
+    assert not quantile(torch.randn(100, requires_grad=True), 0.99).requires_grad
+
+
+@pytest.mark.parametrize(("count", "q"), [(0, 0.5), (3, 1.01), (3, -0.01), (3, math.nan)])
+def test_no_elements_and_no_such_quantile_are_refused(count, q):
+    with pytest.raises(ValueError, match=f"{count} elements at q = {q}"):
+        quantile(torch.rand(count), q)
