@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python tune_main.py", description=__doc__)
-    parser.add_argument("template", metavar="FILE", help="a YAML file: a training config whose values may be distributions")
+    parser.add_argument("template", metavar="FILE", help="a training config whose values may be distributions")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the file")
     parser.add_argument("--trials", metavar="N", help="configs to try (sweep.trials)")
     parser.add_argument("--name", help="folder below the storage (sweep.name)")
@@ -59,7 +59,7 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
     # Imported here: --help, --dry-run and a bad file must answer before Ray's and torch's seconds of import.
     import dotenv
 
-    from codeq.sweep.runner import RunOptions, SweepExists, run_sweep
+    from codeq.sweep.runner import BadInput, RunOptions, SweepExists, run_sweep
 
     dotenv.load_dotenv(Path.cwd() / ".env")
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
@@ -69,6 +69,9 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
     except SweepExists as error:
         print(error, file=sys.stderr)
         return DAMAGED
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
     return _report(template, interrupt.number)
 
 

@@ -32,10 +32,10 @@ def print_front(
         table.add_column(column, justify="right", overflow="fold")
     for trial in front:
         row = trial.as_row()
-        number = f"{trial.record.trial:04d}" + (" *" if winner and trial.record.trial == winner.record.trial else "")
-        cells = [_FORMATS.get(name, "{:.4g}").format(row[name]) if row.get(name) is not None else "" for name in metrics]
+        mark = " *" if winner and trial.record.trial == winner.record.trial else ""
+        cells = [_metric(name, row.get(name)) for name in metrics]
         drawn = [_value(trial.record.parameters.get(name, "")) for name in parameters]
-        table.add_row(number, *cells, *drawn)
+        table.add_row(f"{trial.record.trial:04d}{mark}", *cells, *drawn)
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _FILE_WIDTH
@@ -45,6 +45,10 @@ def print_front(
 def _short(name: str) -> str:
     """The last two steps of a dotted path: enough to tell the columns of one table apart."""
     return ".".join(name.split(".")[-2:])
+
+
+def _metric(name: str, value: float | None) -> str:
+    return "" if value is None else _FORMATS.get(name, "{:.4g}").format(value)
 
 
 def _value(value: object) -> str:

@@ -61,7 +61,8 @@ def load_trials(folder: UPath) -> list[TrialResult]:
 def write_csv(path: UPath, trials: Sequence[TrialResult], parameters: Iterable[str]) -> None:
     """One row per trial; `parameters` are the columns that hold drawn values, empty where a trial drew none."""
     with_test = ["test_acc"] if any(trial.test_acc is not None for trial in trials) else []
-    columns = ["trial", "status", "reason", "epoch", *METRICS, *with_test, *parameters, "seed", "run_name", "duration_s"]
+    metrics = ["epoch", *METRICS, *with_test]
+    columns = ["trial", "status", "reason", *metrics, *parameters, "seed", "run_name", "duration_s"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -15,10 +16,10 @@ from upath import UPath
 from codeq.config.run import RunConfig
 from codeq.config.sweep import METRICS, Scheduler
 from codeq.train.tracking import Tracker
-from codeq.train.trial_folder import TrialFolder, TrialRecord, trial_folder
+from codeq.train.trial_folder import TrialRecord, trial_folder
 
 
-class TrialRecorder(Callback):  # type: ignore[misc]
+class TrialRecorder(Callback):
     """Writes each trial's end into its folder and prints one line about it."""
 
     def __init__(self, folder: UPath, scheduler: Scheduler) -> None:
@@ -67,11 +68,11 @@ def _line(record: TrialRecord, row: dict[str, Any], epochs: int) -> str:
     return "  ".join(parts)
 
 
-class TensorBoardWriter(Callback):  # type: ignore[misc]
-    """Writes each trial's metrics as TensorBoard events into its folder, as they come."""
+class TensorBoardWriter(Callback):
+    """Writes each trial's metrics as TensorBoard events into its folder below `folder`, as they come."""
 
-    def __init__(self, folder: UPath) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path) -> None:
+        self._folder = UPath(folder)
         self._writers: dict[int, SummaryWriter] = {}
 
     def on_trial_result(
@@ -100,12 +101,16 @@ class TensorBoardWriter(Callback):  # type: ignore[misc]
             writer.close()
 
 
-class TrackerFeed(Callback):  # type: ignore[misc]
+class TrackerFeed(Callback):
     """Feeds the tracker (W&B) one run per trial."""
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
         self._open: set[int] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles callbacks into a snapshot that nobody reads, and a tracker holds threads."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Begin the trial's run; a restart after a lost process goes on with it."""

@@ -21,7 +21,7 @@ def stopping_score(row: dict[str, Any], objectives: dict[str, Literal["max", "mi
     val_acc / 100 + sparsity.
     """
     signs = {"max": 1.0, "min": -1.0}
-    return sum(signs[direction] * row[name] / _SCALE.get(name, 1.0) for name, direction in objectives.items())
+    return sum(signs[direction] * float(row[name]) / _SCALE.get(name, 1.0) for name, direction in objectives.items())
 
 
 def build_scheduler(template: Template) -> TrialScheduler:

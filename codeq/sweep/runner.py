@@ -8,17 +8,23 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from upath import UPath
 
 from codeq.config import Template
+from codeq.config.run import EMBEDDED_DATASETS
 from codeq.config.sweep import parse_duration
 from codeq.sweep.cluster import gpus_per_trial, start_ray
-from codeq.train.files import write_atomically
+from codeq.train.files import is_local, write_atomically
 from codeq.train.tracking import open_tracker
 from codeq.train.trial_folder import TrialRecord, trial_folders
+
+
+class BadInput(Exception):
+    """What the template asks for is not to be had; one line that says what to do."""
 
 
 class SweepExists(Exception):
@@ -43,20 +49,32 @@ class Interrupt:
 
 def sweep_folder(template: Template) -> UPath:
     """Where the sweep leaves everything: storage/name."""
-    return UPath(template.sweep.storage) / str(template.sweep.name)
+    storage = UPath(template.sweep.storage)
+    return (storage.absolute() if is_local(storage) else storage) / str(template.sweep.name)
+
+
+def local_folder(template: Template) -> Path:
+    """Where the sweep's database and event files are while it runs, which a URL cannot hold: `sweep_folder` itself, or
+    results/NAME here if that is behind a URL."""
+    folder = sweep_folder(template)
+    return Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
 
 
 def run_sweep(template: Template, options: RunOptions) -> Interrupt:
     """Train the sweep's trials; everything it leaves behind is in `sweep_folder(template)`.
 
-    Raises SweepExists if the folder holds trials and `options.resume` is not set.
+    Raises SweepExists if the folder holds trials and `options.resume` is not set, BadInput, before Ray starts, if
+    the data set's files are not to be had.
     """
     folder = sweep_folder(template)
     records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
     if records and not options.resume:
         raise SweepExists(
-            f"{folder} holds {len(records)} trials already; --resume goes on with them, --name NAME starts another sweep"
+            f"{folder} holds {len(records)} trials already; "
+            "--resume goes on with them, --name NAME starts another sweep"
         )
+    if options.address is None:
+        _fetch_data(template)
     write_atomically(folder / "template.yaml", template.to_yaml())
     unfinished = [record for record in records if record.status == "running"]
     remaining = int(template.sweep.trials or 1) - (len(records) - len(unfinished))
@@ -67,7 +85,28 @@ def run_sweep(template: Template, options: RunOptions) -> Interrupt:
             print(f"Ray dashboard: {dashboard} (it asks for the token that `ray get-auth-token` prints)", flush=True)
         with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, _signals(interrupt):
             _tune(template, folder, unfinished, remaining, scratch, reuse_actors=not dashboard)
+        _upload_study(template, folder)
     return interrupt
+
+
+def _upload_study(template: Template, folder: UPath) -> None:
+    """Put a copy of the SQLite study beside the trials that are behind a URL."""
+    database = local_folder(template) / "study.db"
+    if not is_local(folder) and database.exists():
+        write_atomically(folder / "study.db", database.read_bytes())
+
+
+def _fetch_data(template: Template) -> None:
+    """Download what is missing once and before anything starts, so that it is not every trial that fails."""
+    needed = {(config.dataset, config.data_dir): config for config in template.examples}
+    for (dataset, _), config in needed.items():
+        if dataset not in EMBEDDED_DATASETS:
+            from codeq.data import DataUnavailable, load_raw  # torch's seconds of import, for these data sets only
+
+            try:
+                load_raw(config)
+            except DataUnavailable as error:
+                raise BadInput(str(error)) from None
 
 
 def _tune(
@@ -88,7 +127,7 @@ def _tune(
 
     sweep = template.sweep
     gpus = gpus_per_trial(sweep.resources.gpu, str(template.tree.get("device", "auto")))
-    study = open_study(sweep, folder)
+    study = open_study(sweep, local_folder(template))
     budget = parse_duration(sweep.time_budget) if sweep.time_budget else None
     trainable = tune.with_resources(SweepTrial, {"cpu": sweep.resources.cpu, "gpu": gpus})
     trainable.__name__ = trainable.__qualname__ = SweepTrial.__name__  # what the dashboard calls its class
@@ -119,8 +158,9 @@ def _tune(
 def _callbacks(template: Template, folder: UPath) -> list[Any]:
     from codeq.sweep.callbacks import TensorBoardWriter, TrackerFeed, TrialRecorder
 
-    tracker = open_tracker(template.tree.get("wandb_project"), folder / "wandb", group=template.sweep.name)
-    return [TrialRecorder(folder, template.sweep.scheduler), TensorBoardWriter(folder), TrackerFeed(tracker)]
+    local = local_folder(template)
+    tracker = open_tracker(template.tree.get("wandb_project"), local / "wandb", group=template.sweep.name)
+    return [TrialRecorder(folder, template.sweep.scheduler), TensorBoardWriter(local), TrackerFeed(tracker)]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 MAX_REDRAWS = 100
 
 
-class OptunaSearcher(Searcher):  # type: ignore[misc]
+class OptunaSearcher(Searcher):
     """Asks the study for configs and tells it what became of them.
 
     A trial that trained all its epochs is told COMPLETE with its last row's objectives, one that was stopped early
@@ -44,7 +45,8 @@ class OptunaSearcher(Searcher):  # type: ignore[misc]
         self._running[trial_id] = trial
         return {
             "trial": trial.number,
-            "run_config": config.as_dict(),
+            # A relative folder is relative to where the user stands, not to where Tune runs the trial.
+            "run_config": {**config.as_dict(), "data_dir": str(Path(config.data_dir).absolute())},
             "sweep_folder": str(self._folder),
             "grace_epochs": self._template.sweep.scheduler.grace_epochs,
             "objectives": self._template.sweep.objectives,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock
 from optuna.samplers import BaseSampler, BruteForceSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from upath import UPath
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, Uniform
 from codeq.config.sweep import Search, SweepConfig
-from codeq.train.files import is_local
+
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
 def suggest(trial: optuna.Trial, name: str, distribution: Distribution) -> Any:
@@ -41,17 +45,26 @@ def build_sampler(search: Search) -> BaseSampler:
         case "random":
             return RandomSampler(seed=search.seed)
         case "grid":
-            return BruteForceSampler(seed=search.seed)
+            return _GridSampler(seed=search.seed)
 
 
-def study_url(sweep: SweepConfig, folder: UPath) -> str:
+class _GridSampler(BruteForceSampler):
+    """Every combination once, nested choices included. Whoever asks knows how many there are and stops in time."""
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Nothing: Optuna's own calls Study.stop here, which is an error for whoever asks and tells."""
+
+
+def study_url(sweep: SweepConfig, folder: Path) -> str:
     """Where the study is stored: `sweep.study`, or a SQLite file in the sweep's folder."""
     if sweep.study is not None:
         return sweep.study
     return f"sqlite:///{(folder / 'study.db').absolute()}"
 
 
-def open_study(sweep: SweepConfig, folder: UPath) -> optuna.Study:
+def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
     """The sweep's study, created with the configs to try first if it is new.
 
     Raises optuna's exceptions if the storage cannot be used.
@@ -60,15 +73,14 @@ def open_study(sweep: SweepConfig, folder: UPath) -> optuna.Study:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names and TPE's groups
     logging.getLogger("alembic").setLevel(logging.WARNING)
     url = study_url(sweep, folder)
-    if not is_local(folder):
-        return _open(url, sweep)
+    folder.mkdir(parents=True, exist_ok=True)
     # Two processes that create SQLite's tables at once crash each other.
     with FileLock(str(folder / ".study.lock")):
         return _open(url, sweep)
 
 
 def _open(url: str, sweep: SweepConfig) -> optuna.Study:
-    directions = ["maximize" if direction == "max" else "minimize" for direction in sweep.objectives.values()]
+    directions = [_DIRECTIONS[direction] for direction in sweep.objectives.values()]
     study = optuna.create_study(
         storage=url, study_name=sweep.name, directions=directions, sampler=build_sampler(sweep.search),
         load_if_exists=True,

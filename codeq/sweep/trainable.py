@@ -17,7 +17,7 @@ from codeq.sweep.early_stopping import SCORE, stopping_score
 from codeq.train.trial_folder import TrialFolder, trial_folder
 
 
-class SweepTrial(tune.Trainable):  # type: ignore[misc]
+class SweepTrial(tune.Trainable):
     """One trial as a Ray actor. Its folder, not Tune, keeps its rows and checkpoint: see `codeq.train.trial_folder`.
 
     A Python exception is a result like any other: a last row with status failed. Only a process that dies is started

@@ -15,6 +15,8 @@ import dotenv
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, interrupted
 
+log = logging.getLogger("codeq.train")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
@@ -51,15 +53,22 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _train(config: RunConfig, resume: Path | None, grace_epochs: int) -> int:
     # Imported here: a bad file and --help must answer before torch's seconds of import.
     from codeq.data import DataUnavailable
-    from codeq.train.checkpoint import CheckpointError
+    from codeq.models import WeightsUnavailable
+    from codeq.train.checkpoint import CheckpointError, load_checkpoint
+    from codeq.train.loop import build
     from codeq.train.single_run import train_single
 
     try:
-        row = train_single(config, resume=resume, grace_epochs=grace_epochs)
-    except (DataUnavailable, ValueError) as error:
+        state = build(config)
+    except (DataUnavailable, WeightsUnavailable, ValueError) as error:
         return _refuse(error, BAD_INPUT)
-    except CheckpointError as error:
-        return _refuse(error, DAMAGED)
+    if resume is not None:
+        try:
+            load_checkpoint(resume, state)
+        except CheckpointError as error:
+            return _refuse(error, DAMAGED)
+        log.info("resumed %s after epoch %d", resume, state.epoch)
+    row = train_single(state, grace_epochs)
     if row is not None and row.status != "finished":
         return _refuse(f"{row.status} at epoch {row.epoch}: {row.reason}", ALL_FAILED)
     return 0

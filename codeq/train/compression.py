@@ -69,7 +69,7 @@ def measure_compression(model: nn.Module, macs: dict[str, int]) -> Compression:
     quantizers = {name: quantizer for name, _, quantizer in quantized_layers(model)}
     modules = dict(model.named_modules())
     names = list(dict.fromkeys([*quantizers, *macs]))
-    counts = torch.stack([_counts(modules[name].weight, quantizers.get(name)) for name in names])  # type: ignore[arg-type]
+    counts = torch.stack([_counts(modules[name].weight, quantizers.get(name)) for name in names])
     table = {name: _Layer(*row) for name, row in zip(names, counts.tolist(), strict=True)}
 
     quantized = [table[name] for name in quantizers]

@@ -96,7 +96,7 @@ def build(config: RunConfig) -> TrainState:
         attach_weight_quantizers(
             model, config.quantizer.exclude_layers, config.quantizer.name, config.quantizer.kwargs.model_dump()
         )
-    model.to(device, memory_format=memory_format(model))
+    model.to(device).to(memory_format=memory_format(model))
     optimizer = build_optimizer(config.optimizer, model)
     return TrainState(
         config=config,
@@ -131,7 +131,7 @@ def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochRo
 
 def _epoch(state: TrainState, grace_epochs: int) -> EpochRow:
     started = time.perf_counter()
-    lr = state.scheduler.get_last_lr()[0]
+    lr = float(state.scheduler.get_last_lr()[0])
     loss, train_acc = _train(state)
     trained = time.perf_counter()
     with parametrize.cached():

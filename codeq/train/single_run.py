@@ -7,23 +7,20 @@ import logging
 from pathlib import Path
 
 from codeq.config.run import RunConfig
-from codeq.train.checkpoint import load_checkpoint, save_checkpoint
-from codeq.train.loop import EpochRow, TrainState, build, evaluate, fit
+from codeq.train.checkpoint import save_checkpoint
+from codeq.train.loop import EpochRow, TrainState, evaluate, fit
 from codeq.train.tracking import open_tracker
 
 log = logging.getLogger(__name__)
 
 
-def train_single(config: RunConfig, *, resume: Path | None, grace_epochs: int) -> EpochRow | None:
-    """Train `config` to its end, or until it diverges or collapses; returns the last row.
+def train_single(state: TrainState, grace_epochs: int) -> EpochRow | None:
+    """Train to the end, or until the run diverges or collapses; returns the last row.
 
-    Leaves SAVE_DIR/checkpoint_RUNNAME.th and SAVE_DIR/metrics_RUNNAME.jsonl after every epoch. Returns None if the
-    checkpoint `resume` had completed all epochs. Raises what `build` and `load_checkpoint` raise.
+    Leaves SAVE_DIR/checkpoint_RUNNAME.th and SAVE_DIR/metrics_RUNNAME.jsonl after every epoch. Returns None if all
+    epochs had been completed before.
     """
-    state = build(config)
-    if resume is not None:
-        load_checkpoint(resume, state)
-        log.info("resumed %s after epoch %d", resume, state.epoch)
+    config = state.config
     log.info("%s on %s: %d training images of %s, %d epochs", config.run_name, state.device,
              state.data.train.num_images, config.dataset, config.epochs)  # fmt: skip
     tracker = open_tracker(config.wandb_project, Path(config.save_dir))

@@ -93,7 +93,7 @@ class WandbTracker(Tracker):
     """
 
     def __init__(self, project: str, folder: Path, group: str | None = None) -> None:
-        self._common = {"project": project, "group": group, "dir": str(folder)}
+        self._common: dict[str, Any] = {"project": project, "group": group, "dir": str(folder)}
         self._runs: dict[int, Any] = {}
         self._actions: queue.Queue[_Start | _Log | _Finish | None] = queue.Queue()
         folder.mkdir(parents=True, exist_ok=True)

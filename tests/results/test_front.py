@@ -57,7 +57,9 @@ def test_a_single_objective_gives_its_best_trial() -> None:
     assert numbers(pareto_front(trials, {"val_acc": "max"})) == [1]
 
 
-@pytest.mark.parametrize(("constraint", "holds"), [(">= 90", True), (">= 90.5", False), ("<= 90", True), ("<=89", False)])
+@pytest.mark.parametrize(
+    ("constraint", "holds"), [(">= 90", True), (">= 90.5", False), ("<= 90", True), ("<=89", False)]
+)
 def test_a_constraint_includes_its_bound(constraint: str, holds: bool) -> None:
     assert feasible(trial(0, 90.0, 0.1), {"val_acc": constraint}) is holds
 

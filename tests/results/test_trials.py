@@ -21,7 +21,8 @@ def leave_trial(folder: UPath, tiny: dict[str, Any], number: int, epochs: int = 
     trial.write_config(RunConfig.model_validate(tiny))
     trial.write_record(TrialRecord(number, "run", 0, {LR: 0.1 * number}, **fields))
     for epoch in range(1, epochs + 1):
-        trial.append_row({"epoch": epoch, **{name: float(epoch) for name in METRICS}, "status": "running", "reason": ""})
+        metrics = {name: float(epoch) for name in METRICS}
+        trial.append_row({"epoch": epoch, **metrics, "status": "running", "reason": ""})
 
 
 def read(path: Path) -> list[dict[str, str]]:

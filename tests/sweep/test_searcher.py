@@ -11,7 +11,8 @@ import pytest
 from optuna.trial import TrialState
 from upath import UPath
 
-from codeq.config import RunConfig, Template
+from codeq.config import ConfigError, RunConfig, Template
+from codeq.config.errors import Mark, Problem
 from codeq.sweep import searcher as searcher_module
 from codeq.sweep.searcher import OptunaSearcher
 from codeq.sweep.study import open_study
@@ -29,7 +30,7 @@ def template(tiny: dict[str, Any], write_yaml: Callable[..., Path]) -> Template:
 
 @pytest.fixture
 def searcher(template: Template, tmp_path: Path) -> OptunaSearcher:
-    return OptunaSearcher(template, open_study(template.sweep, UPath(tmp_path)), UPath(tmp_path))
+    return OptunaSearcher(template, open_study(template.sweep, tmp_path), UPath(tmp_path))
 
 
 def study(searcher: OptunaSearcher) -> Any:
@@ -44,7 +45,8 @@ def test_a_proposal_is_numbered_as_in_the_study_and_kept_on_disk(searcher: Optun
     assert [proposal["trial"] for proposal in proposals] == [0, 1, 2]
     folder = trial_folder(UPath(tmp_path), 2)
     record = folder.read_record()
-    assert folder.read_config() == RunConfig.model_validate(proposals[2]["run_config"])
+    proposed = RunConfig.model_validate(proposals[2]["run_config"])
+    assert folder.read_config() == proposed.model_copy(update={"data_dir": "data"})
     assert record is not None and record.status == "running"
     assert record.parameters == study(searcher).trials[2].params
     assert set(record.parameters) == {LR}
@@ -90,7 +92,7 @@ def test_unfinished_trials_go_on_under_their_number_before_new_ones(
     searcher.suggest("id1")
     record = trial_folder(UPath(tmp_path), 0).read_record()
     assert record is not None
-    again = OptunaSearcher(template, open_study(template.sweep, UPath(tmp_path)), UPath(tmp_path), [replace(record)])
+    again = OptunaSearcher(template, open_study(template.sweep, tmp_path), UPath(tmp_path), [replace(record)])
     resumed = again.suggest("new0")
     assert resumed["trial"] == 0
     assert resumed["run_config"] == first["run_config"]
@@ -99,25 +101,26 @@ def test_unfinished_trials_go_on_under_their_number_before_new_ones(
     assert study(again).trials[0].state is TrialState.COMPLETE
 
 
+def test_a_relative_data_folder_is_the_drivers(searcher: OptunaSearcher) -> None:
+    assert searcher.suggest("id")["run_config"]["data_dir"] == str(Path("data").absolute())
+
+
 def test_a_config_whose_values_do_not_fit_together_is_drawn_again(
-    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path
+    searcher: OptunaSearcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny["optimizer"] = {
-        "type": "sgd",
-        "param_groups": {
-            "base": {
-                "lr": 0.1,
-                "momentum": {"distribution": "choice", "choices": [0.9, 0.0]},
-                "nesterov": {"distribution": "choice", "choices": [False, True]},
-            }
-        },
-    }
-    template = Template.load(write_yaml({**tiny, "sweep": {"search": {"sampler": "random"}}}))
-    searcher = OptunaSearcher(template, open_study(template.sweep, UPath(tmp_path)), UPath(tmp_path))
-    drawn = [searcher.suggest(f"id{i}")["run_config"]["optimizer"]["param_groups"]["base"] for i in range(12)]
-    assert not any(group["nesterov"] and group["momentum"] == 0 for group in drawn)
-    refused = [trial for trial in study(searcher).trials if trial.state is TrialState.FAIL]
-    assert refused and all("nesterov" in trial.user_attrs["reason"] for trial in refused)
+    draw, refused = searcher._template.draw, [True, False]
+
+    def draw_badly_once(suggest: Any) -> RunConfig:
+        config = draw(suggest)
+        if refused.pop(0):
+            raise ConfigError([Problem(Mark("file.yaml", 3), "optimizer", "does not fit")])
+        return config
+
+    monkeypatch.setattr(searcher._template, "draw", draw_badly_once)
+    assert searcher.suggest("id")["trial"] == 1
+    first = study(searcher).trials[0]
+    assert first.state is TrialState.FAIL
+    assert first.user_attrs["reason"] == "file.yaml:3: optimizer: does not fit"
 
 
 def test_a_space_without_a_valid_config_ends_with_an_error(
@@ -126,7 +129,7 @@ def test_a_space_without_a_valid_config_ends_with_an_error(
     monkeypatch.setattr(searcher_module, "MAX_REDRAWS", 3)
 
     def invalid(suggest: Any) -> RunConfig:
-        raise searcher_module.ConfigError([])
+        raise ConfigError([])
 
     monkeypatch.setattr(searcher._template, "draw", invalid)
     with pytest.raises(RuntimeError, match="3 configs in a row"):

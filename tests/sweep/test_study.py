@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from upath import UPath
 
 from codeq.config import RunConfig, Template
 from codeq.sweep.study import build_sampler, open_study, study_url, suggest
@@ -54,7 +53,7 @@ def test_every_sampler_draws_valid_configs_from_nested_choices(
     template: Callable[..., Template], tmp_path: Path, sampler: str, objectives: dict[str, str]
 ) -> None:
     loaded = template(search={"sampler": sampler, "startup_trials": 4}, objectives=objectives)
-    configs = draw(loaded, open_study(loaded.sweep, UPath(tmp_path)), 14)
+    configs = draw(loaded, open_study(loaded.sweep, tmp_path), 14)
     lrs = {round(config.optimizer.param_groups.base.lr, 6) for config in configs}
     assert lrs <= {0.1, 0.2, 0.3, 0.4, 0.5} and len(lrs) > 1
     assert {config.epochs for config in configs} <= {2, 5, 8}
@@ -68,27 +67,30 @@ def test_the_same_sampler_seed_draws_the_same_trials(
     def drawn(folder: str, seed: int) -> list[RunConfig]:
         loaded = template(search={"sampler": sampler, "startup_trials": 3, "seed": seed})
         (tmp_path / folder).mkdir()
-        return draw(loaded, open_study(loaded.sweep, UPath(tmp_path / folder)), 6)
+        return draw(loaded, open_study(loaded.sweep, tmp_path / folder), 6)
 
     assert drawn("a", 0) == drawn("b", 0) != drawn("c", 1)
 
 
-def test_the_grid_tries_every_combination_once(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_grid_tries_every_combination_once(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path
+) -> None:
     tiny["epochs"] = FINITE["epochs"]
     tiny["seed"] = {"distribution": "choice", "choices": [0, 1]}
     loaded = Template.load(write_yaml({**tiny, "sweep": {"name": "s", "search": {"sampler": "grid"}}}))
-    configs = draw(loaded, open_study(loaded.sweep, UPath(tmp_path)), 6)
+    assert loaded.sweep.trials == 6
+    configs = draw(loaded, open_study(loaded.sweep, tmp_path), 6)
     assert {(config.epochs, config.seed) for config in configs} == {(e, s) for e in (2, 5, 8) for s in (0, 1)}
 
 
 def test_configs_to_try_first_come_first_and_only_once(template: Callable[..., Template], tmp_path: Path) -> None:
     first = {"optimizer.param_groups.base.lr": 0.3, "epochs": 8, "quantizer": "name=uniform"}
     loaded = template(enqueue=[first])
-    (config,) = draw(loaded, open_study(loaded.sweep, UPath(tmp_path)), 1)
+    (config,) = draw(loaded, open_study(loaded.sweep, tmp_path), 1)
     assert config.optimizer.param_groups.base.lr == pytest.approx(0.3)
     assert config.epochs == 8
     assert config.quantizer is not None and config.quantizer.name == "uniform"
-    again = open_study(loaded.sweep, UPath(tmp_path))
+    again = open_study(loaded.sweep, tmp_path)
     assert len(again.trials) == 1
 
 
@@ -96,7 +98,7 @@ def test_the_study_knows_its_directions_and_the_names_of_its_objectives(
     template: Callable[..., Template], tmp_path: Path
 ) -> None:
     loaded = template(objectives={"val_acc": "max", "rel_bops": "min"})
-    study = open_study(loaded.sweep, UPath(tmp_path))
+    study = open_study(loaded.sweep, tmp_path)
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert study.metric_names == ["val_acc", "rel_bops"]
     assert sqlite3.connect(tmp_path / "study.db").execute("select study_name from studies").fetchall() == [("s",)]
@@ -104,13 +106,13 @@ def test_the_study_knows_its_directions_and_the_names_of_its_objectives(
 
 def test_a_storage_url_of_the_users_is_used_as_it_is(template: Callable[..., Template], tmp_path: Path) -> None:
     loaded = template(study=f"sqlite:///{tmp_path}/other.db")
-    open_study(loaded.sweep, UPath(tmp_path))
+    open_study(loaded.sweep, tmp_path)
     assert (tmp_path / "other.db").exists() and not (tmp_path / "study.db").exists()
 
 
 def _open(path: str, folder: str) -> int:
     loaded = Template.load(path)
-    return len(open_study(loaded.sweep, UPath(folder)).trials)
+    return len(open_study(loaded.sweep, folder).trials)
 
 
 def test_processes_that_open_a_fresh_study_at_once_do_not_crash_each_other(
@@ -125,4 +127,4 @@ def test_processes_that_open_a_fresh_study_at_once_do_not_crash_each_other(
 def test_samplers_in_the_schema_are_the_ones_built(template: Callable[..., Template]) -> None:
     for sampler in SAMPLERS:
         assert build_sampler(template(search={"sampler": sampler}).sweep.search) is not None
-    assert study_url(template().sweep, UPath("/tmp/x")) == "sqlite:////tmp/x/study.db"
+    assert study_url(template().sweep, Path("/tmp/x")) == "sqlite:////tmp/x/study.db"

@@ -33,8 +33,9 @@ def train(state: TrainState, epochs: int) -> list[dict[str, Any]]:
     return found
 
 
-def with_dropout(tiny: dict[str, Any]) -> dict[str, Any]:
-    return {**tiny, "model": "timm/test_vit", "img_size": 32, "quantizer": {**tiny["quantizer"], "exclude_layers": ["norm"]}}
+def transformer(tiny: dict[str, Any]) -> dict[str, Any]:
+    quantizer = {**tiny["quantizer"], "exclude_layers": ["norm"]}
+    return {**tiny, "model": "timm/test_vit", "img_size": 32, "quantizer": quantizer}
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
@@ -54,7 +55,7 @@ def test_resuming_is_exact_with_batch_norm_in_channels_last(tiny: dict[str, Any]
 
 
 def test_resuming_is_exact_for_a_transformer(tiny: dict[str, Any], tmp_path: Path) -> None:
-    assert_resumes_exactly(with_dropout(tiny), tmp_path)
+    assert_resumes_exactly(transformer(tiny), tmp_path)
 
 
 def assert_resumes_exactly(config: dict[str, Any], folder: Path) -> None:

@@ -1,0 +1,360 @@
+"""`python tune_main.py`, the whole command on real digits: what it leaves, what it says, how it goes on."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import TrialState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from codeq.config import Template
+from codeq.config.sweep import METRICS
+from tests.conftest import ROOT, TINY
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+LR = "optimizer.param_groups.base.lr"
+DECAY = "optimizer.param_groups.dz.weight_decay"
+LAMBDA = "loss_terms.group_lasso.lambda"
+
+
+def mixed_template() -> dict[str, Any]:
+    """Six trials, the first five of which are known to end in five different ways."""
+    template = copy.deepcopy(TINY)
+    template["epochs"] = 9
+    template["model"] = {"distribution": "choice", "choices": ["mlp", "timm/no_such_model"]}
+    template["optimizer"]["param_groups"]["base"]["lr"] = {"distribution": "loguniform", "low": 1e-3, "high": 1e30}
+    template["optimizer"]["param_groups"]["dz"]["weight_decay"] = {"distribution": "uniform", "low": 0, "high": 20}
+    template["loss_terms"][0]["lambda"] = {"distribution": "loguniform", "low": 1e-5, "high": 1e5}
+    endings = [
+        {"model": "mlp", LR: 0.01, DECAY: 10.0, LAMBDA: 1e-4},  # finished: sparse and accurate
+        {"model": "mlp", LR: 1e30, DECAY: 10.0, LAMBDA: 1e-4},  # diverged
+        {"model": "mlp", LR: 0.05, DECAY: 10.0, LAMBDA: 1e5},  # collapsed
+        {"model": "timm/no_such_model", LR: 0.01, DECAY: 10.0, LAMBDA: 1e-4},  # failed
+        {"model": "mlp", LR: 0.001, DECAY: 0.0, LAMBDA: 1e-5},  # stopped: dense and inaccurate
+    ]
+    template["sweep"] = {
+        "name": "mixed",
+        "trials": 5,
+        "max_concurrent": 1,  # one after the other, so that the early stopper's verdict is certain
+        "scheduler": {"grace_epochs": 3},
+        "enqueue": endings,
+    }
+    return template
+
+
+class Sweep:
+    """A finished sweep: its folder, what was printed, its tables."""
+
+    def __init__(self, folder: Path, done: subprocess.CompletedProcess[str]) -> None:
+        self.folder = folder
+        self.done = done
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        with (self.folder / name).open() as file:
+            return list(csv.DictReader(file))
+
+    def study(self) -> optuna.Study:
+        return optuna.load_study(study_name=self.folder.name, storage=f"sqlite:///{self.folder}/study.db")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "mixed.yaml").write_text(yaml.safe_dump(mixed_template(), sort_keys=False))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tune_main.py"), "mixed.yaml"],
+        cwd=folder,
+        env={**environment, "WANDB_MODE": "offline"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    yield Sweep(folder / "results" / "mixed", done)
+
+
+def test_a_sweep_ends_well_though_trials_do_not(mixed: Sweep) -> None:
+    assert mixed.done.returncode == 0, mixed.done.stderr
+    assert "Traceback" not in mixed.done.stdout + mixed.done.stderr
+
+
+def test_every_trial_is_named_for_how_it_ended_with_a_reason(mixed: Sweep) -> None:
+    rows = mixed.table("trials.csv")
+    assert [row["status"] for row in rows] == ["finished", "diverged", "collapsed", "failed", "stopped"]
+    assert rows[1]["reason"].startswith("loss is ")
+    assert "chance" in rows[2]["reason"] or "is zero" in rows[2]["reason"]
+    assert "no_such_model" in rows[3]["reason"]
+    assert rows[4]["reason"] == "asha at epoch 3"
+    assert [row["epoch"] for row in rows][0::4] == ["9", "3"]
+
+
+def test_the_table_has_every_metric_and_every_drawn_value(mixed: Sweep) -> None:
+    row = mixed.table("trials.csv")[0]
+    assert list(row) == [
+        "trial", "status", "reason", "epoch", *METRICS, "model", LR, DECAY, LAMBDA, "seed", "run_name", "duration_s",
+    ]  # fmt: skip
+    assert (row["model"], float(row[LR]), row["run_name"]) == ("mlp", 0.01, "mlp_deadzone4b_e9_lr0.01")
+    assert float(row["val_acc"]) > 80 and float(row["sparsity"]) > 0.1
+
+
+def test_the_front_holds_only_trials_that_trained_all_their_epochs(mixed: Sweep) -> None:
+    (row,) = mixed.table("pareto.csv")
+    assert (row["trial"], row["status"], row["epoch"]) == ("0", "finished", "9")
+    assert 70 < float(row["test_acc"]) <= 100
+
+
+def test_one_line_per_trial_and_a_table_of_the_front_are_printed(mixed: Sweep) -> None:
+    lines = mixed.done.stdout.splitlines()
+    assert sorted(line[:20].rstrip() for line in lines if line.startswith("trial 0")) == [
+        "trial 0000  finished", "trial 0001  diverged", "trial 0002  collapse", "trial 0003  failed",
+        "trial 0004  stopped",
+    ]  # fmt: skip
+    assert "Pareto front: 1 trial" in mixed.done.stdout
+    assert any("0000 *" in line for line in lines)
+
+
+def test_the_study_says_the_same(mixed: Sweep) -> None:
+    trials = mixed.study().trials
+    assert [trial.state for trial in trials] == [
+        TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL, TrialState.FAIL, TrialState.PRUNED,
+    ]  # fmt: skip
+    assert [trial.user_attrs["status"] for trial in trials] == [row["status"] for row in mixed.table("trials.csv")]
+    assert set(trials[0].params) == {"model", LR, DECAY, LAMBDA}
+
+
+def test_the_template_as_resolved_loads_to_the_same_space(mixed: Sweep) -> None:
+    again = Template.load(mixed.folder / "template.yaml")
+    original = Template.load(mixed.folder.parents[1] / "mixed.yaml")
+    assert again.parameters == original.parameters
+    assert again.sweep == original.sweep
+
+
+def test_each_trial_has_its_config_rows_checkpoint_and_tensorboard_events(mixed: Sweep) -> None:
+    folder = mixed.folder / "trials" / "0000"
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == list(range(1, 10))
+    assert (folder / "checkpoint.th").is_file()
+    assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["param_groups"]["base"]["lr"] == 0.01
+    events = EventAccumulator(str(folder)).Reload()
+    assert set(events.Tags()["scalars"]) == set(METRICS)
+    assert [event.step for event in events.Scalars("val_acc")] == list(range(1, 10))
+    assert "Traceback" in (mixed.folder / "trials" / "0003" / "error.txt").read_text()
+
+
+def test_the_best_config_trains_again_by_itself_to_the_same_score(
+    mixed: Sweep, run_python: Run, tmp_path: Path
+) -> None:
+    best = mixed.folder / "best.yaml"
+    header = [line for line in best.read_text().splitlines() if line.startswith("#")]
+    assert "Seed 0" in "".join(header) and "torch" in "".join(header)
+    assert f"python -m codeq.train {best}" in "".join(header)
+    again = run_python("-m", "codeq.train", best, "--set", f"save_dir={tmp_path}")
+    assert again.returncode == 0, again.stderr
+    (rows,) = tmp_path.glob("metrics_*.jsonl")
+    last = json.loads(rows.read_text().splitlines()[-1])
+    winner = mixed.table("pareto.csv")[0]
+    for name in ("loss", "val_acc", "sparsity", "rel_bops"):
+        assert last[name] == pytest.approx(float(winner[name]), rel=1e-12), name
+    assert f"test_acc {float(winner['test_acc']):.2f}" in again.stdout
+
+
+def test_wandb_has_one_run_per_trial_offline(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    tiny["wandb_project"] = "project"
+    tiny["epochs"] = 1
+    tiny["seed"] = {"distribution": "choice", "choices": [0, 1]}
+    tiny["sweep"] = {"trials": 2, "search": {"sampler": "grid"}}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(tiny))
+    (tmp_path / ".env").write_text("WANDB_MODE=offline\n")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tune_main.py"), "sweep.yaml"],
+        cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "W&B is off" not in done.stdout
+    assert len(list((tmp_path / "results" / "sweep" / "wandb").glob("wandb/offline-run-*/*.wandb"))) == 2
+
+
+def start(arguments: list[object]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "tune_main.py", *map(str, arguments)],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def count_rows(folder: Path) -> int:
+    return sum(len(path.read_text().splitlines()) for path in folder.glob("trials/*/metrics.jsonl"))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def long_sweep(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path) -> list[object]:
+    """Arguments of a sweep of three trials of 30 epochs that nobody stops early."""
+    tiny["epochs"] = 30
+    tiny["optimizer"]["param_groups"]["dz"]["weight_decay"] = {"distribution": "uniform", "low": 1, "high": 5}
+    tiny["sweep"] = {"name": "long", "trials": 3, "scheduler": {"name": "none"}}
+    return [write_yaml(tiny), "--storage", tmp_path]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=["INT", "TERM", "KILL"]
+)
+def test_an_interrupted_sweep_goes_on_where_it_was(
+    long_sweep: list[object], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    folder = tmp_path / "long"
+    process = start(long_sweep)
+    wait_until(lambda: count_rows(folder) >= 10)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code, output
+    if number is not signal.SIGKILL:
+        assert "--resume goes on" in output
+        with (folder / "trials.csv").open() as file:
+            assert {row["status"] for row in csv.DictReader(file)} <= {"stopped", "finished"}
+    interrupted_at = count_rows(folder)
+    assert interrupted_at < 90
+
+    resumed = start([*long_sweep, "--resume"])
+    output, _ = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, output
+    for trial in sorted(folder.glob("trials/*/metrics.jsonl")):
+        epochs = [json.loads(line)["epoch"] for line in trial.read_text().splitlines()]
+        assert epochs == list(range(1, 31)), trial
+    assert len(list(folder.glob("trials/*"))) == 3
+    study = optuna.load_study(study_name="long", storage=f"sqlite:///{folder}/study.db")
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+
+
+def worker_pids(driver: int) -> list[int]:
+    """The processes below `driver` in which a trial runs."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    processes = [line.split(None, 2) for line in listed.splitlines()[1:]]
+    below = {driver}
+    for _ in processes:  # at most as many generations as there are processes
+        grown = below | {int(pid) for pid, parent, _ in processes if int(parent) in below}
+        if grown == below:
+            break
+        below = grown
+    return [int(pid) for pid, _, args in processes if int(pid) in below and "SweepTrial" in args]
+
+
+def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(long_sweep: list[object], tmp_path: Path) -> None:
+    process = start(long_sweep)
+    wait_until(lambda: count_rows(tmp_path / "long") >= 10)
+    workers = worker_pids(process.pid)
+    assert workers
+    os.kill(workers[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    with (tmp_path / "long" / "trials.csv").open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["finished"] * 3
+    for trial in sorted((tmp_path / "long").glob("trials/*/metrics.jsonl")):
+        assert [json.loads(line)["epoch"] for line in trial.read_text().splitlines()] == list(range(1, 31))
+
+
+def test_a_finished_sweep_is_not_overwritten_but_extended(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
+) -> None:
+    tiny["epochs"] = 1
+    tiny["optimizer"]["param_groups"]["dz"]["weight_decay"] = {"distribution": "uniform", "low": 1, "high": 5}
+    arguments = ["tune_main.py", write_yaml(tiny), "--storage", tmp_path, "--name", "small", "--trials"]
+    assert run_python(*arguments, 1).returncode == 0
+    before = (tmp_path / "small" / "trials" / "0000" / "trial.json").read_text()
+    refused = run_python(*arguments, 2)
+    assert refused.returncode == 4
+    assert "holds 1 trials already; --resume" in refused.stderr
+    extended = run_python(*arguments, 2, "--resume")
+    assert extended.returncode == 0, extended.stderr
+    assert sorted(path.name for path in (tmp_path / "small" / "trials").iterdir()) == ["0000", "0001"]
+    assert (tmp_path / "small" / "trials" / "0000" / "trial.json").read_text() == before
+
+
+def test_a_sweep_whose_every_trial_fails_exits_3(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
+) -> None:
+    done = run_python("tune_main.py", write_yaml({**tiny, "model": "timm/no_such_model"}), "--storage", tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "The Pareto front is empty" in done.stdout
+    assert not (tmp_path / "config" / "best.yaml").exists()
+
+
+def test_bad_input_exits_2_with_one_line_per_problem_before_ray_starts(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], run_python: Run
+) -> None:
+    path = write_yaml({**tiny, "epochs": 0, "modle": "mlp"})
+    started = time.monotonic()
+    done = run_python("tune_main.py", path, "--set", "batch_size=x")
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith(f"{path}:") and "epochs: is 0" in line for line in lines)
+    assert any("modle: unknown key; did you mean model?" in line for line in lines)
+    assert any(line.startswith("--set: batch_size: is 'x'") for line in lines)
+    assert time.monotonic() - started < 5
+
+
+def test_data_that_is_not_there_is_said_once_in_one_line_and_exits_2(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
+) -> None:
+    path = write_yaml({**tiny, "dataset": "imagefolder", "data_dir": str(tmp_path / "nothing")})
+    done = run_python("tune_main.py", path, "--storage", tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "--set dataset=digits" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sweeps/dz_wd.yaml", "--dry-run"], ["no_such.yaml"]])
+def test_questions_are_answered_without_torch_ray_or_optuna(run_python: Run, arguments: list[str]) -> None:
+    check = (
+        "import sys, runpy\n"
+        "sys.argv = ['tune_main.py', *sys.argv[1:]]\n"
+        "try: runpy.run_path('tune_main.py', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'ray', 'optuna', 'numpy'} & set(sys.modules)))\n"
+    )
+    done = run_python("-c", check, *arguments)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_dry_run_lists_what_would_be_searched(run_python: Run) -> None:
+    done = run_python("tune_main.py", "sweeps/dz_wd.yaml", "--dry-run")
+    assert done.returncode == 0
+    assert f"  {DECAY}: loguniform [0.1, 50]" in done.stdout
+    assert "dz_wd: 24 trials of at most 20 epochs" in done.stdout
+
+
+def test_results_go_to_a_url_as_to_a_folder(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path
+) -> None:
+    tiny["epochs"] = 2
+    write_yaml({**tiny, "sweep": {"name": "far"}})
+    command = [sys.executable, str(ROOT / "tune_main.py"), "config.yaml", "--storage", f"file://{tmp_path}/bucket"]
+    done = subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    far = tmp_path / "bucket" / "far"
+    assert {path.name for path in far.iterdir()} == {
+        "template.yaml", "trials", "trials.csv", "pareto.csv", "best.yaml", "study.db",
+    }  # fmt: skip
+    assert len((far / "trials" / "0000" / "metrics.jsonl").read_text().splitlines()) == 2
+    assert list((tmp_path / "results" / "far").glob("trials/0000/events.*"))
