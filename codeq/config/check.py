@@ -1,96 +1,136 @@
-"""Check a template by drawing from it: both ends of every range and every choice must give a valid run config."""
+"""Check a template by drawing from it: both ends of every range and every choice must give a valid run config.
+
+A *probe* is a config drawn for that purpose.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import math
+import random
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
-from codeq.config.distributions import Choice, Distribution, SameAs
+from codeq.config.distributions import Choice, Distribution, Int, LogUniform, SameAs, Uniform
 from codeq.config.document import Document, KeyPath
 from codeq.config.draw import Draw
-from codeq.config.errors import Problem, nearest
+from codeq.config.errors import Problem, nearest, shown
 from codeq.config.run import RunConfig
 from codeq.config.sweep import SweepConfig
-from codeq.config.tree import Unreadable, distributions, dotted, parameter_names
-from codeq.config.validation import Invalid, invalid_values
+from codeq.config.tree import Unreadable, at, children, distributions, dotted, parameter_names, walk
+from codeq.config.validation import WHOLE_NUMBER, Invalid, invalid_values
 
-Script = dict[KeyPath, Any]
-"""Which end of a distribution to draw, by path; where none is named, the first."""
-
-
-def first_end(distribution: Distribution) -> Any:
-    """The low end of a range, the first label of a choice."""
-    return next(iter(distribution.ends().values()))
+MIXTURES = 100
+MAX_GRID = 1000
+MAX_LISTED = 10
 
 
-def draw_scripted(tree: Any, script: Script) -> Draw:
-    """The config that a script draws."""
-    return Draw(tree, lambda path, distribution: script.get(path, first_end(distribution)))
+def probes(tree: Any) -> Iterator[Draw]:
+    """Configs that together hold every end of every distribution, in as few draws as that takes."""
+    rota = _Rota(tree)
+    for turn in range(rota.turns):
+        yield _scripted(tree, dict(rota.ends(tree, (), turn)))
 
 
-def scripts(tree: Any) -> list[Script]:
-    """Draws that together meet every end of every distribution, each with the choices that lead to it."""
-    ends = [
-        {**_way_to(tree, path), path: end}
-        for path, distribution in distributions(tree).items()
-        for end in distribution.ends().values()
-    ]
-    return [{}, *ends]
+def mixtures(tree: Any) -> Iterator[Draw]:
+    """Random mixtures of ends, the same ones every time: they find values that are good alone but not together."""
+    for seed in range(MIXTURES if len(distributions(tree)) > 1 else 0):
+        yield _mixed(tree, random.Random(seed))
 
 
-def _way_to(tree: Any, path: KeyPath) -> Script:
-    """The labels of the choices inside which `path` stands."""
-    way: Script = {}
-    value = tree
-    for position, step in enumerate(path):
-        if not isinstance(value, Choice):
-            value = value[step]
-        elif step != "choices":
-            way[path[: position - 1]] = value.labels[int(step)]
-            value = value.choices[int(step)]
-    return way
+def _scripted(tree: Any, ends: dict[KeyPath, Any]) -> Draw:
+    return Draw(tree, lambda path, distribution: ends[path])
+
+
+def _mixed(tree: Any, rng: random.Random) -> Draw:
+    return Draw(tree, lambda path, distribution: rng.choice([*distribution.ends().values()]))
+
+
+class _Rota:
+    """Whose turn it is: the items of a choice take turns, everything else is drawn in every turn.
+
+    turns: how many draws meet every end in the tree.
+    """
+
+    def __init__(self, tree: Any) -> None:
+        self._turns: dict[KeyPath, int] = {}
+        self.turns = self._count(tree, ())
+
+    def _count(self, value: Any, path: KeyPath) -> int:
+        below = [self._count(item, (*path, *steps)) for steps, _, item in children(value)]
+        own = len(value.ends()) if isinstance(value, Uniform | LogUniform | Int) else 1
+        self._turns[path] = sum(below) if isinstance(value, Choice) else max(below, default=own)
+        return self._turns[path]
+
+    def ends(self, value: Any, path: KeyPath, turn: int) -> Iterator[tuple[KeyPath, Any]]:
+        """(path, end) of every distribution in `value`, which stands at `path`, that is drawn in this turn."""
+        turn %= self._turns[path]
+        if isinstance(value, Choice):
+            for index, item in enumerate(value.choices):
+                place = (*path, "choices", index)
+                if turn < self._turns[place]:
+                    yield path, value.labels[index]
+                    yield from self.ends(item, place, turn)
+                    return
+                turn -= self._turns[place]
+        if isinstance(value, Uniform | LogUniform | Int):
+            yield path, [*value.ends().values()][turn]
+        for steps, _, item in children(value):
+            yield from self.ends(item, (*path, *steps), turn)
 
 
 def run_problems(tree: dict[str, Any], document: Document) -> list[Problem]:
     """What is wrong with the configs that can be drawn, each problem once, at the line where it was written."""
-    found: dict[Problem, None] = {}
-    for script in scripts(tree):
-        draw = draw_scripted(tree, script)
-        for path, reason in _reasons(draw, script, tree):
-            problem = Problem(document.mark(_origin(draw, path)), dotted(draw.data, path), reason)
-            found[problem] = None
-    return list(found)
+    draws = itertools.chain(probes(tree), mixtures(tree))
+    return list({problem for draw in draws for problem in draw_problems(draw, tree, document)})
 
 
-def _reasons(draw: Draw, script: Script, tree: Any) -> Iterator[tuple[KeyPath, str]]:
-    """(path in the drawn config, what is wrong there)."""
+def draw_problems(draw: Draw, tree: Any, document: Document) -> Iterator[Problem]:
+    """What is wrong with one drawn config."""
     for path, key in draw.unresolved.items():
-        where = "leads in a circle" if draw.has(key) else "does not exist in every config that can be drawn"
-        yield path, f"same_as: {key} {where}"
+        yield Problem(document.mark(_origin(draw, path)), dotted(draw.data, path), _unresolved(key, draw, tree))
     try:
         RunConfig.model_validate(draw.data)
     except ValidationError as error:
         for invalid in invalid_values(error, RunConfig, draw.data):
-            if not isinstance(_value_at(draw.data, invalid.path), Unreadable | SameAs):  # reported already
-                yield invalid.path, _with_end(invalid, draw, script, tree)
+            if not _is_reported(draw.data, invalid.path):
+                end, reason = _at_end(invalid, draw, tree)
+                mark = document.mark((*_origin(draw, invalid.path), *end, *invalid.line_of))
+                yield Problem(mark, dotted(draw.data, invalid.path), reason)
 
 
-def _value_at(data: Any, path: KeyPath) -> Any:
+def _unresolved(key: str, draw: Draw, tree: Any) -> str:
+    if draw.has(key):
+        return f"same_as: {key} leads in a circle or through too many references"
+    names = {name for _, name, _ in walk(tree)}
+    if key in names:
+        return f"same_as: {key} is not there in every config that can be drawn, only under some choice"
+    return f"same_as: {key} is not written in this file{nearest(key, names)}"
+
+
+def _is_reported(data: Any, path: KeyPath) -> bool:
+    """Whether the value at `path` stands in or is what could not be read or resolved."""
     for step in path:
+        if isinstance(data, Unreadable | SameAs):
+            break
         data = data.get(step) if isinstance(data, dict) else data[step]
-    return data
+    return isinstance(data, Unreadable | SameAs)
 
 
-def _with_end(invalid: Invalid, draw: Draw, script: Script, tree: Any) -> str:
-    """The reason, which for a value drawn from a range says at which end: `low is -1, must be ...`."""
+def _at_end(invalid: Invalid, draw: Draw, tree: Any) -> tuple[KeyPath, str]:
+    """For a value drawn from a range, the end at which it was drawn: `low`, `low is -1, must be ...`."""
     origin = draw.origin.get(invalid.path)
-    distribution = distributions(tree).get(origin) if origin is not None else None
-    if origin is None or distribution is None or isinstance(distribution, Choice):
-        return str(invalid)
-    value = script.get(origin, first_end(distribution))
-    return f"{next(name for name, end in distribution.ends().items() if end == value)} {invalid}"
+    distribution = None if origin is None else at(tree, origin)
+    if not isinstance(distribution, Uniform | LogUniform | Int):
+        return (), str(invalid)
+    if invalid.requirement == WHOLE_NUMBER:
+        return (), f"is drawn from {distribution.distribution}, {WHOLE_NUMBER}; use distribution: int"
+    for end, value in distribution.ends().items():
+        if shown(value) == invalid.value:
+            return (end,), f"{end} is {invalid.value}, {invalid.requirement}"
+    return (), str(invalid)
 
 
 def _origin(draw: Draw, path: KeyPath) -> KeyPath:
@@ -110,19 +150,31 @@ def sweep_problems(sweep: SweepConfig, tree: Any, document: Document) -> Iterato
         yield Problem(document.mark(("sweep", "trials")), "sweep.trials", reason)
     if sweep.search.sampler == "grid":
         for path, distribution in found.items():
-            if distribution.size() == float("inf"):
-                reason = "the grid sampler needs a finite range; give a step, or list choices"
+            if distribution.size() > MAX_GRID:
+                size = "infinitely many" if math.isinf(distribution.size()) else f"{distribution.size():,.0f}"
+                reason = f"has {size} values, the grid sampler takes at most {MAX_GRID:,}; give a step or list choices"
                 yield Problem(document.mark(path), names[path], reason)
     parameters = {names[path]: distribution for path, distribution in found.items()}
+    fixed = {name for _, name, _ in walk(tree)} - parameters.keys()
     for index, values in enumerate(sweep.enqueue):
-        for name, reason in _enqueue_reasons(values, parameters):
+        for name, reason in _enqueue_reasons(values, parameters, fixed):
             mark = document.mark(("sweep", "enqueue", index, name))
             yield Problem(mark, f"sweep.enqueue.{index}.{name}", reason)
 
 
-def _enqueue_reasons(values: dict[str, Any], parameters: dict[str, Distribution]) -> Iterator[tuple[str, str]]:
+def _enqueue_reasons(
+    values: dict[str, Any], parameters: dict[str, Distribution], fixed: set[str]
+) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
+        if name in fixed:  # by an override or an extending file: there is nothing left to try first
+            continue
         if name not in parameters:
-            yield name, f"unknown parameter{nearest(name, parameters) or '; one of ' + ', '.join(parameters)}"
+            yield name, f"no value of this name is searched{nearest(name, parameters) or _listed(parameters)}"
         elif not parameters[name].contains(value):
-            yield name, f"is {value!r}, must be drawable from {parameters[name]}"
+            yield name, f"is {shown(value)}, must be drawable from {parameters[name]}"
+
+
+def _listed(parameters: Iterable[str]) -> str:
+    names = list(parameters)
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return f"; searched: {', '.join(names[:MAX_LISTED])}{more}" if names else ""

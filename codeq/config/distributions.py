@@ -6,9 +6,13 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from codeq.config.run import FiniteFloat, PositiveInt, Section, invalid
+from codeq.config.errors import shown
+from codeq.config.run import FiniteFloat, NonEmptyString, PositiveFloat, PositiveInt, Section, invalid
+
+ExactInt = Annotated[int, Field(ge=-(2**53), le=2**53)]
+"""An integer that a study, which stores floats, gives back unchanged."""
 
 
 class Uniform(Section):
@@ -17,7 +21,7 @@ class Uniform(Section):
     distribution: Literal["uniform"]
     low: FiniteFloat = Field(description="smallest value")
     high: FiniteFloat = Field(description="largest value")
-    step: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = Field(None, description="grid width")
+    step: PositiveFloat | None = Field(None, description="grid width")
 
     @model_validator(mode="after")
     def _check(self) -> Uniform:
@@ -32,14 +36,16 @@ class Uniform(Section):
 
     def contains(self, value: Any) -> bool:
         """Whether `value` can be drawn."""
-        return _is_number(value) and self.low <= value <= self.high and _on_grid(value - self.low, self.step)
+        inside = _is_number(value) and self.low <= value <= self.high
+        return inside and (self.step is None or _on_grid(value - self.low, self.step))
 
     def size(self) -> float:
         """How many values there are; infinite without a step."""
         return math.inf if self.step is None else round((self.high - self.low) / self.step) + 1
 
     def __str__(self) -> str:
-        return f"uniform [{self.low:g}, {self.high:g}]" + (f" step {self.step:g}" if self.step else "")
+        step = "" if self.step is None else f" step {self.step:.12g}"
+        return f"uniform [{self.low:.12g}, {self.high:.12g}]{step}"
 
 
 class LogUniform(Section):
@@ -68,15 +74,15 @@ class LogUniform(Section):
         return math.inf
 
     def __str__(self) -> str:
-        return f"loguniform [{self.low:g}, {self.high:g}]"
+        return f"loguniform [{self.low:.12g}, {self.high:.12g}]"
 
 
 class Int(Section):
     """An integer between low and high, both included; log: uniform in its logarithm."""
 
     distribution: Literal["int"]
-    low: int = Field(description="smallest value")
-    high: int = Field(description="largest value")
+    low: ExactInt = Field(description="smallest value")
+    high: ExactInt = Field(description="largest value")
     step: PositiveInt = Field(1, description="grid width")
     log: bool = Field(False, description="uniform in the logarithm; excludes a step")
 
@@ -86,7 +92,7 @@ class Int(Section):
         if self.log:
             _check_positive(self.low)
             if self.step != 1:
-                raise invalid("log and step exclude each other; leave one out")
+                raise invalid("log and step exclude each other; leave one out", line_of="step")
         _check_step(self.low, self.high, self.step)
         return self
 
@@ -96,7 +102,8 @@ class Int(Section):
 
     def contains(self, value: Any) -> bool:
         """Whether `value` can be drawn."""
-        return isinstance(value, int) and self.low <= value <= self.high and (value - self.low) % self.step == 0
+        inside = _is_number(value) and isinstance(value, int) and self.low <= value <= self.high
+        return inside and _on_grid(value - self.low, self.step)
 
     def size(self) -> float:
         """How many values there are."""
@@ -113,12 +120,16 @@ class Choice(Section):
     distribution: Literal["choice"]
     choices: Annotated[list[Any], Field(min_length=1, max_length=1000)] = Field(description="the values")
 
+    _labels: list[Any] = PrivateAttr(default_factory=list)
+
     @model_validator(mode="after")
     def _check(self) -> Choice:
-        labels = self.labels
-        repeated = sorted({label for label in labels if labels.count(label) > 1})
-        if repeated:
-            raise invalid(f"choices holds {repeated[0]} twice")
+        self._labels = _labels(self.choices)
+        first: dict[Any, int] = {}
+        for index, label in enumerate(self._labels):
+            if first.setdefault(label, index) != index:
+                same = f"choices.{index} ({shown(self.choices[index])}) is the same as choices.{first[label]}"
+                raise invalid(f"{same}; leave one out", line_of="choices")
         return self
 
     @property
@@ -127,12 +138,7 @@ class Choice(Section):
 
         A scalar is its own label; of a mapping or list, the parts in which it differs from the other choices.
         """
-        if all(_is_scalar(choice) for choice in self.choices):
-            return list(self.choices)
-        leaves = [dict(_leaves(choice)) for choice in self.choices]
-        plain = [{k: v for k, v in flat.items() if not isinstance(v, Section)} for flat in leaves]
-        short = _labels(plain)
-        return short if len(set(short)) == len(short) else _labels(leaves)
+        return list(self._labels)
 
     def ends(self) -> dict[str, Any]:
         """The labels, each of which is checked, by the place that holds it."""
@@ -147,8 +153,11 @@ class Choice(Section):
         return len(self.choices)
 
     def __str__(self) -> str:
-        return "choice of " + ", ".join(map(str, self.labels))
+        return "choice of " + " | ".join(map(_text, self.labels))
 
+
+UNLABELLED = "-"
+"""The label of a mapping that holds nothing which the other choices do not hold too."""
 
 Distribution = Uniform | LogUniform | Int | Choice
 DISTRIBUTIONS: dict[str, type[Distribution]] = {
@@ -159,7 +168,7 @@ DISTRIBUTIONS: dict[str, type[Distribution]] = {
 class SameAs(Section):
     """The value of another key, by its dotted path."""
 
-    same_as: Annotated[str, Field(min_length=1)]
+    same_as: NonEmptyString
 
     def __str__(self) -> str:
         return f"same as {self.same_as}"
@@ -167,31 +176,46 @@ class SameAs(Section):
 
 def _check_order(low: float, high: float) -> None:
     if low >= high:
-        raise invalid(f"low is {low}, must be below high ({high})")
+        raise invalid(f"low is {low}, must be below high ({high})", line_of="low")
+    if math.isinf(high - low):
+        raise invalid(f"high is {high}, too far above low ({low})", line_of="high")
 
 
 def _check_positive(low: float) -> None:
     if low <= 0:
-        raise invalid(f"low is {low}, must be above 0 for a logarithm")
+        raise invalid(f"low is {low}, must be above 0 for a logarithm", line_of="low")
+
+
+def _check_step(low: float, high: float, step: float) -> None:
+    if _on_grid(high - low, step):
+        return
+    reason = f"step is {step}, must divide high - low ({high - low:.12g})"
+    last = low + (high - low) // step * step
+    raise invalid(reason + (f"; high: {last:.12g} would do" if low < last < high else ""), line_of="step")
+
+
+def _on_grid(offset: float, step: float) -> bool:
+    if isinstance(offset, int) and isinstance(step, int):
+        return offset % step == 0
+    steps = offset / step
+    return math.isfinite(steps) and math.isclose(steps, round(steps), rel_tol=1e-9, abs_tol=1e-9)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _on_grid(offset: float, step: float | None) -> bool:
-    return step is None or math.isclose(offset / step, round(offset / step), rel_tol=1e-9, abs_tol=1e-9)
-
-
-def _check_step(low: float, high: float, step: float) -> None:
-    if not _on_grid(high - low, step):
-        nearest = low + math.floor((high - low) / step) * step
-        reason = f"step is {step}, must divide high - low ({high - low:g}); high: {nearest:g} would do"
-        raise invalid(reason)
-
-
 def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
+
+
+def _labels(choices: list[Any]) -> list[Any]:
+    if all(_is_scalar(choice) for choice in choices):
+        return list(choices)
+    leaves = [dict(_leaves(choice)) for choice in choices]
+    plain = [{k: v for k, v in flat.items() if not k or not isinstance(v, Section)} for flat in leaves]
+    short = _differences(plain)
+    return short if len(set(short)) == len(short) and UNLABELLED not in short else _differences(leaves)
 
 
 def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
@@ -200,13 +224,15 @@ def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
     return [(path, value)]
 
 
-def _labels(choices: list[dict[str, Any]]) -> list[str]:
+def _differences(choices: list[dict[str, Any]]) -> list[str]:
     """Each choice by the leaves that are not the same in all mappings among the choices."""
     mappings = [{(key, _text(value)) for key, value in flat.items()} for flat in choices if "" not in flat]
     shared = set.intersection(*mappings) if len(mappings) > 1 else set()
-    return [", ".join(_text(v, k) for k, v in flat.items() if (k, _text(v)) not in shared) or "-" for flat in choices]
+    own = [[(k, v) for k, v in flat.items() if (k, _text(v)) not in shared] for flat in choices]
+    return [", ".join(_text(value, key) for key, value in leaves) or UNLABELLED for leaves in own]
 
 
 def _text(value: Any, key: str = "") -> str:
-    text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+    is_plain = value is None or isinstance(value, bool | list | dict)
+    text = json.dumps(value, default=str) if is_plain else f"({value})" if isinstance(value, Choice) else str(value)
     return f"{key}={text}" if key else text

@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes every text which either YAML 1.1 or 1.2 would read as something else."""
+    """SafeDumper that quotes every text that it or `_Loader` would read as something else."""
 
     def ignore_aliases(self, data: Any) -> bool:
         """Repeated parts are written out: aliases are not read back."""
@@ -63,10 +63,11 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 
 @dataclass
 class Document:
-    """Plain data (dicts, lists, scalars) and the mark of every value in it, by path."""
+    """Plain data (dicts, lists, scalars), the mark of every value in it by path, and what had to be left out."""
 
     data: Any
     marks: dict[KeyPath, Mark] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
 
     def mark(self, path: KeyPath) -> Mark:
         """The mark of the value at `path`, or of the nearest enclosing value that has one."""
@@ -87,7 +88,7 @@ def read_document(path: Path) -> Document:
     if len(raw) > MAX_BYTES:
         raise ConfigError([Problem(Mark(source), "", f"is larger than {MAX_BYTES // 1024} KB")])
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         mark = Mark(source, raw.count(b"\n", 0, error.start) + 1)
         raise ConfigError([Problem(mark, "", f"is not UTF-8 text: byte {error.start} of the file")]) from None
@@ -95,46 +96,50 @@ def read_document(path: Path) -> Document:
 
 
 def parse_document(text: str, source: str) -> Document:
-    """Parse YAML `text`; `source` names it in marks. Raises ConfigError with every problem found."""
+    """Parse YAML `text`; `source` names it in marks. Raises ConfigError if it is not plain YAML."""
     try:
-        problems = _refused_events(text, source)
-        if problems:
-            raise ConfigError(problems)
+        refused = _refused_events(text, source)
+        if refused:
+            raise ConfigError(refused)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_syntax_problem(error, source)]) from None
     except yaml.reader.ReaderError as error:
         mark = Mark(source, text.count("\n", 0, error.position) + 1)
-        raise ConfigError([Problem(mark, "", f"holds {chr(error.character)!r}, must be plain text")]) from None
+        reason = f"holds the character {chr(error.character)!r}, must be plain text"
+        raise ConfigError([Problem(mark, "", reason)]) from None
     document = Document(None, {(): Mark(source, 1)})
     if node is not None:
-        document.data = _plain(node, (), document.marks, problems, source)
-    if problems:
-        raise ConfigError(problems)
+        document.data = _plain(node, (), document, source)
     return document
 
 
 def to_yaml(data: Any) -> str:
-    """`data` as YAML text that this module, and any YAML 1.1 or 1.2 reader, reads back as equal data."""
+    """`data` as YAML text that this module and PyYAML's own loaders read back as equal data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else None
+    line, begin = _line(error.problem_mark) or _line(error.context_mark), _line(error.context_mark)
     reason = f"is not valid YAML: {error.problem or error.context}"
-    if error.problem and error.context and error.context_mark and error.context_mark.line + 1 != line:
-        reason += f" ({error.context} that begins in line {error.context_mark.line + 1})"
+    if begin and begin != line:
+        reason += f" ({error.context} that begins in line {begin})"
+    elif "'\\t'" in reason:
+        reason += "; indent with spaces"
     elif "cannot start any token" in reason or "block scalar" in (error.context or ""):
         reason += "; put text that begins with a sign in quotes"
     return Problem(Mark(source, line), "", reason)
+
+
+def _line(mark: Any) -> int | None:
+    return None if mark is None else mark.line + 1
 
 
 def _refused_events(text: str, source: str) -> list[Problem]:
     """What must be known before composing: composing is what expands aliases and recurses into brackets."""
     problems, depth, documents = [], 0, 0
     for event in yaml.parse(text, Loader=_Loader):
-        mark = Mark(source, event.start_mark.line + 1)
+        mark = Mark(source, _line(event.start_mark))
         if isinstance(event, yaml.AliasEvent):
             problems.append(Problem(mark, f"*{event.anchor}", "aliases are not read; use {same_as: other.key}"))
             continue
@@ -152,15 +157,13 @@ def _refused_events(text: str, source: str) -> list[Problem]:
     return problems
 
 
-def _plain(
-    node: yaml.Node, path: KeyPath, marks: dict[KeyPath, Mark], problems: list[Problem], source: str
-) -> Any:
-    """The node's plain value; fills `marks` for it and everything below, `problems` with what is refused."""
-    marks[path] = Mark(source, node.start_mark.line + 1)
+def _plain(node: yaml.Node, path: KeyPath, document: Document, source: str) -> Any:
+    """The node's plain value; `document` receives the marks and the problems of it and of everything below."""
+    document.marks[path] = Mark(source, _line(node.start_mark))
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(child, (*path, i), marks, problems, source) for i, child in enumerate(node.value)]
+        return [_plain(child, (*path, i), document, source) for i, child in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, path, marks, problems, source)
+        return _mapping(node, path, document, source)
     return _scalar(node)
 
 
@@ -172,22 +175,23 @@ def _scalar(node: yaml.Node) -> Any:
         loader.dispose()
 
 
-def _mapping(
-    node: yaml.MappingNode, path: KeyPath, marks: dict[KeyPath, Mark], problems: list[Problem], source: str
-) -> dict[str, Any]:
+def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document, source: str) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        mark = Mark(source, key_node.start_mark.line + 1)
-        key = key_node.value
-        dotted = ".".join(map(str, (*path, key)))
+        mark, key = Mark(source, _line(key_node.start_mark)), key_node.value
         if not isinstance(key_node, yaml.ScalarNode):
-            problems.append(Problem(mark, ".".join(map(str, path)), "a key must be a plain word"))
+            document.problems.append(Problem(mark, _dotted(path), "a key must be a plain word"))
         elif key == "<<":
-            problems.append(Problem(mark, dotted, "merge keys are not read; use extends: FILE"))
+            reason = "merge keys are not read; use extends: FILE"
+            document.problems.append(Problem(mark, _dotted((*path, key)), reason))
         elif key in mapping:
-            first = marks[(*path, key)].line
-            problems.append(Problem(mark, dotted, f"duplicate key, first written in line {first}"))
+            reason = f"duplicate key, first written in line {document.marks[(*path, key)].line}"
+            document.problems.append(Problem(mark, _dotted((*path, key)), reason))
         else:
-            mapping[key] = _plain(value_node, (*path, key), marks, problems, source)
-            marks[(*path, key)] = mark
+            mapping[key] = _plain(value_node, (*path, key), document, source)
+            document.marks[(*path, key)] = mark
     return mapping
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(map(str, path))

@@ -14,6 +14,10 @@ Choose = Callable[[KeyPath, Distribution], Any]
 """(path of a distribution, the distribution) -> value; a Choice is answered with one of its labels."""
 
 
+MAX_READ = 10_000
+"""Values read to resolve references: a few lines of references to references could stand for billions."""
+
+
 class Draw:
     """One drawn config.
 
@@ -47,12 +51,17 @@ class Draw:
 
     def _resolve_references(self) -> None:
         """Copy targets over references until none is left or a whole pass resolves none."""
-        progress = True
+        progress, read = True, 0
         while self.unresolved and progress:
             progress = False
-            for path, key in list(self.unresolved.items()):
-                if self.has(key) and not any(isinstance(v, SameAs) for _, _, v in walk(find(self.data, key))):
-                    _assign(self.data, path, copy.deepcopy(find(self.data, key)))
+            for path, key in [(path, key) for path, key in self.unresolved.items() if self.has(key)]:
+                target = find(self.data, key)
+                parts = [value for _, _, value in walk(target)]
+                read += len(parts)
+                if read > MAX_READ:
+                    return
+                if not any(isinstance(value, SameAs) for value in parts):
+                    _assign(self.data, path, copy.deepcopy(target))
                     del self.unresolved[path]
                     progress = True
 

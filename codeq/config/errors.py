@@ -51,7 +51,7 @@ class ConfigError(Exception):
 
 def closest(name: object, choices: Iterable[str]) -> str | None:
     """The one of `choices` that `name` probably stands for, whatever its case."""
-    return _closest(str(name).lower(), tuple(choices))
+    return _closest(name.lower(), tuple(choices)) if isinstance(name, str) else None
 
 
 @functools.lru_cache(maxsize=1024)

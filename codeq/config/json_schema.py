@@ -37,19 +37,29 @@ def schema_text() -> str:
 
 
 def _searchable(schema: dict[str, Any]) -> dict[str, Any]:
-    """A section's schema in which every value may also be a distribution, except what names the section's kind.
+    """A section's schema in which every value may also be a distribution.
 
     Nothing is required: a file may leave any key to the file it extends.
     """
-    properties = schema.get("properties", {})
-    lifted = {name: value if "const" in value else _or_searched(value) for name, value in properties.items()}
+    properties = {name: _or_searched(value) for name, value in schema.get("properties", {}).items()}
     kept = {key: value for key, value in schema.items() if key != "required"}
-    return {**kept, "properties": lifted} if lifted else schema
+    return {**kept, "properties": properties} if properties else schema
 
 
 def _or_searched(value: dict[str, Any]) -> dict[str, Any]:
-    outer = {key: value[key] for key in ("description", "default", "title") if key in value}
+    outer: dict[str, Any] = {key: value[key] for key in ("description", "default", "title") if key in value}
     inner = {key: item for key, item in value.items() if key not in outer}
     if "items" in inner:
         inner["items"] = {"anyOf": [inner["items"], {"$ref": f"#/$defs/{_SEARCHED}"}]}
-    return {**outer, "anyOf": [inner, {"$ref": f"#/$defs/{_SEARCHED}"}]}
+    return {**outer, "anyOf": [_any_kind(inner), {"$ref": f"#/$defs/{_SEARCHED}"}]}
+
+
+def _any_kind(value: Any) -> Any:
+    """A union of kinds without its discriminator: a part of a section may be valid for several kinds."""
+    if isinstance(value, list):
+        return [_any_kind(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        "anyOf" if key == "oneOf" else key: _any_kind(item) for key, item in value.items() if key != "discriminator"
+    }

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from codeq.config.document import Document, KeyPath, parse_document, read_document
-from codeq.config.errors import ConfigError, Mark, Problem
+from codeq.config.errors import ConfigError, Mark, Problem, nearest, shown
 
 SET = "--set"
+_ONE_VALUE = {("sweep", "objectives"), ("sweep", "constraints")}
 MAX_EXTENDS = 16
 
 
 def read_merged(path: Path, overrides: Iterable[str] = ()) -> Document:
     """The document at `path` over the files it extends, with each `KEY=VALUE` of `overrides` set last."""
     document = _read_extended(path, ())
-    problems: list[Problem] = []
     for override in overrides:
         try:
             set_value(document, override)
         except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
+            document.problems += error.problems
     return document
 
 
-def _read_extended(path: Path, extended_by: tuple[Path, ...]) -> Document:
+def _read_extended(path: Path, extended_by: tuple[str, ...]) -> Document:
     document = read_document(path)
     if document.data is None:
         document.data = {}
@@ -36,15 +35,23 @@ def _read_extended(path: Path, extended_by: tuple[Path, ...]) -> Document:
     if "extends" not in document.data:
         return document
     mark, base = document.mark(("extends",)), document.data.pop("extends")
-    chain = (*extended_by, path.resolve())
     if not isinstance(base, str):
-        raise ConfigError([Problem(mark, "extends", f"is {base!r}, must be the name of a YAML file")])
-    base_path = path.parent / base
-    if base_path.resolve() in chain or len(chain) > MAX_EXTENDS:
+        raise ConfigError([Problem(mark, "extends", f"is {shown(base)}, must be the name of a YAML file")])
+    chain, base_path = (*extended_by, os.path.abspath(path)), path.parent / base
+    if os.path.abspath(base_path) in chain:
         raise ConfigError([Problem(mark, "extends", f"{base} leads back to a file that extends it")])
-    if not base_path.is_file():
+    if len(chain) > MAX_EXTENDS:
+        raise ConfigError([Problem(mark, "extends", f"is the end of a chain of more than {MAX_EXTENDS} files")])
+    if not _is_file(base_path):
         raise ConfigError([Problem(mark, "extends", f"no such file: {base_path}")])
     return merge(_read_extended(base_path, chain), document)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file system takes
+        return False
 
 
 def merge(base: Document, over: Document) -> Document:
@@ -54,7 +61,8 @@ def merge(base: Document, over: Document) -> Document:
     whose arguments would be meaningless to it.
     """
     marks: dict[KeyPath, Mark] = {}
-    return Document(_merged(base, over, base.data, over.data, (), marks), marks)
+    data = _merged(base, over, base.data, over.data, (), marks)
+    return Document(data, marks, base.problems + over.problems)
 
 
 def _merged(
@@ -81,7 +89,7 @@ def _merged(
 def _is_merged(low: Any, high: Any, path: KeyPath) -> bool:
     if not (isinstance(low, dict) and isinstance(high, dict)):
         return False
-    if {"distribution", "same_as"} & {*low, *high}:
+    if {"distribution", "same_as"} & {*low, *high} or path in _ONE_VALUE:
         return False
     return path != ("quantizer",) or high.get("name", low.get("name")) == low.get("name")
 
@@ -92,44 +100,62 @@ def set_value(document: Document, override: str) -> None:
     Raises ConfigError when the override has no `=`, the value is not YAML or the key leads through a scalar.
     """
     key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError([Problem(Mark(SET), override, "must be KEY=VALUE")])
-    value = _set_document(key, text)
-    path = _resolve(document, key)
-    parent = document.data
-    for step in path[:-1]:
-        parent = _child(parent, step)
+    steps = key.strip().split(".")
+    if not equals or not all(steps):
+        raise _refused(override, "must be KEY=VALUE, such as optimizer.param_groups.dz.lr=0.01")
+    if steps == ["extends"]:
+        raise _refused(key, "cannot be set; write extends: FILE in a file of its own")
+    value = _value(key, text)
+    parent, path = document.data, KeyPath()
+    for step in steps[:-1]:
+        path = (*path, _index(parent, step, path, key))
+        if _child(parent, path[-1]) is None:
+            parent[path[-1]] = {}
+            document.marks[path] = Mark(SET)
+        parent = parent[path[-1]]
+    path = (*path, _index(parent, steps[-1], path, key))
     parent[path[-1]] = value.data
     for stale in [known for known in document.marks if known[: len(path)] == path]:
         del document.marks[stale]
     document.marks.update({(*path, *below): Mark(SET) for below in value.marks})
 
 
-def _set_document(key: str, text: str) -> Document:
+def _value(key: str, text: str) -> Document:
+    """VALUE as YAML; what only plain text can mean (`>= 90`, `@home`) is text."""
     try:
-        return parse_document(text, SET)
+        document = parse_document(text, SET)
+        problems = document.problems
     except ConfigError as error:
-        raise ConfigError(Problem(Mark(SET), key, problem.reason) for problem in error.problems) from None
+        if text.lstrip()[:1] in {*">|@%`"} and text.isprintable():
+            return Document(text.strip(), {(): Mark(SET)})
+        problems = error.problems
+    if problems:
+        raise ConfigError(Problem(Mark(SET), key.strip(), problem.reason) for problem in problems)
+    return document
 
 
 def _child(parent: Any, step: str | int) -> Any:
-    if isinstance(parent, dict) and parent.get(str(step)) is None:
-        parent[step] = {}
-    return parent[step]
+    return parent.get(step) if isinstance(parent, dict) else parent[step]
 
 
-def _resolve(document: Document, key: str) -> KeyPath:
-    """The path of a dotted key: the steps of a list are its items' names or numbers."""
-    path: KeyPath = ()
-    value: Any = document.data
-    for step in key.strip().split("."):
-        index = find_item(value, step) if isinstance(value, list) else step
-        if index is None or not isinstance(value, dict | list | None):
-            reason = "no such key: " + (".".join(map(str, path)) or "the file") + f" has no {step}"
-            raise ConfigError([Problem(Mark(SET), key, reason)])
-        path = (*path, index)
-        value = value.get(step) if isinstance(value, dict) else None if value is None else value[int(index)]
-    return path
+def _index(parent: Any, step: str, path: KeyPath, key: str) -> str | int:
+    """The key or position that a step of a dotted key means in `parent`, which stands at `path`."""
+    where = ".".join(map(str, path))
+    if isinstance(parent, dict):
+        if parent.get("distribution") == "choice" and step not in ("distribution", "choices"):
+            raise _refused(key, f"no such key: {where} is a choice; set it as a whole, or {where}.choices.0 ...")
+        return step
+    if not isinstance(parent, list):
+        raise _refused(key, f"no such key: {where} is {shown(parent)} and holds no keys")
+    index = find_item(parent, step)
+    if index is None:
+        names = [str(item.get("name", i)) if isinstance(item, dict) else str(i) for i, item in enumerate(parent)]
+        raise _refused(key, f"no such key: {where} holds {', '.join(names) or 'nothing'}{nearest(step, names)}")
+    return index
+
+
+def _refused(key: str, reason: str) -> ConfigError:
+    return ConfigError([Problem(Mark(SET), key.strip(), reason)])
 
 
 def find_item(items: list[Any], step: str) -> int | None:
@@ -137,4 +163,4 @@ def find_item(items: list[Any], step: str) -> int | None:
     for index, item in enumerate(items):
         if isinstance(item, dict) and item.get("name") == step:
             return index
-    return int(step) if step.isdigit() and int(step) < len(items) else None
+    return next((index for index in range(len(items)) if str(index) == step), None)

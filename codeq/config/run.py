@@ -12,34 +12,47 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from codeq.config.errors import nearest
+from codeq.config.errors import nearest, shown
 
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
+
+def invalid(reason: str, line_of: str = "") -> PydanticCustomError:
+    """The error of one value; `reason` is shown as it stands, `line_of` is the key inside it that is to blame."""
+    return PydanticCustomError("invalid", "{reason}", {"reason": reason, "line_of": line_of})
+
+
+def _plain_text(text: str) -> str:
+    if not text.isprintable():
+        raise invalid(f"is {shown(text)}, must not hold line breaks or control characters")
+    return text
+
+
+MAX_INT = 2**31 - 1
+"""The largest integer that every library below takes, seeds and thread counts included."""
+
+PositiveInt = Annotated[int, Field(ge=1, le=MAX_INT)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_INT)]
 NonNegativeFloat = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 Bits = Annotated[int, Field(ge=2, le=16)]
-NonEmptyString = Annotated[str, StringConstraints(min_length=1)]
+NonEmptyString = Annotated[str, StringConstraints(min_length=1), AfterValidator(_plain_text)]
 
 MODELS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "mlp", "vit")
+EMBEDDED_DATASETS = ("digits", "synthetic")
+"""Data sets that need neither files nor a network."""
 DatasetName = Literal["cifar10", "cifar100", "fashion_mnist", "digits", "imagefolder", "synthetic"]
-
-
-def invalid(reason: str) -> PydanticCustomError:
-    """The error of one value; `reason` is shown to the user as it stands."""
-    return PydanticCustomError("invalid", "{reason}", {"reason": reason})
 
 
 def _known_model(name: str) -> str:
     if name not in MODELS and not re.fullmatch(r"timm/[\w.\-]+", name):
-        raise invalid(f"is {name!r}, must be one of {', '.join(MODELS)} or timm/NAME{nearest(name, MODELS)}")
+        raise invalid(f"is {shown(name)}, must be one of {', '.join(MODELS)} or timm/NAME{nearest(name, MODELS)}")
     return name
 
 
 def _known_device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
-        raise invalid(f"is {name!r}, must be auto, cpu, cuda, cuda:N or mps")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
+        raise invalid(f"is {shown(name)}, must be auto, cpu, cuda, cuda:N or mps")
     return name
 
 
@@ -51,6 +64,9 @@ class Section(BaseModel):
     """A mapping of the YAML file: unknown keys and silently converted types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+
+
+ExcludedLayers = list[NonEmptyString]
 
 
 class DeadZoneKwargs(Section):
@@ -75,7 +91,7 @@ class DeadZoneQuantizer(Section):
 
     name: Literal["deadzone"]
     kwargs: DeadZoneKwargs = DeadZoneKwargs()
-    exclude_layers: list[NonEmptyString] = Field([], description="layers whose name contains one of these stay as they are")
+    exclude_layers: ExcludedLayers = Field([], description="layers whose name contains one of these stay as they are")
 
 
 class UniformQuantizer(Section):
@@ -83,7 +99,7 @@ class UniformQuantizer(Section):
 
     name: Literal["uniform"]
     kwargs: UniformKwargs = UniformKwargs()
-    exclude_layers: list[NonEmptyString] = Field([], description="layers whose name contains one of these stay as they are")
+    exclude_layers: ExcludedLayers = Field([], description="layers whose name contains one of these stay as they are")
 
 
 QuantizerConfig = Annotated[DeadZoneQuantizer | UniformQuantizer, Field(discriminator="name")]
@@ -94,8 +110,10 @@ class AdamGroup(Section):
 
     lr: NonNegativeFloat = Field(description="learning rate")
     weight_decay: NonNegativeFloat = Field(0.0, description="weight decay")
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field([0.9, 0.999], description="moment decay rates")
-    eps: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = Field(1e-8, description="added to the denominator")
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(
+        [0.9, 0.999], description="moment decay rates"
+    )
+    eps: PositiveFloat = Field(1e-8, description="added to the denominator")
     amsgrad: bool = Field(False, description="keep the largest second moment")
 
 
@@ -111,7 +129,7 @@ class SgdGroup(Section):
     @model_validator(mode="after")
     def _check_nesterov(self) -> SgdGroup:
         if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
-            raise invalid("nesterov is true, which needs momentum above 0 and dampening 0")
+            raise invalid("nesterov is true, which needs momentum above 0 and dampening 0", line_of="nesterov")
         return self
 
 
@@ -170,6 +188,14 @@ class GroupLasso(Section):
     kwargs: GroupLassoKwargs = GroupLassoKwargs()
 
 
+def _each_once(terms: list[GroupLasso]) -> list[GroupLasso]:
+    names = [term.name for term in terms]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise invalid(f"holds {repeated[0]} twice; a term is known by its name")
+    return terms
+
+
 class RunConfig(Section):
     """One training run."""
 
@@ -194,24 +220,20 @@ class RunConfig(Section):
     optimizer: OptimizerConfig
     lr_scheduler: Literal["cosine", "constant", "warmup_cosine"] = Field("cosine", description="cosine: T_max = epochs")
     warmup_epochs: NonNegativeInt = Field(5, description="linear warm-up, for warmup_cosine")
-    loss_terms: list[GroupLasso] = Field([], description="added to the cross-entropy: lambda * term(model, **kwargs)")
+    loss_terms: Annotated[list[GroupLasso], AfterValidator(_each_once)] = Field(
+        [], description="added to the cross-entropy: lambda * term(model, **kwargs)"
+    )
 
     seed: NonNegativeInt = Field(0, description="of initialisation, batch order and augmentation")
     device: Annotated[str, AfterValidator(_known_device)] = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps"
     )
     threads: PositiveInt | None = Field(None, description="CPU threads for arithmetic; null: PyTorch's own choice")
-    use_compile: Annotated[Literal[0, 1], BeforeValidator(_zero_or_one)] = Field(0, description="1: torch.compile the training step")
+    use_compile: Annotated[Literal[0, 1], BeforeValidator(_zero_or_one)] = Field(
+        0, description="1: torch.compile the training step"
+    )
     save_dir: NonEmptyString = Field("save_temp", description="where a single run leaves its checkpoint")
     wandb_project: NonEmptyString | None = Field(None, description="W&B project; null: no W&B")
-
-    @model_validator(mode="after")
-    def _check_loss_terms(self) -> RunConfig:
-        names = [term.name for term in self.loss_terms]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise invalid(f"loss_terms holds {repeated[0]} twice; a term is known by its name")
-        return self
 
     @property
     def run_name(self) -> str:

@@ -8,8 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from codeq.config.errors import nearest
-from codeq.config.run import NonEmptyString, NonNegativeInt, PositiveInt, Section, invalid
+from codeq.config.errors import nearest, shown
+from codeq.config.run import (
+    NonEmptyString,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    invalid,
+)
 
 METRICS = (
     "loss", "train_acc", "val_acc", "sparsity", "structured_sparsity", "rel_bops", "mean_bits",
@@ -22,9 +30,9 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def parse_duration(text: Any) -> float:
     """Seconds of a duration such as `90s`, `30m` or `2h`; raises ValueError otherwise."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", str(text))
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smhd])", str(text))
     if match is None or float(match[1]) <= 0:
-        raise ValueError(f"is {text!r}, must be a number with s, m, h or d, such as 90s or 2h")
+        raise ValueError(f"is {shown(text)}, must be a number with s, m, h or d, such as 90s or 2h")
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -38,22 +46,22 @@ def _duration(text: Any) -> Any:
 
 def _metric(name: str) -> str:
     if name not in METRICS:
-        raise invalid(f"{name} is not reported, must be one of {', '.join(METRICS)}{nearest(name, METRICS)}")
+        raise invalid(f"is not reported, must be one of {', '.join(METRICS)}{nearest(name, METRICS)}")
     return name
 
 
-def parse_bound(text: str) -> tuple[Literal["<=", ">="], float]:
+def parse_bound(text: Any) -> tuple[Literal["<=", ">="], float]:
     """The relation and the number of a constraint such as `>= 90`; raises ValueError otherwise."""
-    match = re.fullmatch(r"\s*(<=|>=)\s*(\S+)\s*", text)
+    match = re.fullmatch(r"\s*(<=|>=)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*", str(text))
     try:
         if match is None or not math.isfinite(float(match[2])):
             raise ValueError
         return ("<=" if match[1] == "<=" else ">="), float(match[2])
     except ValueError:
-        raise ValueError(f'is {text!r}, must be ">= NUMBER" or "<= NUMBER"') from None
+        raise ValueError(f'is {shown(text)}, must be ">= NUMBER" or "<= NUMBER", in quotes') from None
 
 
-def _bound(text: str) -> str:
+def _bound(text: Any) -> Any:
     try:
         parse_bound(text)
     except ValueError as error:
@@ -63,12 +71,13 @@ def _bound(text: str) -> str:
 
 def _sweep_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}", name):
-        raise invalid(f"is {name!r}, must be letters, digits, '.', '_' and '-', at most 100, not starting with a sign")
+        allowed = "at most 100 letters, digits, '.', '_' and '-', the first a letter or digit"
+        raise invalid(f"is {shown(name)}, must be {allowed}")
     return name
 
 
 Metric = Annotated[str, AfterValidator(_metric)]
-Bound = Annotated[str, AfterValidator(_bound)]
+Bound = Annotated[str, BeforeValidator(_bound)]
 Duration = Annotated[str, BeforeValidator(_duration)]
 
 
@@ -91,8 +100,8 @@ class Scheduler(Section):
 class Resources(Section):
     """What one trial occupies."""
 
-    cpu: Annotated[float, Field(gt=0.0)] = Field(1.0, description="CPU cores")
-    gpu: Annotated[float, Field(ge=0.0)] | Literal["auto"] = Field(
+    cpu: PositiveFloat = Field(1.0, description="CPU cores")
+    gpu: NonNegativeFloat | Literal["auto"] = Field(
         "auto", description="GPUs, fractions share one; auto: one if there are any"
     )
     fuse: Literal["auto", 1] = Field("auto", description="trials trained together in one process; 1 so far")

@@ -6,24 +6,24 @@ the value of every distribution it meets. A choice is drawn before what it holds
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from codeq.config.check import draw_scripted, run_problems, scripts, sweep_problems
+from codeq.config.check import draw_problems, probes, run_problems, sweep_problems
 from codeq.config.distributions import Distribution
-from codeq.config.document import Document
+from codeq.config.document import Document, to_yaml
 from codeq.config.draw import Draw
-from codeq.config.errors import ConfigError, Mark, Problem
+from codeq.config.errors import ConfigError, Problem
 from codeq.config.merge import read_merged
 from codeq.config.run import RunConfig
 from codeq.config.sweep import SweepConfig
-from codeq.config.tree import distributions, dotted, lift, lower, parameter_names
+from codeq.config.tree import count_configs, distributions, dotted, lift, lower, parameter_names
 from codeq.config.validation import invalid_values
 
 DEFAULT_TRIALS = 24
@@ -41,11 +41,17 @@ class Parameter:
 class Template:
     """A checked template: `source` file, `tree` with distributions in it, `sweep` with its defaults filled in."""
 
-    def __init__(self, source: Path, tree: dict[str, Any], sweep: SweepConfig) -> None:
+    def __init__(self, source: Path, tree: dict[str, Any], sweep: SweepConfig, document: Document) -> None:
         self.source = source
         self.tree = tree
         trials = sweep.trials or (DEFAULT_TRIALS if distributions(tree) else 1)
-        self.sweep = sweep.model_copy(update={"name": sweep.name or source.stem, "trials": trials})
+        if sweep.search.sampler == "grid":
+            trials = min(trials, count_configs(tree))
+        names = set(parameter_names(tree).values())
+        first = [{name: value for name, value in values.items() if name in names} for values in sweep.enqueue]
+        defaults = {"name": sweep.name or _name_of(source), "trials": trials, "enqueue": [v for v in first if v]}
+        self.sweep = sweep.model_copy(update=defaults)
+        self._document = document
 
     @classmethod
     def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Template:
@@ -55,15 +61,16 @@ class Template:
         """
         document = read_merged(Path(path), overrides)
         data = dict(document.data)
-        problems: list[Problem] = []
-        sweep = _sweep_section(data.pop("sweep", None) or {}, document, problems)
-        tree = lift(document, data, (), problems)
-        problems += run_problems(tree, document)
-        if sweep and not problems:
+        problems = document.problems
+        sweep = _sweep_section(data.pop("sweep", None), document, problems)
+        unreadable: list[Problem] = []
+        tree = {key: lift(document, value, (key,), unreadable) for key, value in data.items()}
+        problems += unreadable + run_problems(tree, document)
+        if sweep and not unreadable:
             problems += sweep_problems(sweep, tree, document)
         if problems or not sweep:
             raise ConfigError(problems)
-        return cls(Path(path), tree, sweep)
+        return cls(Path(path), tree, sweep, document)
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -77,8 +84,12 @@ class Template:
     @cached_property
     def max_epochs(self) -> int:
         """The most epochs that any drawn config trains."""
-        draws = (draw_scripted(self.tree, script) for script in scripts(self.tree))
-        return max(RunConfig.model_validate(draw.data).epochs for draw in draws)
+        return max(config.epochs for config in self.examples)
+
+    @cached_property
+    def examples(self) -> tuple[RunConfig, ...]:
+        """Configs that together hold both ends of every range and every choice."""
+        return tuple(RunConfig.model_validate(draw.data) for draw in probes(self.tree))
 
     def draw(self, suggest: Callable[[str, Distribution], Any]) -> RunConfig:
         """One run config, every distribution replaced by what `suggest(name, distribution)` answers.
@@ -88,39 +99,51 @@ class Template:
         draw = Draw(self.tree, lambda path, distribution: suggest(self._names[path], distribution))
         try:
             return RunConfig.model_validate(draw.data)
-        except ValidationError as error:
-            invalid = invalid_values(error, RunConfig, draw.data)
-            mark = Mark(str(self.source))
-            raise ConfigError(Problem(mark, dotted(draw.data, i.path), str(i)) for i in invalid) from None
+        except ValidationError:
+            raise ConfigError(draw_problems(draw, self.tree, self._document)) from None
 
     def run_config(self) -> RunConfig:
         """The one run config of a template without distributions.
 
-        Raises ConfigError, naming every distribution, if there are any.
+        Raises ConfigError, naming every distribution that needs a value, if there are any.
         """
-        mark = Mark(str(self.source))
-        reason = "is a distribution ({}); a single run needs one value: give it with --set, or run tune_main.py"
-        if self.parameters:
+        searched = {path: d for path, d in distributions(self.tree).items() if "choices" not in path}
+        if searched:
+            reason = "is a distribution ({}); a single run needs one value: give it with --set, or run tune_main.py"
             raise ConfigError(
-                Problem(mark, p.name, reason.format(p.distribution)) for p in self.parameters
+                Problem(self._document.mark(path), self._names[path], reason.format(distribution))
+                for path, distribution in searched.items()
             )
         return self.draw(lambda name, distribution: None)
 
     def to_yaml(self) -> str:
-        """The template as resolved: `extends` and overrides folded in. Loads again to an equal template."""
-        data = {**lower(self.tree), "sweep": self.sweep.model_dump(by_alias=True)}
-        return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110)
+        """The template as resolved: `extends` and overrides folded in. Loads again to an equal template.
+
+        Only the password in a study's URL is left out.
+        """
+        sweep = self.sweep.model_dump(by_alias=True)
+        if self.sweep.study:
+            sweep["study"] = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", self.sweep.study)
+        return to_yaml({**lower(self.tree), "sweep": sweep})
 
     @cached_property
     def _names(self) -> dict[tuple[str | int, ...], str]:
         return parameter_names(self.tree)
 
 
+def _name_of(source: Path) -> str:
+    """The sweep's name where the file gives none: the file's own, as far as a sweep may be called that."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).lstrip("._-")
+    return name[:100] or "sweep"
+
+
 def _sweep_section(data: Any, document: Document, problems: list[Problem]) -> SweepConfig | None:
+    data = {} if data is None else data
     try:
         return SweepConfig.model_validate(data)
     except ValidationError as error:
         for invalid in invalid_values(error, SweepConfig, data):
             path = ("sweep", *invalid.path)
-            problems.append(Problem(document.mark(path), dotted(document.data, path), str(invalid)))
+            mark = document.mark((*path, *invalid.line_of))
+            problems.append(Problem(mark, dotted(document.data, path), str(invalid)))
         return None

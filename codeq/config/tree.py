@@ -6,21 +6,25 @@ the dotted path at which its value lands in the *run config* (`quantizer.kwargs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
-from codeq.config.distributions import DISTRIBUTIONS, Choice, Distribution, SameAs
+from codeq.config.distributions import DISTRIBUTIONS, Choice, Distribution, Int, LogUniform, SameAs, Uniform
 from codeq.config.document import Document, KeyPath
-from codeq.config.errors import Problem, nearest
+from codeq.config.errors import Problem, nearest, shown
 from codeq.config.merge import find_item
 from codeq.config.run import Section
 from codeq.config.validation import invalid_values
 
 
 class Unreadable:
-    """Stands in a tree where a distribution could not be read; what it is has been reported."""
+    """Stands in a tree where a distribution could not be read; why has been reported."""
+
+    def __str__(self) -> str:
+        return "an unreadable distribution"
 
 
 def lift(document: Document, value: Any, path: KeyPath, problems: list[Problem]) -> Any:
@@ -36,7 +40,7 @@ def lift(document: Document, value: Any, path: KeyPath, problems: list[Problem])
         return lifted
     name = value["distribution"]
     if not isinstance(name, str) or name not in DISTRIBUTIONS:
-        reason = f"is {name!r}, must be one of {', '.join(DISTRIBUTIONS)}{nearest(name, DISTRIBUTIONS)}"
+        reason = f"is {shown(name)}, must be one of {', '.join(DISTRIBUTIONS)}{nearest(name, DISTRIBUTIONS)}"
         key = (*path, "distribution")
         problems.append(Problem(document.mark(key), dotted(document.data, key), reason))
         return Unreadable()
@@ -51,7 +55,8 @@ def _section(
     except ValidationError as error:
         for invalid in invalid_values(error, model, data):
             key = (*path, *invalid.path)
-            problems.append(Problem(document.mark(key), dotted(document.data, key), str(invalid)))
+            mark = document.mark((*key, *invalid.line_of))
+            problems.append(Problem(mark, dotted(document.data, key), str(invalid)))
         return Unreadable()
 
 
@@ -64,32 +69,62 @@ def lower(value: Any) -> Any:
     return [lower(item) for item in value] if isinstance(value, list) else value
 
 
+def at(tree: Any, path: KeyPath) -> Any:
+    """The value at a path of the tree, or None."""
+    for step in path:
+        if isinstance(tree, Choice):
+            tree = tree.choices if step == "choices" else None
+        elif isinstance(tree, dict):
+            tree = tree.get(step)
+        else:
+            tree = tree[step] if isinstance(tree, list) and isinstance(step, int) else None
+    return tree
+
+
 def distributions(tree: Any) -> dict[KeyPath, Distribution]:
     """Every distribution by its path, in the order of the file, those inside choices included."""
     return {path: value for path, _, value in walk(tree) if isinstance(value, Distribution)}
 
 
+def count_configs(tree: Any) -> int:
+    """How many configs can be drawn from a tree whose distributions are all finite."""
+    below = [count_configs(child) for _, _, child in children(tree)]
+    if isinstance(tree, Choice):
+        return sum(below)
+    return int(tree.size()) if isinstance(tree, Uniform | LogUniform | Int) else math.prod(below)
+
+
 def parameter_names(tree: Any) -> dict[KeyPath, str]:
     """The parameter name of every distribution, by its path.
 
-    Where several choices hold different distributions for one key, the path in the file tells them apart.
+    Where several choices hold different distributions for one key, the choices on the way tell them apart.
     """
     walked = [(path, name, value) for path, name, value in walk(tree) if isinstance(value, Distribution)]
     alternatives: dict[str, list[Distribution]] = {}
     for _, name, distribution in walked:
         alternatives.setdefault(name, []).append(distribution)
     shared = {name for name, found in alternatives.items() if all(d == found[0] for d in found)}
-    return {path: name if name in shared else ".".join(map(str, path)) for path, name, _ in walked}
+    places = dict(_places(tree))
+    return {path: name if name in shared else places[path] for path, name, _ in walked}
+
+
+def _places(value: Any, path: KeyPath = (), place: str = "") -> Iterator[tuple[KeyPath, str]]:
+    """(path, dotted name in which the choices on the way stand) of `value` and everything inside it."""
+    yield path, place
+    for steps, step, child in children(value):
+        own = step or ".".join(map(str, steps))
+        yield from _places(child, (*path, *steps), ".".join(filter(None, (place, own))))
 
 
 def walk(value: Any, path: KeyPath = (), name: str = "") -> Iterator[tuple[KeyPath, str, Any]]:
     """(path, dotted name, value) of `value` and everything inside it, parents first."""
     yield path, name, value
-    for steps, step, child in _children(value):
+    for steps, step, child in children(value):
         yield from walk(child, (*path, *steps), ".".join(filter(None, (name, step))))
 
 
-def _children(value: Any) -> Iterator[tuple[KeyPath, str, Any]]:
+def children(value: Any) -> Iterator[tuple[KeyPath, str, Any]]:
+    """(steps of the path, step of the name, value) of everything that stands directly in `value`."""
     if isinstance(value, dict):
         yield from (((key,), key, item) for key, item in value.items())
     elif isinstance(value, list):
@@ -112,7 +147,7 @@ def dotted(data: Any, path: KeyPath) -> str:
             steps.append(_item_name(data, step))
         else:
             data = data.get(step) if isinstance(data, dict) else None
-            steps.append(str(step))
+            steps.append(str(step) or '""')
     return ".".join(steps)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,23 +12,46 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from codeq.config.document import KeyPath
-from codeq.config.errors import nearest
-from codeq.config.run import Section
+from codeq.config.errors import closest, shown
+from codeq.config.run import RunConfig, Section
+
+WHOLE_NUMBER = "must be a whole number"
+_REQUIREMENTS = {
+    "int_type": WHOLE_NUMBER,
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "list_type": "must be a list",
+    "too_short": "must hold {min_length} or more entries",
+    "too_long": "must hold {max_length} or fewer entries",
+    "model_type": "must be a mapping of keys to values",
+    "model_attributes_type": "must be a mapping of keys to values",
+    "dict_type": "must be a mapping of keys to values",
+}
+_BESIDE_RUN_CONFIG = ("sweep", "extends")
+"""What a file may hold at its top besides RunConfig's own keys."""
 
 
 @dataclass(frozen=True)
 class Invalid:
     """A value that its type refuses: where it stands in the data, what it is and what it must be.
 
-    `value` is None where the reason already names the value, or where there is none (a missing key).
+    value: None where the requirement already names it, or where there is none (a missing key).
+    meant: the name that a misspelt one probably stands for.
+    line_of: the key inside the value that is to blame, where that is known.
     """
 
     path: KeyPath
     value: str | None
     requirement: str
+    hint: str = ""
+    meant: str | None = None
+    line_of: KeyPath = ()
 
     def __str__(self) -> str:
-        return self.requirement if self.value is None else f"is {self.value}, {self.requirement}"
+        value = "" if self.value is None else f"is {self.value}, "
+        return value + self.requirement + (f"; did you mean {self.meant}?" if self.meant else self.hint)
 
 
 def invalid_values(error: ValidationError, model: type[Section], data: Any) -> list[Invalid]:
@@ -36,48 +60,92 @@ def invalid_values(error: ValidationError, model: type[Section], data: Any) -> l
     for details in error.errors():
         invalid = _invalid(details, model, data)
         known = found.get(invalid.path)
-        if known and known.requirement != invalid.requirement:  # the members of a union, each refusing
-            alternative = invalid.requirement.removeprefix("must be ")
-            invalid = Invalid(known.path, known.value, f"{known.requirement} or {alternative}")
-        found[invalid.path] = invalid
-    return list(found.values())
+        found[invalid.path] = _either(known, invalid) if known else invalid
+    meant = {(*invalid.path[:-1], invalid.meant) for invalid in found.values() if invalid.meant}
+    listed = [i for path, i in found.items() if not (i.requirement == "is missing" and path in meant)]
+    return listed + _behind_misspelt_kinds(listed, model, data)
+
+
+def _either(known: Invalid, other: Invalid) -> Invalid:
+    """The members of a union, each refusing the same value."""
+    if other.requirement == known.requirement:
+        return known
+    requirement = f"{known.requirement} or {other.requirement.removeprefix('must be ')}"
+    return Invalid(known.path, known.value, requirement, known.hint, known.meant or other.meant)
+
+
+def _behind_misspelt_kinds(found: list[Invalid], model: type[Section], data: Any) -> list[Invalid]:
+    """What is wrong in sections whose kind (`quantizer.name`, `optimizer.type`) is misspelt, read as the nearest."""
+    repaired = copy.deepcopy(data)
+    kinds = [invalid for invalid in found if invalid.meant and invalid.requirement != "unknown key"]
+    for kind in kinds:
+        section = repaired
+        for step in kind.path[:-1]:
+            section = section[step]
+        section[kind.path[-1]] = kind.meant
+    try:
+        if kinds:
+            model.model_validate(repaired)
+    except ValidationError as error:
+        known = {invalid.path for invalid in found}
+        return [invalid for invalid in invalid_values(error, model, repaired) if invalid.path not in known]
+    return []
 
 
 def _invalid(details: ErrorDetails, model: type[Section], data: Any) -> Invalid:
-    path, context = _path(details, data), details.get("ctx", {})
-    value = _shown(details["input"])
+    path, context, value = _path(details, data), details.get("ctx", {}), details["input"]
     match details["type"]:
         case "extra_forbidden":
-            allowed = [field.alias or name for name, field in _model_at(model, details["loc"][:-1]).items()]
-            hint = nearest(path[-1], allowed) or f"; allowed: {', '.join(allowed)}"
-            return Invalid(path, None, f"unknown key{hint}")
+            return _unknown_key(path, details["loc"], model)
         case "missing":
             return Invalid(path, None, "is missing")
         case "literal_error":
             choices = re.findall(r"'([^']*)'|(\d+)", str(context["expected"]))
-            names = [text or number for text, number in choices]
-            return Invalid(path, value, f"must be {_one_of(names)}{nearest(details['input'], names)}")
+            return _not_one_of([text or number for text, number in choices], path, value)
         case "union_tag_invalid":
-            names = re.findall(r"'([^']*)'", str(context["expected_tags"]))
-            tag_path = (*path, str(context["discriminator"]).strip("'"))
-            hint = nearest(context["tag"], names)
-            return Invalid(tag_path, repr(context["tag"]), f"must be {_one_of(names)}{hint}")
+            key = str(context["discriminator"]).strip("'")
+            return _not_one_of(re.findall(r"'([^']*)'", str(context["expected_tags"])), (*path, key), value[key])
         case "union_tag_not_found":
             return Invalid((*path, str(context["discriminator"]).strip("'")), None, "is missing")
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return Invalid(path, value, "must be a mapping of keys to values")
         case "invalid":
-            return Invalid(path, None, str(context["reason"]))
-    return Invalid(path, value, re.sub(r"^Input should", "must", details["msg"]))
+            line_of = (context["line_of"],) if context["line_of"] else ()
+            return Invalid(path, None, str(context["reason"]), line_of=line_of)
+        case kind if kind in _REQUIREMENTS:
+            return Invalid(path, shown(value), _REQUIREMENTS[kind].format(**context), _hint(details, model))
+    return Invalid(path, shown(value), re.sub(r"^Input should", "must", details["msg"]))
 
 
-def _one_of(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+def _unknown_key(path: KeyPath, location: KeyPath, model: type[Section]) -> Invalid:
+    section = _sections_at(model, location[:-1])[0]
+    allowed = [field.alias or name for name, field in section.model_fields.items()]
+    if section is RunConfig:
+        allowed += _BESIDE_RUN_CONFIG
+    meant = closest(path[-1], allowed)
+    kinds = [step for step in location if isinstance(step, str) and step not in path]
+    of_kind = f" for {kinds[-1]}" if kinds else ""
+    return Invalid(path, None, "unknown key", f"; allowed{of_kind}: {', '.join(allowed)}", meant)
 
 
-def _shown(value: Any) -> str:
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _not_one_of(names: list[str], path: KeyPath, value: Any) -> Invalid:
+    requirement = f"must be one of {', '.join(names)}" if len(names) > 1 else f"must be {names[0]}"
+    return Invalid(path, shown(value), requirement, meant=closest(value, names))
+
+
+def _hint(details: ErrorDetails, model: type[Section]) -> str:
+    """What to write instead of a value of the wrong type, where that can be told."""
+    kind, value = details["type"], details["input"]
+    if kind in ("model_attributes_type", "model_type") and isinstance(value, str):
+        named = [n for s in _sections_at(model, details["loc"]) for n in s.model_fields if value in _names(s, n)]
+        return f"; write {{{named[0]}: {value}}}" if named else ""
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if kind in ("int_type", "float_type") and isinstance(value, str) and re.fullmatch(r"[-+.eE0-9]{1,30}", value):
+        return "; write it without quotes"
+    if kind == "string_type" and isinstance(value, int | float):
+        return "; put it in quotes"
+    if isinstance(value, dict) and not kind.startswith("model") and {"low", "high", "choices"} & {*value}:
+        return f"; a range is {{distribution: {'int' if kind == 'int_type' else 'uniform'}, low: ..., high: ...}}"
+    return ""
 
 
 def _path(details: ErrorDetails, data: Any) -> KeyPath:
@@ -94,15 +162,15 @@ def _path(details: ErrorDetails, data: Any) -> KeyPath:
     return path
 
 
-def _model_at(model: type[Section], location: KeyPath) -> dict[str, Any]:
-    """The fields of the section at pydantic's `location`, in which a union's step is its member's tag."""
+def _sections_at(model: type[Section], location: KeyPath) -> list[type[Section]]:
+    """The sections that may stand at pydantic's `location`, in which a union's step is its member's tag."""
     candidates = [model]
     for step in location:
         fields = [field for c in candidates for n, field in c.model_fields.items() if step in (n, field.alias)]
         below = [section for field in fields for section in _sections(field.annotation)]
-        tagged = [c for c in candidates if step in _tags(c)]
+        tagged = [c for c in candidates if any(step in _names(c, name) for name in c.model_fields)]
         candidates = below or tagged or candidates
-    return dict(candidates[0].model_fields)
+    return candidates
 
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:
@@ -112,6 +180,7 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:
         yield from _sections(argument)
 
 
-def _tags(model: type[Section]) -> set[Any]:
-    annotations = (field.annotation for field in model.model_fields.values())
-    return {tag for a in annotations if get_origin(a) is Literal for tag in get_args(a)}
+def _names(section: type[Section], field: str) -> tuple[Any, ...]:
+    """The names that a field is restricted to, such as a quantizer's `name`; empty if it is free."""
+    annotation = section.model_fields[field].annotation
+    return get_args(annotation) if get_origin(annotation) is Literal else ()

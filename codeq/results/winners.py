@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
-import yaml
 from upath import UPath
 
 import codeq
 from codeq.config import Template
+from codeq.config.document import to_yaml
 from codeq.config.run import RunConfig
 from codeq.results.trials import TrialResult
 from codeq.train.files import write_atomically
@@ -35,7 +35,7 @@ def write_best(path: UPath, winner: TrialResult, template: Template) -> None:
     """Write the winner's config with a header that says where it comes from and how to train it again."""
     config = winner.folder.read_config()
     header = "".join(f"# {line}\n" for line in _header(path, winner, config, template))
-    write_atomically(path, header + yaml.safe_dump(config.as_dict(), sort_keys=False))
+    write_atomically(path, header + to_yaml(config.as_dict()))
 
 
 def _header(path: UPath, winner: TrialResult, config: RunConfig, template: Template) -> list[str]:

@@ -36,7 +36,8 @@ def start_ray(address: str | None, dashboard: bool) -> str | None:
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if address is None:
-        context = ray.init(include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
+        # Plain ray.init() would join any cluster that happens to run on this machine.
+        context = ray.init(address="local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
     else:
         package = Path(__file__).resolve().parents[1]
         context = ray.init(address=address, runtime_env={"py_modules": [str(package)]}, **options)

@@ -14,9 +14,9 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-import yaml
 from upath import UPath
 
+from codeq.config.document import parse_document, to_yaml
 from codeq.config.run import RunConfig
 from codeq.train.files import is_local, write_atomically
 
@@ -48,11 +48,11 @@ class TrialFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Keep the run config as YAML that trains by itself."""
-        write_atomically(self._config, yaml.safe_dump(config.as_dict(), sort_keys=False))
+        write_atomically(self._config, to_yaml(config.as_dict()))
 
     def read_config(self) -> RunConfig:
         """The run config as it was written."""
-        return RunConfig.model_validate(yaml.safe_load(self._config.read_text()))
+        return RunConfig.model_validate(parse_document(self._config.read_text(), str(self._config)).data)
 
     def write_record(self, record: TrialRecord) -> None:
         """Replace the record."""
