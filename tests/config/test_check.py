@@ -145,7 +145,7 @@ SEARCHED = edited(
         (f"{{{WEIGHT_DECAY}: big}}", f"{WEIGHT_DECAY}: is 'big', must be drawable from loguniform [0.1, 50]"),
         (f"{{{LASSO}: 2.0}}", f"{LASSO}: is 2.0, must be drawable from choice of 0.0 | 1.0"),
         ("{loss_terms.0.lambda: 1}", f"loss_terms.0.lambda: no value of this name is searched; did you mean {LASSO}?"),
-        ("{epochs: 3}", f"epochs: no value of this name is searched; searched: {WEIGHT_DECAY}, {LASSO}"),
+        ("{patience: 3}", f"patience: no value of this name is searched; searched: {WEIGHT_DECAY}, {LASSO}"),
     ],
 )
 def test_an_enqueued_config_must_be_drawable(enqueue: str, reason: str) -> None:
@@ -155,9 +155,14 @@ def test_an_enqueued_config_must_be_drawable(enqueue: str, reason: str) -> None:
 
 
 def test_enqueueing_where_nothing_is_searched_is_told() -> None:
-    assert problems(f"{PLAIN}sweep: {{enqueue: [{{epochs: 3}}]}}\n") == [
-        "t.yaml:15: sweep.enqueue.0.epochs: no value of this name is searched"
+    assert problems(f"{PLAIN}sweep: {{enqueue: [{{patience: 3}}]}}\n") == [
+        "t.yaml:15: sweep.enqueue.0.patience: no value of this name is searched"
     ]
+
+
+def test_an_enqueued_value_that_an_override_fixed_is_dropped() -> None:
+    text = f"{SEARCHED}sweep:\n  enqueue:\n  - {{{WEIGHT_DECAY}: 1, {LASSO}: 0}}\n"
+    assert problems(text, f"{WEIGHT_DECAY}=2.5") == []
 
 
 def test_several_trials_of_one_config_are_told() -> None:
