@@ -54,8 +54,10 @@ class Template:
         self._document = document
 
     @classmethod
-    def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Template:
+    def load(cls, path: str | Path, overrides: Iterable[str] = (), *, single_run: bool = False) -> Template:
         """Read the template at `path`, with `KEY=VALUE` overrides on top.
+
+        single_run: the file is to be trained, not swept, so whether its sweep fits what is left to search is no matter.
 
         Raises ConfigError with every problem of the file, the files it extends and the overrides.
         """
@@ -66,7 +68,7 @@ class Template:
         unreadable: list[Problem] = []
         tree = {key: lift(document, value, (key,), unreadable) for key, value in data.items()}
         problems += unreadable + run_problems(tree, document)
-        if sweep and not unreadable:
+        if sweep and not unreadable and not single_run:
             problems += sweep_problems(sweep, tree, document)
         if problems or not sweep:
             raise ConfigError(problems)

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     overrides = [*options.set, *([f"device={options.device}"] if options.device else [])]
     try:
-        template = Template.load(options.config, overrides)
+        template = Template.load(options.config, overrides, single_run=True)
         config = template.run_config()
     except ConfigError as error:
         return _refuse(error, BAD_INPUT)

@@ -104,6 +104,14 @@ def test_what_is_wrong_is_said_in_one_line_with_its_exit_code(
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_sweeps_file_trains_by_itself_once_every_value_is_given(run_python: Run, tmp_path: Path) -> None:
+    values = ("base.lr=0.01", "dz.lr=0.001", "dz.weight_decay=2.5")
+    given = [argument for value in values for argument in ("--set", f"optimizer.param_groups.{value}")]
+    more = ["--set", "loss_terms=[]", "--set", "epochs=1", "--set", f"save_dir={tmp_path}"]
+    done = run_python("-m", "codeq.train", "sweeps/dz_wd.yaml", *given, *more)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_does_not_import_torch(run_python: Run) -> None:
     check = (
         "import sys; from codeq.train.__main__ import _parser; _parser().format_help();"

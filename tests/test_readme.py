@@ -1,0 +1,81 @@
+"""What README says is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from codeq.config import ConfigError, Template
+from codeq.config.distributions import DISTRIBUTIONS
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+EXAMPLE = next(text for kind, text in BLOCKS if kind == "yaml")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_the_two_commands_come_first() -> None:
+    assert re.findall(r"^make (\w+)", BLOCKS[0][1], re.MULTILINE) == ["sweep", "test"]
+
+
+def test_the_make_targets_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`?make (\w+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_example_is_a_valid_template(tmp_path: Path) -> None:
+    (tmp_path / "example.yaml").write_text(EXAMPLE)
+    template = Template.load(tmp_path / "example.yaml")
+    assert [parameter.name for parameter in template.parameters] == [
+        "optimizer.param_groups.base.lr", "optimizer.param_groups.dz.weight_decay",
+    ]  # fmt: skip
+
+
+def test_the_example_of_errors_is_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    typos = {"bit_val: 4": "bit_vall: 4", "distribution: loguniform, low: 0.1": "distribution: uniform, low: -1"}
+    text = EXAMPLE
+    for right, wrong in typos.items():
+        text = text.replace(right, wrong)
+    Path("typo.yaml").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        Template.load("typo.yaml")
+    shown = next(text for _, text in BLOCKS if "typo.yaml" in text)
+    assert str(raised.value).splitlines() == shown.splitlines()[1:]
+
+
+def test_every_distribution_is_in_the_table() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|.*\| a?n? ?", README, re.MULTILINE)) >= set(DISTRIBUTIONS)
+
+
+def test_every_file_and_flag_that_is_named_exists(run_python: Run) -> None:
+    for path in re.findall(r"(?:sweeps|docs|benchmarks)/[\w./]+\.(?:yaml|md|py)", README):
+        assert path == "sweeps/x.yaml" or (ROOT / path).exists(), path
+    help_text = run_python("tune_main.py", "--help").stdout + run_python("-m", "codeq.train", "--help").stdout
+    for line in "".join(text for _, text in BLOCKS).splitlines():
+        if "tune_main.py" in line or "codeq.train" in line:
+            for flag in re.findall(r" (--[a-z\-]+)", line.partition("#")[0]):
+                assert flag in help_text, line
+
+
+def test_the_table_of_scores_is_made_by_the_command_beside_it(run_python: Run) -> None:
+    (command,) = re.findall(r"^³ BASE (.*?)^```", README, re.MULTILINE | re.DOTALL)
+    arguments = command.replace("\\\n", " ").split()
+    base = ["-m", "benchmarks.seed_spread", "sweeps/dz_wd.yaml", "--set", "threads=1", "--set", "device=cpu"]
+    done = run_python(*base, *arguments, "--seeds", "1")
+    assert done.returncode == 0, done.stderr
+    found = {line.split("%")[0].strip(): float(line.split()[2]) for line in done.stdout.splitlines()}
+    assert found["val_acc"] > 95 and found["test_acc"] > 95
+    assert found["sparsity"] == pytest.approx(95.6, abs=1.5)
+    assert found["rel_bops"] == pytest.approx(0.55, abs=0.15)
+
+
+def test_nine_files_are_shipped() -> None:
+    assert len(list((ROOT / "sweeps").glob("*.yaml"))) == 9
+    assert "`sweeps/` holds nine files" in README
