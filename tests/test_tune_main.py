@@ -273,6 +273,22 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(long_sweep:
         assert [json.loads(line)["epoch"] for line in trial.read_text().splitlines()] == list(range(1, 31))
 
 
+def test_a_trial_whose_process_dies_too_often_is_failed_and_the_sweep_goes_on(
+    long_sweep: list[object], tmp_path: Path
+) -> None:
+    process = start([*long_sweep, "--set", "sweep.max_failures=0"])
+    wait_until(lambda: count_rows(tmp_path / "long") >= 6)
+    os.kill(worker_pids(process.pid)[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    with (tmp_path / "long" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["status"] for row in rows) == ["failed", "finished", "finished"]
+    (failed,) = [row for row in rows if row["status"] == "failed"]
+    assert "actor died" in failed["reason"]
+    assert (tmp_path / "long" / "trials" / f"{int(failed['trial']):04d}" / "error.txt").is_file()
+
+
 def test_a_finished_sweep_is_not_overwritten_but_extended(
     tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -41,9 +42,11 @@ class TrialRecorder(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record a trial whose process died more often than max_failures allows."""
-        error = trial.get_pickled_error()
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0] if error else "its process died"
-        self._end(trial, trial.last_result or {}, "failed", reason)
+        report = Path(str(trial.local_path)) / "error.txt"  # Tune's, in its scratch folder
+        text = report.read_text() if report.exists() else ""
+        if text:
+            trial_folder(self._folder, trial.config["trial"]).write_error(text)
+        self._end(trial, trial.last_result or {}, "failed", _first_sentence(text))
 
     def _end(self, trial: Trial, row: dict[str, Any], status: Any, reason: str) -> None:
         number = trial.config["trial"]
@@ -55,6 +58,12 @@ class TrialRecorder(Callback):
         record = replace(known, status=status, reason=reason, duration_s=known.duration_s + round(duration, 3))
         folder.write_record(record)
         print(_line(record, row, trial.config["run_config"]["epochs"]), flush=True)
+
+
+def _first_sentence(report: str) -> str:
+    """What killed a process, of all that Tune says about it."""
+    found = re.search(r"Error: (.+)|^(The actor .+?)(?:\.|$)", report, re.MULTILINE)
+    return (found[1] or found[2]) if found else "its process died"
 
 
 def _line(record: TrialRecord, row: dict[str, Any], epochs: int) -> str:
