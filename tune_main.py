@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from codeq.config import ConfigError, Template
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
@@ -22,8 +24,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     if options.dry_run:
         _print_plan(template)
-        return 0
-    return _sweep(template, options)
+        return DONE
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _sweep(template, options)
+    except KeyboardInterrupt as interrupt:
+        print("interrupted; the same command with --resume goes on", file=sys.stderr)
+        return interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,47 +70,41 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
     # Imported here: --help, --dry-run and a bad file must answer before Ray's and torch's seconds of import.
     import dotenv
 
-    from codeq.sweep.runner import BadInput, RunOptions, SweepExists, run_sweep
+    from codeq.sweep.cluster import BadInput
+    from codeq.sweep.runner import RunOptions, run_sweep
+    from codeq.train.trial_folder import StateDamaged
 
     dotenv.load_dotenv(Path.cwd() / ".env")
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("codeq.train.tracking").setLevel(logging.INFO)
     try:
         interrupt = run_sweep(template, RunOptions(options.address, options.dashboard, options.resume))
-    except SweepExists as error:
-        print(error, file=sys.stderr)
-        return DAMAGED
+        return _report(template, interrupt.number)
     except BadInput as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    return _report(template, interrupt.number)
+    except StateDamaged as error:
+        print(error, file=sys.stderr)
+        return DAMAGED
 
 
 def _report(template: Template, signal_number: int | None) -> int:
-    from codeq.results.front import feasible, knee, pareto_front
+    from codeq.results.report import write_report
     from codeq.results.tables import print_front
-    from codeq.results.trials import load_trials, write_csv
-    from codeq.results.winners import with_test_accuracy, write_best
-    from codeq.sweep.runner import sweep_folder
+    from codeq.sweep.state import sweep_folder
 
     folder, sweep = sweep_folder(template), template.sweep
+    report = write_report(folder, template, measure_test=signal_number is None)
     names = [parameter.name for parameter in template.parameters]
-    trials = load_trials(folder)
-    write_csv(folder / "trials.csv", trials, names)
-    front = pareto_front(trials, sweep.objectives)
-    if signal_number is None:
-        front = with_test_accuracy(front)
-    write_csv(folder / "pareto.csv", front, names)
-    candidates = [trial for trial in front if feasible(trial, sweep.constraints)]
-    winner = knee(candidates, sweep.objectives) if candidates else None
-    if winner:
-        write_best(folder / "best.yaml", winner, template)
-    print_front(front, winner, list(sweep.objectives), names)
-    print(f"{folder}: trials.csv, pareto.csv" + (", best.yaml (marked *)" if winner else ""))
+    print_front(report.front, report.winner, list(sweep.objectives), names)
+    if report.front and report.winner is None:
+        bounds = " and ".join(f"{name} {bound}" for name, bound in sweep.constraints.items())
+        print(f"No trial satisfies {bounds}: no best.yaml.")
+    print(f"{folder}: trials.csv, pareto.csv" + (", best.yaml (marked *)" if report.winner else ""))
     if signal_number is not None:
         print("interrupted; the same command with --resume goes on", file=sys.stderr)
         return interrupted(signal_number)
-    return DONE if any(trial.record.status in ("finished", "stopped") for trial in trials) else ALL_FAILED
+    return ALL_FAILED if report.all_failed else DONE
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -81,6 +82,12 @@ Bound = Annotated[str, BeforeValidator(_bound)]
 Duration = Annotated[str, BeforeValidator(_duration)]
 
 
+def _without_secret(url: str) -> str:
+    if "@" in urlsplit(url).netloc:
+        raise invalid("holds a user or a key, which would end up in files; give them by environment variables")
+    return url
+
+
 class Search(Section):
     """Who proposes the next config."""
 
@@ -114,7 +121,7 @@ class SweepConfig(Section):
         None, description="folder below storage; default: the file's name"
     )
     trials: PositiveInt | None = Field(None, description="configs to try; default: 24, or 1 where nothing is searched")
-    time_budget: Duration | None = Field(None, description="no new trial after this long: 90s, 30m, 2h")
+    time_budget: Duration | None = Field(None, description="the sweep ends after this long: 90s, 30m, 2h")
     objectives: Annotated[dict[Metric, Literal["max", "min"]], Field(min_length=1)] = Field(
         {"val_acc": "max", "sparsity": "max"}, description="reported metrics and their directions"
     )
@@ -125,5 +132,5 @@ class SweepConfig(Section):
     resources: Resources = Resources()
     max_concurrent: PositiveInt | None = Field(None, description="trials at a time; null: as many as fit")
     max_failures: NonNegativeInt = Field(3, description="how often a trial whose process died is started again")
-    storage: NonEmptyString = Field("results", description="a folder or a URL such as s3://bucket/path")
+    storage: Annotated[NonEmptyString, AfterValidator(_without_secret)] = Field("results", description="a folder or a URL such as s3://bucket/path")
     study: NonEmptyString | None = Field(None, description="Optuna storage URL; null: SQLite in the sweep's folder")

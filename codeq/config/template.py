@@ -125,7 +125,7 @@ class Template:
         """
         sweep = self.sweep.model_dump(by_alias=True)
         if self.sweep.study:
-            sweep["study"] = re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", self.sweep.study)
+            sweep["study"] = re.sub(r"(://[^:/@]*:)[^/]*(?=@)|((?i:password|passwd|pwd)=)[^&]*", r"\1\2***", self.sweep.study)
         return to_yaml({**lower(self.tree), "sweep": sweep})
 
     @cached_property

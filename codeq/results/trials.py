@@ -27,13 +27,13 @@ class TrialResult:
     @property
     def finished(self) -> bool:
         """Whether it trained all its epochs and is healthy: the only kind that can win."""
-        return self.record.status == "finished"
+        return self.record.status == "finished" and bool(self.row)
 
     def as_row(self) -> dict[str, Any]:
         """The trial's row of trials.csv."""
         status, reason = self.record.status, self.record.reason
         if status == "running":
-            status, reason = "stopped", "the sweep was interrupted; --resume goes on"
+            status, reason = "stopped", reason or "the sweep was interrupted; --resume goes on"
         return {
             "trial": self.record.trial,
             "status": status,
@@ -61,8 +61,8 @@ def load_trials(folder: UPath) -> list[TrialResult]:
 def write_csv(path: UPath, trials: Sequence[TrialResult], parameters: Iterable[str]) -> None:
     """One row per trial; `parameters` are the columns that hold drawn values, empty where a trial drew none."""
     with_test = ["test_acc"] if any(trial.test_acc is not None for trial in trials) else []
-    metrics = ["epoch", *METRICS, *with_test]
-    columns = ["trial", "status", "reason", *metrics, *parameters, "seed", "run_name", "duration_s"]
+    drawn = dict.fromkeys([*parameters, *(name for trial in trials for name in trial.record.parameters)])
+    columns = ["trial", "status", "reason", "epoch", *METRICS, *with_test, *drawn, "seed", "run_name", "duration_s"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import secrets
+import socket
 from pathlib import Path
 from typing import Any
+
+
+class BadInput(Exception):
+    """What the template or the command line asks for is not to be had; one line that says what to do."""
+
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -39,21 +47,40 @@ def start_ray(address: str | None, dashboard: bool) -> str | None:
         # Plain ray.init() would join any cluster that happens to run on this machine.
         context = ray.init(address="local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
     else:
+        _expect_somebody(address)
         package = Path(__file__).resolve().parents[1]
-        context = ray.init(address=address, runtime_env={"py_modules": [str(package)]}, **options)
+        try:
+            context = ray.init(address=address, runtime_env={"py_modules": [str(package)]}, **options)
+        except (ConnectionError, ValueError) as error:
+            raise BadInput(f"--address {address}: {str(error).partition(chr(10))[0]}") from None
     # A failed trial is a row of the table with a reason and a traceback in its folder, not pages on the terminal.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     url = context.dashboard_url
     return f"http://{url}" if url else None
 
 
+def _expect_somebody(address: str) -> None:
+    """Ray tries for minutes to reach a cluster that is not there."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not (colon and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise BadInput(f"--address {address}: nobody answers there: {error}") from None
+
+
 def _keep_token_private() -> None:
-    """Ray keeps its token in the home directory, readable by everybody unless somebody prevents it."""
+    """Make Ray's token ourselves where there is none: Ray would make it readable by everybody."""
     token = Path.home() / ".ray" / "auth_token"
     if token.exists():
         token.chmod(0o600)
-    else:
-        os.umask(0o077)
+        return
+    token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError), os.fdopen(
+        os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+    ) as file:
+        file.write(secrets.token_hex(32))
 
 
 def gpus_per_trial(wanted: float | str, device: str) -> float:
@@ -65,3 +92,14 @@ def gpus_per_trial(wanted: float | str, device: str) -> float:
     if wanted == "auto":
         return 1.0 if ray.cluster_resources().get("GPU", 0.0) >= 1.0 else 0.0
     return float(wanted)
+
+
+def expect_room(cpu: float, gpu: float) -> None:
+    """Raise BadInput if no trial can ever be placed on this machine: Ray would wait for another, silently."""
+    import ray
+
+    there = ray.cluster_resources()
+    for kind, wanted in (("CPU", cpu), ("GPU", gpu)):
+        if wanted > there.get(kind, 0.0):
+            key = f"sweep.resources.{kind.lower()}"
+            raise BadInput(f"{key} is {wanted:g}, but this machine has {there.get(kind, 0.0):g}")

@@ -7,28 +7,16 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
-
-from upath import UPath
 
 from codeq.config import Template
 from codeq.config.run import EMBEDDED_DATASETS
 from codeq.config.sweep import parse_duration
-from codeq.sweep.cluster import gpus_per_trial, start_ray
-from codeq.train.files import is_local, write_atomically
+from codeq.sweep.cluster import BadInput, expect_room, gpus_per_trial, start_ray
+from codeq.sweep.state import SweepState, open_sweep
 from codeq.train.tracking import open_tracker
-from codeq.train.trial_folder import TrialRecord, trial_folders
-
-
-class BadInput(Exception):
-    """What the template asks for is not to be had; one line that says what to do."""
-
-
-class SweepExists(Exception):
-    """The sweep's folder holds trials already, and going on was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -44,56 +32,29 @@ class RunOptions:
 class Interrupt:
     """The signal that ended the sweep early, if one did."""
 
-    number: int | None = field(default=None)
-
-
-def sweep_folder(template: Template) -> UPath:
-    """Where the sweep leaves everything: storage/name."""
-    storage = UPath(template.sweep.storage)
-    return (storage.absolute() if is_local(storage) else storage) / str(template.sweep.name)
-
-
-def local_folder(template: Template) -> Path:
-    """Where the sweep's database and event files are while it runs, which a URL cannot hold: `sweep_folder` itself, or
-    results/NAME here if that is behind a URL."""
-    folder = sweep_folder(template)
-    return Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
+    number: int | None = None
 
 
 def run_sweep(template: Template, options: RunOptions) -> Interrupt:
     """Train the sweep's trials; everything it leaves behind is in `sweep_folder(template)`.
 
-    Raises SweepExists if the folder holds trials and `options.resume` is not set, BadInput, before Ray starts, if
-    the data set's files are not to be had.
+    Raises StateDamaged if what is there already cannot be gone on with, BadInput if the data set's files, the storage,
+    the cluster or a trial's resources are not to be had.
     """
-    folder = sweep_folder(template)
-    records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
-    if records and not options.resume:
-        raise SweepExists(
-            f"{folder} holds {len(records)} trials already; "
-            "--resume goes on with them, --name NAME starts another sweep"
-        )
-    if options.address is None:
-        _fetch_data(template)
-    write_atomically(folder / "template.yaml", template.to_yaml())
-    unfinished = [record for record in records if record.status == "running"]
-    remaining = int(template.sweep.trials or 1) - (len(records) - len(unfinished))
-    interrupt = Interrupt()
-    if remaining > 0:
-        dashboard = start_ray(options.address, options.dashboard)
-        if dashboard:
-            print(f"Ray dashboard: {dashboard} (it asks for the token that `ray get-auth-token` prints)", flush=True)
-        with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, _signals(interrupt):
-            _tune(template, folder, unfinished, remaining, scratch, reuse_actors=not dashboard)
-        _upload_study(template, folder)
-    return interrupt
-
-
-def _upload_study(template: Template, folder: UPath) -> None:
-    """Put a copy of the SQLite study beside the trials that are behind a URL."""
-    database = local_folder(template) / "study.db"
-    if not is_local(folder) and database.exists():
-        write_atomically(folder / "study.db", database.read_bytes())
+    with open_sweep(template, options.resume) as state:
+        interrupt = Interrupt()
+        if state.remaining > 0:
+            if options.address is None:
+                _fetch_data(template)
+            dashboard = start_ray(options.address, options.dashboard)
+            if dashboard:
+                print(f"Ray dashboard: {dashboard} (it wants the token that `ray get-auth-token` prints)", flush=True)
+            with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, _signals(interrupt):
+                _tune(state, options.address, scratch, reuse_actors=not dashboard)
+            if interrupt.number is None and template.sweep.time_budget:
+                state.note_unfinished(f"time budget of {template.sweep.time_budget}; --resume goes on")
+            state.upload_study()
+        return interrupt
 
 
 def _fetch_data(template: Template) -> None:
@@ -109,36 +70,31 @@ def _fetch_data(template: Template) -> None:
                 raise BadInput(str(error)) from None
 
 
-def _tune(
-    template: Template,
-    folder: UPath,
-    unfinished: list[TrialRecord],
-    trials: int,
-    scratch: str,
-    reuse_actors: bool,
-) -> None:
+def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bool) -> None:
     """reuse_actors: saves each trial its process start, but a dashboard would show the first trial's name for all."""
+    import ray
     from ray import tune
 
     from codeq.sweep.early_stopping import build_scheduler
     from codeq.sweep.searcher import OptunaSearcher
-    from codeq.sweep.study import open_study
     from codeq.sweep.trainable import SweepTrial
 
-    sweep = template.sweep
-    gpus = gpus_per_trial(sweep.resources.gpu, str(template.tree.get("device", "auto")))
-    study = open_study(sweep, local_folder(template))
-    budget = parse_duration(sweep.time_budget) if sweep.time_budget else None
+    sweep = state.template.sweep
+    gpus = gpus_per_trial(sweep.resources.gpu, str(state.template.tree.get("device", "auto")))
+    if address is None:
+        expect_room(sweep.resources.cpu, gpus)
+    # Ray hides no GPU from a trial that asked for none.
+    device = "cpu" if gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
     trainable = tune.with_resources(SweepTrial, {"cpu": sweep.resources.cpu, "gpu": gpus})
     trainable.__name__ = trainable.__qualname__ = SweepTrial.__name__  # what the dashboard calls its class
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=OptunaSearcher(template, study, folder, unfinished),
-            scheduler=build_scheduler(template),
-            num_samples=trials,
+            search_alg=OptunaSearcher(state.template, state.study, state.folder, state.unfinished, device),
+            scheduler=build_scheduler(state.template),
+            num_samples=state.remaining,
             max_concurrent_trials=sweep.max_concurrent,
-            time_budget_s=budget,
+            time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
             reuse_actors=reuse_actors,
             trial_name_creator=lambda trial: f"{sweep.name}_{trial.config['trial']:04d}",
             trial_dirname_creator=lambda trial: f"{trial.config['trial']:04d}",
@@ -146,7 +102,7 @@ def _tune(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=scratch,
-            callbacks=_callbacks(template, folder),
+            callbacks=_callbacks(state),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
             verbose=0,
@@ -155,12 +111,12 @@ def _tune(
     tuner.fit()
 
 
-def _callbacks(template: Template, folder: UPath) -> list[Any]:
+def _callbacks(state: SweepState) -> list[Any]:
     from codeq.sweep.callbacks import TensorBoardWriter, TrackerFeed, TrialRecorder
 
-    local = local_folder(template)
-    tracker = open_tracker(template.tree.get("wandb_project"), local / "wandb", group=template.sweep.name)
-    return [TrialRecorder(folder, template.sweep.scheduler), TensorBoardWriter(local), TrackerFeed(tracker)]
+    sweep = state.template.sweep
+    tracker = open_tracker(state.template.tree.get("wandb_project"), state.local / "wandb", group=sweep.name)
+    return [TrialRecorder(state.folder, sweep.scheduler), TensorBoardWriter(state.local), TrackerFeed(tracker)]
 
 
 @contextlib.contextmanager
@@ -169,7 +125,7 @@ def _signals(interrupt: Interrupt) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         if interrupt.number is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         interrupt.number = number
         os.kill(os.getpid(), signal.SIGUSR1)  # Tune's own handler: finish the step and return
 
@@ -181,5 +137,3 @@ def _signals(interrupt: Interrupt) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.signal(signal.SIGUSR1, usr1)
-
-

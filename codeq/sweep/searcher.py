@@ -29,14 +29,21 @@ class OptunaSearcher(Searcher):
     """
 
     def __init__(
-        self, template: Template, study: optuna.Study, folder: UPath, unfinished: Iterable[TrialRecord] = ()
+        self,
+        template: Template,
+        study: optuna.Study,
+        folder: UPath,
+        unfinished: Iterable[TrialRecord] = (),
+        device: str | None = None,
     ) -> None:
-        """unfinished: trials of an interrupted sweep, which go on before anything new is proposed."""
+        """unfinished: trials of an interrupted sweep, which go on before anything new is proposed. device: where trials
+        run whatever their config says; None: as it says."""
         super().__init__()
         self._template = template
         self._study = study
         self._folder = folder
         self._unfinished = list(unfinished)
+        self._device = {} if device is None else {"device": device}
         self._running: dict[str, optuna.Trial] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
@@ -46,7 +53,7 @@ class OptunaSearcher(Searcher):
         return {
             "trial": trial.number,
             # A relative folder is relative to where the user stands, not to where Tune runs the trial.
-            "run_config": {**config.as_dict(), "data_dir": str(Path(config.data_dir).absolute())},
+            "run_config": {**config.as_dict(), **self._device, "data_dir": str(Path(config.data_dir).absolute())},
             "sweep_folder": str(self._folder),
             "grace_epochs": self._template.sweep.scheduler.grace_epochs,
             "objectives": self._template.sweep.objectives,
@@ -87,7 +94,8 @@ class OptunaSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the study how the trial ended."""
         trial = self._running.pop(trial_id, None)
-        if trial is None:
+        stored = self._study.get_trials(deepcopy=False)
+        if trial is None or stored[trial.number].state.is_finished():  # told before the last driver was killed
             return
         status = "failed" if error or result is None else str(result["status"])
         trial.set_user_attr("status", "stopped" if status == "running" else status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import traceback
@@ -32,13 +33,17 @@ class SweepTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial in this process, which has its imports behind it; everything else is built anew."""
+        del self._rows
+        gc.collect()  # the last trial's model is a circle of references
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the same keys every time."""
         row = next(self._rows)
-        score = stopping_score(row, self._config["objectives"])
+        healthy = row["status"] in ("running", "finished")
+        # A collapsed trial is as sparse as can be: its score must not raise the bar for the others.
+        score = stopping_score(row, self._config["objectives"]) if healthy else math.nan
         return {**row, "done": row["status"] != "running", SCORE: score}
 
     def __repr__(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import pickle
 import zipfile
 from pathlib import Path
@@ -16,8 +15,6 @@ from codeq.train.files import write_atomically
 
 if TYPE_CHECKING:
     from codeq.train.loop import TrainState
-
-log = logging.getLogger(__name__)
 
 _REQUIRED = ("epoch", "model")
 _FREE_TO_CHANGE = {"device", "save_dir", "data_dir", "wandb_project", "workers", "threads", "use_compile"}
@@ -53,20 +50,21 @@ def load_checkpoint(path: Path | UPath, state: TrainState) -> None:
     Raises CheckpointError if the file cannot be used; `state` may then be partly filled.
     """
     saved = read_checkpoint(path, state.device)
-    _report_differences(saved.get("config"), state)
+    _refuse_another_config(path, saved, state)
     try:
         state.model.load_state_dict(_without_prefix(saved["model"]))
         if "optimizer" in saved:
             state.optimizer.load_state_dict(saved["optimizer"])
         if "scheduler" in saved:
             state.scheduler.load_state_dict(saved["scheduler"])
+        state.epoch = int(saved["epoch"])
+        state.best_val_acc = float(saved.get("best_prec1", 0.0))
+        if "rng" in saved:
+            _set_rng_state(saved["rng"], state.device)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         lines = [line.strip() for line in str(error).splitlines()]
         raise CheckpointError(f"{path}: does not fit the config: {' '.join(lines[:3])}") from None
-    state.epoch = int(saved["epoch"])
-    state.best_val_acc = float(saved.get("best_prec1", 0.0))
-    if "rng" in saved:
-        _set_rng_state(saved["rng"], state.device)
+    _freeze_what_is_not_optimized(state)
 
 
 def read_checkpoint(path: Path | UPath, device: torch.device) -> dict[str, Any]:
@@ -98,14 +96,24 @@ def _without_prefix(weights: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix("module."): weight for name, weight in weights.items()}
 
 
-def _report_differences(saved: Any, state: TrainState) -> None:
-    """Say which keys of the config have other values than when the checkpoint was written."""
-    if not isinstance(saved, dict):
+def _refuse_another_config(path: Path | UPath, saved: dict[str, Any], state: TrainState) -> None:
+    """The optimizer's and the schedule's state hold their settings, so new ones would silently be ignored.
+
+    Files of the older scripts (without rng) name their settings in their own way and are not compared.
+    """
+    before, now = saved.get("config"), state.config.as_dict()
+    if "rng" not in saved or not isinstance(before, dict):
         return
-    current = state.config.as_dict()
-    for key in sorted(saved.keys() & current.keys() - _FREE_TO_CHANGE):
-        if saved[key] != current[key]:
-            log.warning("%s was %s when the checkpoint was written, is now %s", key, saved[key], current[key])
+    changed = [key for key in sorted(before.keys() & now.keys() - _FREE_TO_CHANGE) if before[key] != now[key]]
+    if changed:
+        raise CheckpointError(f"{path}: was written with another {', '.join(changed)}; resume with the same config")
+
+
+def _freeze_what_is_not_optimized(state: TrainState) -> None:
+    """Loading a quantizer's flags thaws its logits, also those whose group the config leaves out."""
+    optimized = {id(parameter) for group in state.optimizer.param_groups for parameter in group["params"]}
+    for parameter in state.model.parameters():
+        parameter.requires_grad_(id(parameter) in optimized)
 
 
 def _rng_state(device: torch.device) -> dict[str, Any]:

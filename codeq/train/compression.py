@@ -104,14 +104,13 @@ class _Layer:
 
 
 def _counts(weight: Tensor, quantizer: nn.Module | None) -> Tensor:
-    """(5,) float64: weights, zeros, output channels, all-zero output channels, bits."""
+    """(5,) int64: weights, zeros, output channels, all-zero output channels, bits."""
     zero = weight == 0
+    empty_channels = zero.flatten(1).all(1).sum() if weight.dim() > 1 else zero.sum()
     bits = FULL_BITS if quantizer is None else quantizer.get_bitwidth()  # type: ignore[operator]
-    rows = (
-        torch.tensor(weight.numel()), zero.sum(), torch.tensor(len(weight)), zero.flatten(1).all(1).sum()
-        if weight.dim() > 1 else zero.sum(), torch.as_tensor(bits),
-    )  # fmt: skip
-    return torch.stack([row.to(weight.device, torch.float64) for row in rows])
+    constants = torch.tensor([weight.numel(), len(weight)], device=weight.device)
+    counts = (constants[0], zero.sum(), constants[1], empty_channels, torch.as_tensor(bits, device=weight.device))
+    return torch.stack([count.to(torch.int64) for count in counts])
 
 
 def _ratio(part: float, whole: float, empty: float = 0.0) -> float:

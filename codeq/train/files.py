@@ -8,6 +8,9 @@ from pathlib import Path
 
 from upath import UPath
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def write_atomically(path: Path | UPath, data: bytes | str) -> None:
     """Replace the file at `path` by `data`: after a crash it holds either the old content or the new, whole.
@@ -26,7 +29,7 @@ def write_atomically(path: Path | UPath, data: bytes | str) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp makes files for their owner alone
         os.replace(temporary, str(path))
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -103,11 +103,17 @@ def build(config: RunConfig) -> TrainState:
         device=device,
         data=data,
         model=model,
-        forward=torch.compile(model) if config.use_compile else model,
+        forward=_compiled(model) if config.use_compile else model,
         optimizer=optimizer,
         scheduler=build_schedule(config, optimizer),
         macs=dense_macs(model, (info.channels, info.img_size, info.img_size)),
     )
+
+
+def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The compiled model. What earlier models of this process compiled is dropped: past a limit Dynamo turns eager."""
+    torch.compiler.reset()
+    return torch.compile(model)
 
 
 def memory_format(model: nn.Module) -> torch.memory_format:

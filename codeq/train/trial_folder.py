@@ -17,6 +17,7 @@ from typing import Any, Literal
 from upath import UPath
 
 from codeq.config.document import parse_document, to_yaml
+from codeq.config.errors import ConfigError
 from codeq.config.run import RunConfig
 from codeq.train.files import is_local, write_atomically
 
@@ -36,6 +37,10 @@ class TrialRecord:
     duration_s: float = 0.0
 
 
+class StateDamaged(Exception):
+    """What a sweep left behind cannot be read, or going on with it was refused; one line that says what and why."""
+
+
 class TrialFolder:
     """The folder at `path`, local or behind a URL; nothing is created before something is written."""
 
@@ -52,17 +57,23 @@ class TrialFolder:
 
     def read_config(self) -> RunConfig:
         """The run config as it was written."""
-        return RunConfig.model_validate(parse_document(self._config.read_text(), str(self._config)).data)
+        try:
+            return RunConfig.model_validate(parse_document(self._config.read_text(), str(self._config)).data)
+        except (OSError, ValueError, ConfigError) as error:
+            raise StateDamaged(f"{self._config}: damaged: {str(error).partition(chr(10))[0]}") from None
 
     def write_record(self, record: TrialRecord) -> None:
         """Replace the record."""
         write_atomically(self._record, json.dumps(asdict(record), indent=1) + "\n")
 
     def read_record(self) -> TrialRecord | None:
-        """The record, or None if the trial was never created."""
+        """The record, or None if the trial was never created. Raises StateDamaged."""
         if not self._record.exists():
             return None
-        return TrialRecord(**json.loads(self._record.read_text()))
+        try:
+            return TrialRecord(**json.loads(self._record.read_text()))
+        except (ValueError, TypeError) as error:
+            raise StateDamaged(f"{self._record}: damaged: {error}") from None
 
     def write_error(self, text: str) -> None:
         """Keep the traceback of what failed."""
@@ -86,7 +97,10 @@ class TrialFolder:
         if not self._rows.exists():
             return []
         lines = self._rows.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise StateDamaged(f"{self._rows}: damaged: {error}") from None
 
     def drop_rows_after(self, epoch: int) -> None:
         """Forget rows of epochs whose checkpoint was not written: they will be trained again."""

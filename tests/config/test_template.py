@@ -254,3 +254,23 @@ def test_no_value_at_any_place_makes_it_fall_over(path: str, value: Any) -> None
     key = path.partition(":")[0]
     written = yaml.safe_dump({"x": value}, default_flow_style=True, width=10**6).strip()[4:-1]
     assert_loads_or_is_told(edited((path, f"{key}: {written}")))
+
+
+@pytest.mark.parametrize(
+    ("study", "masked"),
+    [
+        ("postgresql://me:s3cret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://host/db?user=me&password=s3cret", "postgresql://host/db?user=me&password=***"),
+        ("sqlite:////tmp/a.db", "sqlite:////tmp/a.db"),
+    ],
+)
+def test_no_password_of_a_study_url_reaches_the_resolved_template(tmp_path: Path, study: str, masked: str) -> None:
+    (tmp_path / "t.yaml").write_text("model: mlp\noptimizer: {type: sgd, param_groups: {base: {lr: 0.1}}}\n")
+    text = Template.load(tmp_path / "t.yaml", [f"sweep.study={study}"]).to_yaml()
+    assert masked in text and "s3cret" not in text
+
+
+def test_a_storage_url_with_a_key_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("model: mlp\noptimizer: {type: sgd, param_groups: {base: {lr: 0.1}}}\n")
+    with pytest.raises(ConfigError, match="environment variables"):
+        Template.load(tmp_path / "t.yaml", ["sweep.storage=s3://KEY:SECRET@bucket/x"])

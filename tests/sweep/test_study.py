@@ -112,7 +112,7 @@ def test_a_storage_url_of_the_users_is_used_as_it_is(template: Callable[..., Tem
 
 def _open(path: str, folder: str) -> int:
     loaded = Template.load(path)
-    return len(open_study(loaded.sweep, folder).trials)
+    return len(open_study(loaded.sweep, Path(folder)).trials)
 
 
 def test_processes_that_open_a_fresh_study_at_once_do_not_crash_each_other(

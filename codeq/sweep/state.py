@@ -1,0 +1,116 @@
+"""What a sweep left behind, opened by one driver at a time: its trials' records, its study, its template."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from upath import UPath
+
+from codeq.config import Template
+from codeq.config.document import parse_document
+from codeq.sweep.cluster import BadInput
+from codeq.sweep.study import open_study, reconcile
+from codeq.train.files import is_local, write_atomically
+from codeq.train.trial_folder import StateDamaged, TrialRecord, trial_folders
+
+_FREE_TO_CHANGE = {"data_dir", "device", "save_dir", "wandb_project", "workers", "sweep"}
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """folder: where everything is kept. local: the same, or a folder here if that is behind a URL."""
+
+    template: Template
+    folder: UPath
+    local: Path
+    records: list[TrialRecord]
+    study: optuna.Study
+
+    @property
+    def unfinished(self) -> list[TrialRecord]:
+        """The trials that were running when the last driver ended."""
+        return [record for record in self.records if record.status == "running"]
+
+    @property
+    def remaining(self) -> int:
+        """How many trials there are to train or to finish."""
+        return int(self.template.sweep.trials or 1) - (len(self.records) - len(self.unfinished))
+
+    def note_unfinished(self, reason: str) -> None:
+        """Write down why the trials that are still running did not finish; --resume goes on with them all the same."""
+        for trial in trial_folders(self.folder):
+            record = trial.read_record()
+            if record and record.status == "running":
+                trial.write_record(replace(record, reason=reason))
+
+    def upload_study(self) -> None:
+        """Put a copy of the SQLite study beside the trials that are behind a URL."""
+        database = self.local / "study.db"
+        if not is_local(self.folder) and database.exists():
+            write_atomically(self.folder / "study.db", database.read_bytes())
+
+
+def sweep_folder(template: Template) -> UPath:
+    """Where the sweep leaves everything: storage/name. Raises BadInput for a URL of no known kind."""
+    try:
+        storage = UPath(template.sweep.storage).expanduser()
+    except (ValueError, ImportError) as error:
+        raise BadInput(f"sweep.storage: {error}") from None
+    return (storage.absolute() if is_local(storage) else storage) / str(template.sweep.name)
+
+
+@contextlib.contextmanager
+def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
+    """The sweep's state, this driver's alone until the end of the `with` block.
+
+    Raises StateDamaged if it cannot be read, another driver has it, it holds trials and `resume` is not set, or it was
+    begun with another template; BadInput if its folder cannot be written.
+    """
+    folder = sweep_folder(template)
+    local = Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
+    try:
+        local.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(local / ".driver.lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        reason = "another tune_main.py is at work there; --name NAME starts another sweep"
+        raise StateDamaged(f"{folder}: {reason}") from None
+    except OSError as error:
+        raise BadInput(f"sweep.storage: {local} cannot be written: {error.strerror or error}") from None
+    with lock:
+        records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
+        if records and not resume:
+            more = "--resume goes on with them, --name NAME starts another sweep"
+            raise StateDamaged(f"{folder} holds {len(records)} trials already; {more}")
+        if records:
+            _expect_same_template(folder / "template.yaml", template)
+        database = local / "study.db"
+        if not is_local(folder) and not database.exists() and (folder / "study.db").exists():
+            write_atomically(database, (folder / "study.db").read_bytes())
+        study = open_study(template.sweep, local)
+        reconcile(study, records, str(folder))
+        write_atomically(folder / "template.yaml", template.to_yaml())
+        yield SweepState(template, folder, local, records, study)
+
+
+def _expect_same_template(path: UPath, template: Template) -> None:
+    """Trials of two different templates in one table would compare what cannot be compared."""
+    if not path.exists():
+        return
+    before, now = (_what_defines_trials(text) for text in (path.read_text(), template.to_yaml()))
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        more = "resume with the same template, or start another sweep with --name NAME"
+        raise StateDamaged(f"{path}: was begun with another {', '.join(changed)}; {more}")
+
+
+def _what_defines_trials(text: str) -> dict[str, Any]:
+    data = parse_document(text, "template.yaml").data
+    plain = {key: value for key, value in data.items() if key not in _FREE_TO_CHANGE}
+    return {**plain, "sweep.objectives": data["sweep"]["objectives"]}
