@@ -330,6 +330,24 @@ def test_bad_input_exits_2_with_one_line_per_problem_before_ray_starts(
     assert time.monotonic() - started < 5
 
 
+def test_a_time_budget_ends_a_sweep_well_and_says_so(long_sweep: list[object], tmp_path: Path, run_python: Run) -> None:
+    more = ["--set", "epochs=100000", "--set", "sweep.time_budget=6s"]
+    done = run_python("tune_main.py", *long_sweep, *more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (tmp_path / "long" / "trials.csv").open() as file:
+        assert {(row["status"], row["reason"]) for row in csv.DictReader(file)} == {
+            ("stopped", "time budget of 6s; --resume goes on")
+        }
+
+
+def test_resources_that_the_machine_does_not_have_are_bad_input(
+    long_sweep: list[object], run_python: Run
+) -> None:
+    done = run_python("tune_main.py", *long_sweep, "--set", "sweep.resources.cpu=999")
+    assert done.returncode == 2
+    assert "sweep.resources.cpu is 999, but this machine has" in done.stderr
+
+
 def test_data_that_is_not_there_is_said_once_in_one_line_and_exits_2(
     tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
 ) -> None:

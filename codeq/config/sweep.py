@@ -132,5 +132,7 @@ class SweepConfig(Section):
     resources: Resources = Resources()
     max_concurrent: PositiveInt | None = Field(None, description="trials at a time; null: as many as fit")
     max_failures: NonNegativeInt = Field(3, description="how often a trial whose process died is started again")
-    storage: Annotated[NonEmptyString, AfterValidator(_without_secret)] = Field("results", description="a folder or a URL such as s3://bucket/path")
+    storage: Annotated[NonEmptyString, AfterValidator(_without_secret)] = Field(
+        "results", description="a folder or a URL such as s3://bucket/path"
+    )
     study: NonEmptyString | None = Field(None, description="Optuna storage URL; null: SQLite in the sweep's folder")

@@ -27,6 +27,7 @@ from codeq.config.tree import count_configs, distributions, dotted, lift, lower,
 from codeq.config.validation import invalid_values
 
 DEFAULT_TRIALS = 24
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^/]*(?=@)|((?i:password|passwd|pwd)=)[^&]*")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Template:
         """
         sweep = self.sweep.model_dump(by_alias=True)
         if self.sweep.study:
-            sweep["study"] = re.sub(r"(://[^:/@]*:)[^/]*(?=@)|((?i:password|passwd|pwd)=)[^&]*", r"\1\2***", self.sweep.study)
+            sweep["study"] = _PASSWORD.sub(r"\1\2***", self.sweep.study)
         return to_yaml({**lower(self.tree), "sweep": sweep})
 
     @cached_property

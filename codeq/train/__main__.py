@@ -68,7 +68,10 @@ def _train(config: RunConfig, resume: Path | None, grace_epochs: int) -> int:
         except CheckpointError as error:
             return _refuse(error, DAMAGED)
         log.info("resumed %s after epoch %d", resume, state.epoch)
-    row = train_single(state, grace_epochs)
+    try:
+        row = train_single(state, grace_epochs)
+    except OSError as error:
+        return _refuse(f"{error.filename or config.save_dir}: {error.strerror or error}", BAD_INPUT)
     if row is not None and row.status != "finished":
         return _refuse(f"{row.status} at epoch {row.epoch}: {row.reason}", ALL_FAILED)
     return 0

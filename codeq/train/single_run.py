@@ -8,6 +8,7 @@ from pathlib import Path
 
 from codeq.config.run import RunConfig
 from codeq.train.checkpoint import save_checkpoint
+from codeq.train.files import write_atomically
 from codeq.train.loop import EpochRow, TrainState, evaluate, fit
 from codeq.train.tracking import open_tracker
 
@@ -23,12 +24,13 @@ def train_single(state: TrainState, grace_epochs: int) -> EpochRow | None:
     config = state.config
     log.info("%s on %s: %d training images of %s, %d epochs", config.run_name, state.device,
              state.data.train.num_images, config.dataset, config.epochs)  # fmt: skip
+    _keep_rows_until(state)
     tracker = open_tracker(config.wandb_project, Path(config.save_dir))
     tracker.start(0, config.run_name, config.as_dict())
     row = None
     try:
         for row in fit(state, grace_epochs):
-            _keep(state, row, append=row.epoch > 1)
+            _keep(state, row)
             tracker.log(0, row.as_dict())
             _log_row(row, config.epochs)
     finally:
@@ -44,11 +46,23 @@ def checkpoint_path(config: RunConfig) -> Path:
     return Path(config.save_dir) / f"checkpoint_{config.run_name}.th"
 
 
-def _keep(state: TrainState, row: EpochRow, append: bool) -> None:
-    save_checkpoint(checkpoint_path(state.config), state)
-    metrics = Path(state.config.save_dir) / f"metrics_{state.config.run_name}.jsonl"
-    with metrics.open("a" if append else "w") as file:
+def _metrics_path(config: RunConfig) -> Path:
+    return Path(config.save_dir) / f"metrics_{config.run_name}.jsonl"
+
+
+def _keep_rows_until(state: TrainState) -> None:
+    """Begin the metrics file, or go on with it after the epochs that are completed; tells early if it cannot be."""
+    path = _metrics_path(state.config)
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = [line for line in lines if json.loads(line)["epoch"] <= state.epoch]
+    write_atomically(path, "".join(line + "\n" for line in kept))
+
+
+def _keep(state: TrainState, row: EpochRow) -> None:
+    with _metrics_path(state.config).open("a") as file:
         file.write(json.dumps(row.as_dict()) + "\n")
+    if row.status != "diverged":  # NaN weights would replace the last good ones
+        save_checkpoint(checkpoint_path(state.config), state)
 
 
 def _log_row(row: EpochRow, epochs: int) -> None:

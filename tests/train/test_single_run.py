@@ -74,7 +74,7 @@ def test_sigterm_ends_a_run_with_143_and_a_checkpoint_that_resumes(
     command = [sys.executable, "-m", "codeq.train", str(config), "--set", "epochs=100000"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/metrics_*")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("out/checkpoint_*.th")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
@@ -91,6 +91,7 @@ def test_sigterm_ends_a_run_with_143_and_a_checkpoint_that_resumes(
         (["--set", "epochs={distribution: int, low: 1, high: 5}"], 2, "epochs: is a distribution (int [1, 5])"),
         (["--set", "model=timm/no_such_model"], 2, "no_such_model"),
         (["--resume", os.devnull], 4, "not a readable checkpoint"),
+        (["--set", "save_dir=/dev/null/x"], 2, "/dev/null"),
         (["--resume", "/no/such/file.th"], 4, "cannot be read: No such file"),
     ],
 )
