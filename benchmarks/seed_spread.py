@@ -20,6 +20,8 @@ def measure(config: str, overrides: list[str], seed: int) -> tuple[float, ...]:
     """The last row of one run, in percent, and its test accuracy. Raises ConfigError for a bad file."""
     state = build(Template.load(config, [*overrides, f"seed={seed}"], single_run=True).run_config())
     *_, row = fit(state)
+    if row.status != "finished":
+        raise SystemExit(f"seed {seed}: {row.status}: {row.reason}")
     return row.val_acc, evaluate(state, state.data.test), 100 * row.sparsity, 100 * row.rel_bops
 
 

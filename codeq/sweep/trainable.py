@@ -59,6 +59,8 @@ def epochs(folder: TrialFolder, config: RunConfig, grace_epochs: int) -> Iterato
         for row in _train(folder, config, grace_epochs):
             yield row
     except Exception as error:  # the sweep goes on without this trial, whatever it raised
+        if type(error).__name__ == "AcceleratorError":  # the process's GPU is lost: only another process can go on
+            raise
         folder.write_error(traceback.format_exc())
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         yield {**row, "status": "failed", "reason": reason}

@@ -16,6 +16,8 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise ValueError(f"device: {name} was asked for, but PyTorch sees no CUDA device; use auto or cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise ValueError(f"device: {name} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
