@@ -246,6 +246,16 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
 
 
+def test_sigterm_while_ray_starts_ends_the_sweep_with_143(long_sweep: list[object], tmp_path: Path) -> None:
+    process = start(long_sweep)
+    wait_until(lambda: (tmp_path / "long" / "template.yaml").exists())
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert "--resume goes on" in output
+
+
 def worker_pids(driver: int) -> list[int]:
     """The processes below `driver` in which a trial runs."""
     listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout

@@ -46,7 +46,8 @@ def run_sweep(template: Template, options: RunOptions) -> Interrupt:
         if state.remaining > 0:
             if options.address is None:
                 _fetch_data(template)
-            dashboard = start_ray(options.address, options.dashboard)
+            with _own_sigterm():
+                dashboard = start_ray(options.address, options.dashboard)
             if dashboard:
                 print(f"Ray dashboard: {dashboard} (it wants the token that `ray get-auth-token` prints)", flush=True)
             with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, _signals(interrupt):
@@ -117,6 +118,18 @@ def _callbacks(state: SweepState) -> list[Any]:
     sweep = state.template.sweep
     tracker = open_tracker(state.template.tree.get("wandb_project"), state.local / "wandb", group=sweep.name)
     return [TrialRecorder(state.folder, sweep.scheduler), TensorBoardWriter(state.local), TrackerFeed(tracker)]
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray replaces the handler of SIGTERM by one that exits with 15; here it interrupts, as before and after."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as exit:
+        raise KeyboardInterrupt(int(signal.SIGTERM)) if exit.code == signal.SIGTERM else exit from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
