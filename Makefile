@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 SWEEP ?= sweeps/dz_wd.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test check schema clean again
+.PHONY: help sweep test check bench schema clean again
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(READY)  ## run the tests; make test ARGS="-k cluster"
 check: $(READY)  ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+bench: $(READY)  ## measure against what this replaces, half an hour; make bench ARGS="--quick"
+	$(PY) -m benchmarks $(ARGS)
 
 schema: $(READY)  ## write the JSON Schema that editors check templates with
 	$(PY) -m codeq.config schema > $(VENV)/schema.json

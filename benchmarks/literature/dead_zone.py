@@ -1,9 +1,13 @@
-"""The dead-zone quantizer transcribed equation by equation, slow and plain: what the product must equal.
+"""The dead-zone quantizer transcribed equation by equation, slow and plain: what the product must equal and outrun.
 
 CoDeQ, arXiv 2512.12981. Shares no code with `codeq`; autograd derives the gradients.
 """
 
+from __future__ import annotations
+
+import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,29 +17,43 @@ class _Through(torch.autograd.Function):
     """The value of one tensor with the gradient of another."""
 
     @staticmethod
-    def forward(ctx, x, value):
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
         return value.clone()
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
 
 
 def through(x: Tensor, op: Callable[[Tensor], Tensor]) -> Tensor:
     """`op(x)`, differentiated as if it were `x`."""
-    return _Through.apply(x, op(x.detach()))
+    result: Tensor = _Through.apply(x, op(x.detach()))
+    return result
 
 
 def torch_quantile(magnitude: Tensor) -> Tensor:
+    """The 0.99 quantile by sorting."""
     return torch.quantile(magnitude.flatten(), 0.99)
 
 
+def kthvalue_quantile(magnitude: Tensor) -> Tensor:
+    """The 0.99 quantile by selecting its two neighbours: faster than sorting, and without a limit on the size."""
+    flat = magnitude.flatten()
+    rank = 0.99 * (flat.numel() - 1)
+    below = math.floor(rank)
+    lower = flat.kthvalue(below + 1).values
+    upper = flat.kthvalue(min(below + 2, flat.numel())).values
+    return torch.lerp(lower, upper, rank - below)
+
+
 def literal_bits(logit_bit: Tensor, max_bits: float) -> Tensor:
+    """The learnable bit-width."""
     b_min = 2
     return through(torch.abs(torch.tanh(logit_bit)) * (max_bits - b_min) + b_min, torch.round)  # (18)
 
 
 def literal_quantize(w: Tensor, d: Tensor, s: Tensor, Q: Tensor) -> Tensor:
+    """`w` with the dead zone `d`, the step `s` and the largest level `Q`."""
     delta = d / 2 - s / 2  # (10)
     sign = torch.sign(w.detach())
     magnitude = sign * w

@@ -1,0 +1,121 @@
+"""A whole command from the shell, watched from outside: how long it takes, and how its reports come in.
+
+Every report is a line appended to one of the command's own files, ours to `trials/*/metrics.jsonl`, Ray's to
+`result.json` of its JSON logger; both sides are watched alike, ten times a second. "Once running" is the time from the
+first lines seen to the last line written, and the reports that came in it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray  # noqa: F401  makes its copy of psutil importable
+
+import psutil  # isort: skip
+
+from benchmarks.options import ROOT
+
+POLL_S = 0.1
+
+
+class CommandFailed(Exception):
+    """The command's exit code was not 0; the end of what it printed."""
+
+
+@dataclass(frozen=True)
+class CommandRun:
+    """seconds: from start to exit. reports: lines in the end. first_report_s, last_report_s: after the start.
+    first_reports: lines there at the first sight of any. driver_cpu_s, driver_rss_mb: of the command's own process,
+    without the processes it starts; memory at its highest.
+    """
+
+    seconds: float
+    reports: int
+    first_report_s: float
+    last_report_s: float
+    first_reports: int
+    driver_cpu_s: float
+    driver_rss_mb: float
+
+    @property
+    def reports_per_s(self) -> float:
+        """Reports per second once running."""
+        return (self.reports - self.first_reports) / (self.last_report_s - self.first_report_s)
+
+    @property
+    def phases(self) -> list[str]:
+        """The command's time in three parts."""
+        return [
+            f"{self.first_report_s:.1f} s until the first report",
+            f"{self.last_report_s - self.first_report_s:.1f} s until the last of {self.reports} reports",
+            f"{self.seconds - self.last_report_s:.1f} s until the end",
+        ]
+
+
+def run_command(arguments: Sequence[str], folder: Path, reports: str, *, follow: bool = True) -> CommandRun:
+    """Run this Python on `arguments` from the repository's root, with a Ray of its own below `folder`.
+
+    reports: pattern below `folder` of the files that get a line for each report. follow: watch them as they grow;
+    without, the times of reports are not known (0), which spares a long run of many trials the watching.
+    Raises CommandFailed.
+    """
+    log = folder / "output.txt"
+    environment = {**os.environ, "RAY_TMPDIR": str(folder), "RAY_ADDRESS": "local", "WANDB_MODE": "disabled"}
+    with log.open("w") as output:
+        begun, started = time.time(), time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=environment,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+        )  # fmt: skip
+        driver = _Driver(process.pid)
+        first = (0.0, 0)
+        while not _ended(process):
+            driver.look()
+            if follow and not first[1] and (lines := _count(folder, reports)):
+                first = (time.time() - begun, lines)
+        seconds = time.perf_counter() - started
+    if process.returncode:
+        raise CommandFailed(f"exit code {process.returncode}: {' '.join(arguments)}\n{log.read_text()[-2000:]}")
+    written = max((path.stat().st_mtime for path in folder.glob(reports)), default=begun) - begun
+    return CommandRun(seconds, _count(folder, reports), first[0], written, first[1], driver.cpu_s, driver.rss_mb)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(timeout=POLL_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _count(folder: Path, reports: str) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob(reports))
+
+
+class _Driver:
+    """The command's own process, looked at while it runs."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self.cpu_s = self.rss_mb = 0.0
+
+    def look(self) -> None:
+        """Note the processor time until now and the highest memory so far."""
+        try:
+            times, memory = self._process.cpu_times(), self._process.memory_info()
+        except psutil.Error:  # it has just ended
+            return
+        self.cpu_s = max(self.cpu_s, times.user + times.system)
+        self.rss_mb = max(self.rss_mb, memory.rss / 2**20)
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder with a short path: the names of Ray's sockets below it may have 107 characters."""
+    return tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)

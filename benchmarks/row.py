@@ -1,0 +1,48 @@
+"""A line of the table: two sides measured in turns, so that what slows the machine down slows both."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of both sides, pair by pair; a pair was measured back to back.
+
+    unit: of the figures. lower_is_better: they are costs, not rates. target: of the median ratio, None: none was set.
+    against: what `theirs` is. details: further figures, shown below the table. profile: where the time goes, shown
+    there if the target is missed. not_run: why there are no figures.
+    """
+
+    name: str
+    unit: str
+    against: str
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
+    lower_is_better: bool = False
+    target: float | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    profile: list[str] = field(default_factory=list)
+    not_run: str = ""
+
+    @property
+    def ratios(self) -> list[float]:
+        """How many times better we are, pair by pair."""
+        pairs = zip(self.ours, self.theirs, strict=False)
+        return [theirs / ours if self.lower_is_better else ours / theirs for ours, theirs in pairs]
+
+    @property
+    def missed(self) -> bool:
+        """Whether the median ratio falls short of the target."""
+        return self.target is not None and bool(self.ratios) and statistics.median(self.ratios) < self.target
+
+
+def in_turns(
+    ours: Callable[[], float], theirs: Callable[[], float], rounds: int, warmups: int = 1
+) -> tuple[list[float], list[float]]:
+    """The figures of both sides, measured alternately after `warmups` unmeasured rounds."""
+    pairs = [(ours(), theirs()) for _ in range(warmups + rounds)][warmups:]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -1,0 +1,20 @@
+"""The groups of rows by name: each a function of the options that measures and returns its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from benchmarks.options import Options
+from benchmarks.row import Row
+
+NAMES = ("quantizer", "solo_mlp", "solo_resnet20", "sweep", "scaling")
+"""In the order of the table."""
+
+_MODULES = {"solo_mlp": "solo", "solo_resnet20": "solo"}
+
+
+def group(name: str) -> Callable[[Options], list[Row]]:
+    """The function of a group; only what is run is imported."""
+    found: Callable[[Options], list[Row]] = getattr(import_module(f"benchmarks.rows.{_MODULES.get(name, name)}"), name)
+    return found

@@ -1,0 +1,57 @@
+"""The dead-zone quantizer, forward and backward, against its literal transcription."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+
+from benchmarks.literature.networks import ResNet20
+from benchmarks.literature.quantizer import LiteralDeadZone
+from benchmarks.options import Options
+from benchmarks.profile import top_operators
+from benchmarks.row import Row, in_turns
+from codeq.quant.dead_zone import DeadZoneLDZCompander
+
+TARGET = 4.0
+AGAINST = "literal autograd, kthvalue"
+
+
+def quantizer(options: Options) -> list[Row]:
+    """One large weight, and the 20 weights of a network one after the other."""
+    torch.manual_seed(0)
+    mlp = [0.02 * torch.randn(120, 3072)]
+    resnet20 = [p.detach() for p in ResNet20().parameters() if p.dim() > 1]
+    return [
+        _row("quantizer, forward and backward, weight 120 x 3072", mlp, options),
+        _row("quantizer, forward and backward, the 20 weights of ResNet-20", resnet20, options),
+    ]
+
+
+def _row(name: str, weights: Sequence[Tensor], options: Options) -> Row:
+    ours, theirs = (_step(kind, weights) for kind in (DeadZoneLDZCompander, LiteralDeadZone))
+    own_ms, literal_ms = in_turns(_milliseconds(ours, options), _milliseconds(theirs, options), options.rounds(15, 3))
+    row = Row(name, "ms", AGAINST, own_ms, literal_ms, lower_is_better=True, target=TARGET)
+    row.profile.extend(top_operators(ours) if row.missed else [])
+    return row
+
+
+def _step(kind: type[nn.Module], weights: Sequence[Tensor]) -> Callable[[], None]:
+    """Quantizes every weight with its own learnable bit-width and dead zone, then differentiates all of it."""
+    quantizers = [kind(learnable_bit=True) for _ in weights]
+    latent = [w.clone().requires_grad_() for w in weights]
+    incoming = [torch.randn_like(w) for w in weights]
+    learned = [*latent, *(p for each in quantizers for p in each.parameters())]
+
+    def step() -> None:
+        outputs = [quantizer(w) for quantizer, w in zip(quantizers, latent, strict=True)]
+        torch.autograd.grad(outputs, learned, incoming)
+
+    return step
+
+
+def _milliseconds(step: Callable[[], None], options: Options) -> Callable[[], float]:
+    timer = Timer("step()", globals={"step": step}, num_threads=options.threads)
+    return lambda: 1000 * timer.timeit(options.rounds(20, 3)).median

@@ -1,0 +1,89 @@
+"""One network trained by itself at 3x32x32: the loop of `codeq.train` against the literature's.
+
+Both train on the same made-up images, batch 128, flipped and cropped, with the settings of the published example
+configs, all logits learned. Figures are training images a second over the steps of one epoch, without validation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.literature.images import training_loader
+from benchmarks.literature.networks import Mlp, ResNet20
+from benchmarks.literature.quantizer import attach
+from benchmarks.literature.training import adamw, train_epoch
+from benchmarks.options import ROOT, Options
+from benchmarks.profile import top_operators
+from benchmarks.row import Row, in_turns
+from codeq.config import RunConfig, Template
+from codeq.data import PixelSet, load_raw
+from codeq.train.loop import build, fit
+
+WORKERS = 2
+AGAINST = "the literature's loop: PIL, DataLoader with 2 workers, literal quantizer, AdamW"
+# The published example prunes until the network collapses, which would end our run; the arithmetic is the same.
+MILD = ("optimizer.param_groups.dz.weight_decay=0.01", "loss_terms.group_lasso.lambda=1e-5", "lr_scheduler=constant")
+
+Measure = Callable[[], float]
+
+
+def solo_mlp(options: Options) -> list[Row]:
+    """The MLP 3072-120-84-10."""
+    return [_row("solo training, MLP", Mlp(), "sweeps/deadzone_mlp.yaml", 10.0, options.rounds(9, 2), options)]
+
+
+def solo_resnet20(options: Options) -> list[Row]:
+    """ResNet-20."""
+    network, path = ResNet20(), "sweeps/deadzone_resnet20.yaml"
+    return [_row("solo training, ResNet-20", network, path, 2.3, options.rounds(5), options)]
+
+
+def _row(name: str, literal: nn.Module, path: str, target: float, rounds: int, options: Options) -> Row:
+    config = load_config(path, options)
+    ours = our_epoch(config)
+    own, literature = in_turns(ours, literature_epoch(literal, config), rounds, warmups=0 if options.quick else 1)
+    row = Row(name, "images/s", AGAINST, own, literature, target=target)
+    row.profile.extend(top_operators(ours, times=1) if row.missed else [])
+    return row
+
+
+def load_config(path: str, options: Options) -> RunConfig:
+    """The published example on made-up images, for as many epochs as anybody asks for."""
+    made_up = ("dataset=synthetic", "augment=standard", "epochs=1000", "device=cpu", f"threads={options.threads}")
+    overrides = [*made_up, *MILD, *options.overrides]
+    return Template.load(ROOT / path, overrides, single_run=True).run_config()
+
+
+def our_epoch(config: RunConfig) -> Measure:
+    """Each call trains one epoch; images a second as the loop reports them."""
+    rows = fit(build(config))
+    return lambda: next(rows).images_per_s
+
+
+def literature_epoch(model: nn.Module, config: RunConfig) -> Measure:
+    """Each call trains one epoch; images a second. The settings are those of `config`."""
+    assert config.quantizer is not None and config.loss_terms
+    torch.manual_seed(config.seed)
+    attach(model, config.quantizer.exclude_layers, learnable_bit=True, max_bits=8)
+    groups = config.optimizer.param_groups
+    settings = {name: {"lr": g.lr, "weight_decay": g.weight_decay} for name, g in groups if g is not None}
+    optimizer = adamw(model, **settings)
+    raw = load_raw(config).train
+    assert isinstance(raw, PixelSet)
+    count = round((1 - config.val_fraction) * len(raw.labels))
+    pixels = np.ascontiguousarray(raw.pixels[:count].transpose(0, 2, 3, 1))
+    loader = training_loader(pixels, raw.labels[:count], batch_size=config.batch_size, workers=WORKERS)
+    term = config.loss_terms[0]
+    linear, conv = (term.lambda_ * factor for factor in (term.kwargs.lambda_linear, term.kwargs.lambda_conv))
+
+    def epoch() -> float:
+        started = time.perf_counter()
+        train_epoch(model, loader, optimizer, lambda_linear=linear, lambda_conv=conv)
+        return len(loader) * config.batch_size / (time.perf_counter() - started)
+
+    return epoch

@@ -1,0 +1,153 @@
+"""Every group of rows runs at a tiny size, and what it measured comes back from its file as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import benchmarks.__main__ as bench
+from benchmarks import table
+from benchmarks.command import CommandFailed, CommandRun, run_command
+from benchmarks.options import Options
+from benchmarks.row import Row, in_turns
+from benchmarks.rows import NAMES, group, sweep
+from tests.conftest import ROOT
+
+QUICK = Options(quick=True, threads=1)
+RUN = CommandRun(
+    seconds=10.0, reports=61, first_report_s=4.0, last_report_s=9.0, first_reports=1,
+    driver_cpu_s=2.0, driver_rss_mb=90.0,
+)  # fmt: skip
+ROWS = [
+    Row("fast", "ms", "slow", [1.0, 2.0, 1.0], [4.0, 4.0, 5.0], lower_is_better=True, target=4.0, profile=["mm"]),
+    Row("short", "images/s", "slow", [1500.0], [1000.0], target=2.0, profile=["38 % conv"], details={"runs": [1, 2.5]}),
+    Row("shown", "MB", "itself", [123.4]),
+    Row("gpu", "/s", "cpu", target=50.0, not_run="no GPU"),
+]
+MACHINE = {"cpu": "2 cores", "torch": "2.15"}
+
+
+def test_sides_are_measured_in_turns_after_warming_up() -> None:
+    calls: list[str] = []
+
+    def side(name: str) -> Callable[[], float]:
+        def measure() -> float:
+            calls.append(name)
+            return len(calls)
+
+        return measure
+
+    assert in_turns(side("a"), side("b"), rounds=2) == ([3, 5], [4, 6])
+    assert calls == ["a", "b"] * 3
+
+
+def test_ratios_say_how_many_times_better_we_are() -> None:
+    assert ROWS[0].ratios == [4.0, 2.0, 5.0]
+    assert ROWS[1].ratios == [1.5]
+    assert [row.missed for row in ROWS] == [False, True, False, False]
+
+
+def test_a_table_is_rendered_from_what_was_kept(tmp_path: Path) -> None:
+    table.write(tmp_path / "some.json", ROWS, MACHINE)
+    rows, machine = table.read(tmp_path / "some.json")
+    assert (rows, machine) == (ROWS, MACHINE)
+    assert table.markdown([(rows, machine), ([], machine)]) == """\
+| measured | against | ours | theirs | ratio, median (min to max) | target |  |
+| --- | --- | --- | --- | --- | --- | --- |
+| fast | slow | 1 ms | 4 ms | 4x (2 to 5) | 4x | met |
+| short | slow | 1,500 images/s | 1,000 images/s | 1.5x | 2x | missed |
+| shown | itself | 123 MB |  |  |  |  |
+| gpu | cpu | not run: no GPU |  |  | 50x |  |
+
+Measured on: cpu 2 cores, torch 2.15.
+
+- short: runs 1, 2.5
+- short, where the time goes:
+  - 38 % conv
+"""
+
+
+def test_a_full_run_keeps_its_rows_and_a_quick_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench, "group", lambda name: lambda options: ROWS)
+    assert bench.main(["sweep", "--quick"]) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert bench.main(["sweep"]) == 0
+    printed = capsys.readouterr().out
+    assert bench.main(["--table"]) == 0
+    assert capsys.readouterr().out in printed
+
+
+def test_all_groups_are_there() -> None:
+    assert all(callable(group(name)) for name in NAMES)
+
+
+def test_the_quantizer_rows_run() -> None:
+    rows = group("quantizer")(QUICK)
+    assert [len(row.ratios) for row in rows] == [3, 3]
+    assert min(ratio for row in rows for ratio in row.ratios) > 0
+
+
+@pytest.mark.parametrize("name", ["solo_mlp", "solo_resnet20"])
+def test_the_solo_rows_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for constant, images in {"NUM_TRAIN": 80, "NUM_TEST": 20}.items():
+        monkeypatch.setattr(f"codeq.data.sources.synthetic.{constant}", images)
+    before = torch.get_num_threads()
+    (row,) = group(name)(replace(QUICK, overrides=("batch_size=16",)))
+    torch.set_num_threads(before)
+    assert row.ours[0] > 0 and row.theirs[0] > 0
+
+
+def test_the_sweep_and_scaling_rows_run_whole_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[Sequence[str]] = []
+    status = "finished"
+
+    def run(arguments: Sequence[str], folder: Path, reports: str, *, follow: bool = True) -> CommandRun:
+        commands.append(arguments)
+        if "-m" in arguments:
+            return replace(RUN, seconds=20.0)
+        (folder / "ours").mkdir()
+        trials = int(arguments[arguments.index("--trials") + 1])
+        (folder / "ours" / "trials.csv").write_text("status,reason\n" + f"{status},\n" * trials)
+        return RUN
+
+    monkeypatch.setattr(sweep, "run_command", run)
+    whole, rate = group("sweep")(replace(QUICK, overrides=("threads=1",)))
+    assert whole.ratios == [2.0] and rate.ours == [12.0]
+    assert [command[0] for command in commands] == ["tune_main.py", "-m"]
+    assert "threads=1" in commands[0]
+    assert [row.ratios for row in group("scaling")(QUICK)] == [[], [], [], [2.0], [1.0], [1.0]]
+    status = "failed"
+    with pytest.raises(CommandFailed, match="6 of 6 trials, 6 of them failed"):
+        group("sweep")(QUICK)
+
+
+def test_a_command_is_watched_from_outside(tmp_path: Path) -> None:
+    script = f"""
+import time
+file = open({str(tmp_path / 'trial.jsonl')!r}, "a")
+for line in range(3):
+    file.write("row\\n"); file.flush(); time.sleep(0.4)
+"""
+    run = run_command(["-c", script], tmp_path, "*.jsonl")
+    assert run.reports == 3 and run.first_reports == 1
+    assert 0 < run.first_report_s < run.last_report_s < run.seconds < 10
+    assert 1 < run.reports_per_s < 5
+    assert run.driver_rss_mb > 1
+
+
+def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="exit code 3.*\n.*the reason"):
+        run_command(["-c", "print('the reason'); raise SystemExit(3)"], tmp_path, "*.jsonl")
+
+
+def test_plain_tune_explains_itself(run_python: Callable[..., object]) -> None:
+    result = run_python("-m", "benchmarks.plain_tune", "--help")
+    assert "--storage" in str(result)
+    assert (ROOT / "benchmarks" / "plain_tune.py").exists()
