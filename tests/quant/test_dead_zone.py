@@ -7,8 +7,14 @@ from hypothesis import strategies as st
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from benchmarks.literature.dead_zone import literal_bits, literal_dead_zone, literal_quantize
-from codeq.quant.dead_zone import DeadZoneLDZCompander, dead_zone_quantize, weight_range
-from codeq.quant.dead_zone_grid import dead_zone_width, largest_level, step_size
+from codeq.quant.dead_zone import (
+    DeadZoneLDZCompander,
+    dead_zone_quantize,
+    dead_zone_width,
+    largest_level,
+    step_size,
+    weight_range,
+)
 from codeq.quant.uniform import uniform_quantize
 
 SHAPES = {
@@ -41,7 +47,7 @@ def compander(logit_dz=0.8, logit_bit=0.5, dtype=torch.float32, **kwargs):
 def grid(w, logit_dz, bits):
     """Dead zone, step and largest level of `w` on `bits` bits, as keyword arguments."""
     absmax = weight_range(w)
-    dead_zone = dead_zone_width(torch.tensor(logit_dz, dtype=w.dtype).tanh(), absmax)
+    dead_zone = dead_zone_width(torch.tensor(logit_dz, dtype=w.dtype), absmax)
     q_max = largest_level(torch.tensor(float(bits), dtype=w.dtype))
     return {"dead_zone": dead_zone, "step": step_size(absmax, dead_zone, q_max), "q_max": q_max}
 
