@@ -111,7 +111,9 @@ class Resources(Section):
     gpu: NonNegativeFloat | Literal["auto"] = Field(
         "auto", description="GPUs, fractions share one; auto: one if there are any"
     )
-    fuse: Literal["auto", 1] = Field("auto", description="trials trained together in one process; 1 so far")
+    fuse: Literal["auto"] | PositiveInt = Field(
+        "auto", description="trials trained together in one process; auto: as many as pays; 1: a process each"
+    )
 
 
 class SweepConfig(Section):

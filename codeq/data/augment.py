@@ -1,12 +1,14 @@
 """Random changes to training images, drawn once an epoch and applied to whole batches of uint8 pixels.
 
 An augmentation is a function of (number of images, seed, epoch, device) that returns the epoch's own function
-of (images, window): `window` says which images of the epoch the batch holds.
+of (images, window): `window` says which images of the epoch the batch holds. `together` makes one such function of
+those of several runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -41,9 +43,27 @@ def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Te
     return padded.flatten(2).gather(2, index).view(images.shape)
 
 
+def unchanged(images: Tensor, window: slice) -> Tensor:
+    """`images`."""
+    return images
+
+
 def none(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochAugment:
     """Images as they are."""
-    return lambda images, window: images
+    return unchanged
+
+
+@dataclass(frozen=True)
+class FlipAndCrop:
+    """An epoch's draws, (n,) for one run or (K, n) for K runs, whose images then come run by run: (K * B, ...)."""
+
+    flip: Tensor
+    top: Tensor
+    left: Tensor
+
+    def __call__(self, images: Tensor, window: slice) -> Tensor:
+        flip, top, left = (draws[..., window].flatten() for draws in (self.flip, self.top, self.left))
+        return flip_and_crop(images, flip, top, left)
 
 
 def standard(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochAugment:
@@ -51,8 +71,7 @@ def standard(num_images: int, seed: int, epoch: int, device: torch.device) -> Ep
     draws = generator(seed, epoch, Draw.FLIP_AND_CROP)
     flip = torch.randint(0, 2, (num_images,), generator=draws).bool()
     corner = torch.randint(0, 2 * PAD + 1, (2, num_images), generator=draws)
-    flip, (top, left) = to_device(flip, device), to_device(corner, device)
-    return lambda images, window: flip_and_crop(images, flip[window], top[window], left[window])
+    return FlipAndCrop(to_device(flip, device), *to_device(corner, device))
 
 
 def randaugment(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochAugment:
@@ -84,6 +103,22 @@ def _in_random_groups(operation: Callable[[Tensor], Tensor], images: Tensor) -> 
     dealt = torch.split(images[to_device(by_group, images.device)], sizes)
     changed = torch.cat([operation(part) if len(part) else part for part in dealt])
     return changed[to_device(by_group.argsort(), images.device)]
+
+
+def together(augments: Sequence[EpochAugment]) -> EpochAugment:
+    """What `augments` do to the images of K runs, (K * B, C, H, W) run by run; in one pass where there is a way."""
+    if all(augment is unchanged for augment in augments):
+        return unchanged
+    crops = [augment for augment in augments if isinstance(augment, FlipAndCrop)]
+    if len(crops) == len(augments):
+        draws = ([crop.flip for crop in crops], [crop.top for crop in crops], [crop.left for crop in crops])
+        return FlipAndCrop(*map(torch.stack, draws))
+
+    def apply(images: Tensor, window: slice) -> Tensor:
+        parts = images.chunk(len(augments))
+        return torch.cat([augment(part, window) for augment, part in zip(augments, parts, strict=True)])
+
+    return apply
 
 
 AUGMENTS: dict[str, Augment] = {"none": none, "standard": standard, "randaugment": randaugment}

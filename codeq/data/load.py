@@ -49,6 +49,15 @@ class DataSplits:
     test: Batches
     majority_share: float
 
+    def with_seed(self, seed: int) -> DataSplits:
+        """The same splits of the same images in memory, shuffled and augmented by another seed."""
+        train, val, test = (batches.with_seed(seed) for batches in (self.train, self.val, self.test))
+        return replace(self, train=train, val=val, test=test)
+
+    def first(self, batches: int) -> DataSplits:
+        """The same splits, training epochs ending after so many batches."""
+        return replace(self, train=self.train.first(batches))
+
 
 def load_data(config: RunConfig, device: torch.device, raw: RawImages | None = None) -> DataSplits:
     """The data set of `config` on `device`. raw: its images, if some process has loaded them already.

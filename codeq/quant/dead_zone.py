@@ -4,13 +4,25 @@ After Wenshøj, Chen, Pepin, Selvan, "CoDeQ: End-to-End Joint Model Compression 
 High-Sparsity and Low-Precision Networks", arXiv 2512.12981; equation numbers are that paper's.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from codeq.quant.quantile import quantile
+from codeq.quant.dead_zone_grid import (
+    Grid,
+    Slopes,
+    as_tensor,
+    bitwidth,
+    grid_gradients,
+    layer_grid,
+    logit_gradients,
+    readable,
+)
+from codeq.quant.dead_zone_levels import Levels, gradient_sums, quantize, rows, weight_gradient
+from codeq.quant.quantile import quantile, row_quantiles
 from codeq.quant.registry import Quantizer, register_quantizer
 from codeq.quant.straight_through import round_through
 
@@ -23,27 +35,9 @@ def weight_range(w: Tensor) -> Tensor:
     return quantile(w.detach().abs(), RANGE_QUANTILE)
 
 
-def dead_zone_width(logit: Tensor, absmax: Tensor) -> Tensor:
-    """The dead zone's width `d`, 0..2 absmax (eq. 15): the nearer `logit` is to 0, the wider."""
-    return 2 * absmax * (1 - logit.tanh().abs())
-
-
 def learned_bitwidth(logit: Tensor, min_bits: Tensor, max_bits: Tensor) -> Tensor:
     """The bit-width, an integer in min_bits..max_bits (eq. 18), its rounding straight-through."""
-    return round_through(logit.tanh().abs() * (max_bits - min_bits) + min_bits)
-
-
-def largest_level(bits: Tensor) -> Tensor:
-    """The largest level index `Q` of a symmetric grid of `bits` bits, 1 for 2 bits, 7 for 4."""
-    return 2 ** (bits - 1) - 1
-
-
-def step_size(absmax: Tensor, dead_zone: Tensor, q_max: Tensor) -> Tensor:
-    """The step `s` in weight units (eq. 12): `q_max` levels from the dead zone's edge to `absmax`.
-
-    Never 0, so that a fully pruned layer (dead_zone = 2 absmax) stays finite.
-    """
-    return (absmax - dead_zone / 2) / (q_max - 0.5) + 1e-8
+    return round_through(bitwidth(logit.tanh(), min_bits, max_bits))
 
 
 def dead_zone_quantize(w: Tensor, *, dead_zone: Tensor, step: Tensor, q_max: Tensor) -> Tensor:
@@ -57,60 +51,116 @@ def dead_zone_quantize(w: Tensor, *, dead_zone: Tensor, step: Tensor, q_max: Ten
     `dL/dstep = sum(g sign(w) (r - m)) - dL/ddead_zone` and `dL/ddead_zone = -1/2 sum_{r=0} g sign(w)`.
     These are first derivatives only: differentiating them again raises a RuntimeError.
     """
-    return cast(Tensor, _DeadZoneQuantize.apply(w, dead_zone, step, q_max))
+    return cast(Levels, _OnGrid.apply(w, dead_zone, step, q_max))[0]
 
 
-class _DeadZoneQuantize(torch.autograd.Function):
-    """Saves the weight and three scalars and computes the levels again in backward.
+class _OnGrid(torch.autograd.Function):
+    """The quantizer on a given grid. Under vmap it runs once, on [K, ...] with scalars [K].
 
-    Whole-weight passes are in place wherever the tensor is this function's own: fresh memory is what an
-    elementwise pass on a CPU waits for. The exceptions are the passes where a tensor first meets one that
-    vmap may have batched while it is not (w with the scalars, sign(w) with the gradient).
+    Besides the quantized weight it returns what backward needs, the one way to save it that vmap and grad know.
     """
 
-    generate_vmap_rule = True
+    @staticmethod
+    def forward(w: Tensor, dead_zone: Tensor, step: Tensor, q_max: Tensor) -> tuple[Tensor, ...]:
+        return tuple(quantize(w, Grid.of(*readable(dead_zone, step, q_max))))
 
     @staticmethod
-    def forward(w: Tensor, dead_zone: Tensor, step: Tensor, q_max: Tensor) -> Tensor:
-        level = _unrounded_level(w, dead_zone, step).round_().clamp_max_(q_max)
-        shift = level.sign().mul_(_shift(dead_zone, step))
-        # copysign leaves zeros alone: at w = 0 the unrounded level is at most 1/2, which rounds to 0.
-        return level.mul_(step).add_(shift).copysign_(w)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        _save(ctx, inputs, output)
+        ctx.lead = inputs[1].dim()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        w, excess, pruned = ctx.saved_tensors
+        slopes: tuple[Tensor | None, ...] = (None, None)
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            slopes = grid_gradients(*gradient_sums(grad, excess, pruned, ctx.lead))
+        return weight_gradient(grad, w), *slopes, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, ...]:
+        return _OnGrid.apply(*_stack(info.batch_size, in_dims, inputs)), (0, 0, 0)
+
+
+def _quantize_layer(w: Tensor, logit_dz: Tensor, bits: Sequence[Tensor]) -> tuple[Levels, Slopes]:
+    """The quantizer of a layer from range to levels. All but `w` [*lead, ...] are [*lead], as for `layer_grid`."""
+    magnitude = w.abs()
+    absmax = row_quantiles(rows(magnitude, logit_dz.dim(), like=magnitude), RANGE_QUANTILE)
+    grid, slopes = layer_grid(absmax, logit_dz, bits)
+    return quantize(w, grid, scratch=magnitude), slopes
+
+
+def _logit_gradients(
+    ctx: Any, grad: Tensor, excess: Tensor, pruned: Tensor, slopes: Slopes, lead: int
+) -> tuple[Tensor | None, ...]:
+    """The gradients of all inputs of `_quantize_layer` but the weight."""
+    _, *needed = ctx.needs_input_grad
+    if not any(needed):
+        return (None,) * len(needed)
+    gradients = logit_gradients(*gradient_sums(grad, excess, pruned, lead), slopes)
+    return *gradients, *(None,) * (len(needed) - 2)
+
+
+class _EagerLayer(torch.autograd.Function):
+    """`_quantize_layer` of one layer. Knows no transform, which halves what a small layer takes."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, logit_dz: Tensor, *bits: Tensor) -> Tensor:
+        levels, ctx.slopes = _quantize_layer(w, logit_dz, bits)
+        ctx.save_for_backward(w, levels.excess, levels.pruned)
+        return levels.quantized
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        w, dead_zone, step, q_max = ctx.saved_tensors
-        sign = w.sign()
-        grad_dead_zone = grad_step = None
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            unrounded = _unrounded_level(w, dead_zone, step)
-            level = unrounded.round().clamp_max_(q_max)
-            excess = unrounded.sub_(level).mul_(sign)
-            pruned = level.sub_(1).clamp_max_(0).mul_(sign)  # -sign(w) where the level is 0; vmap has no eq_
-            grad_dead_zone = _dot(grad, pruned) * 0.5
-            grad_step = -_dot(grad, excess) - grad_dead_zone
-            del unrounded, level, excess, pruned  # their memory serves the result below
-        return grad * sign.abs_(), grad_dead_zone, grad_step, None
+        w, excess, pruned = ctx.saved_tensors
+        gradients = _logit_gradients(ctx, grad, excess, pruned, ctx.slopes, lead=0)
+        return weight_gradient(grad, w), *gradients
 
 
-def _shift(dead_zone: Tensor, step: Tensor) -> Tensor:
-    """What `abs(w)` loses before scaling and gets back after, in weight units (eq. 10); may be negative."""
-    return (dead_zone - step) / 2
+class _Layer(torch.autograd.Function):
+    """`_quantize_layer` for vmap, grad and the compiler; see `_OnGrid`."""
+
+    @staticmethod
+    def forward(w: Tensor, logit_dz: Tensor, *bits: Tensor) -> tuple[Tensor, ...]:
+        levels, slopes = _quantize_layer(w, logit_dz, bits)
+        return *levels, torch.stack([as_tensor(x) for x in slopes if x is not None])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        _save(ctx, inputs, output)
+        ctx.lead = inputs[1].dim()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        w, excess, pruned, slopes = ctx.saved_tensors
+        gradients = _logit_gradients(ctx, grad, excess, pruned, Slopes(*slopes.unbind()), ctx.lead)
+        return weight_gradient(grad, w), *gradients
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, ...]:
+        return _Layer.apply(*_stack(info.batch_size, in_dims, inputs)), (0, 0, 0, 1)
 
 
-def _unrounded_level(w: Tensor, dead_zone: Tensor, step: Tensor) -> Tensor:
-    """The level's magnitude before it is rounded and clipped, >= 0, a fresh tensor of the shape of `w`."""
-    return (w.abs() - _shift(dead_zone, step)).div_(step).relu_()
+def _transformed() -> bool:
+    """Whether vmap, grad or the compiler is at work. The middle of `Function.apply`, which costs what it saves."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """The sum of `a * b` over all elements of two tensors of one shape, without storing the product."""
-    return torch.dot(a.flatten(), b.flatten())
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+    """Keeps the weight and all that forward returned beside the quantized one, none of it differentiable."""
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(inputs[0], *output[1:])
+
+
+def _stack(size: int, in_dims: tuple[int | None, ...], inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    """Every input with vmap's dimension, of `size`, in front."""
+    return [
+        x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0) for x, dim in zip(inputs, in_dims, strict=True)
+    ]
 
 
 @register_quantizer("deadzone")
@@ -160,11 +210,11 @@ class DeadZoneLDZCompander(Quantizer):
 
     def forward(self, w: Tensor) -> Tensor:
         """`w` (any shape, one scale for all of it) pruned and quantized; the logits get gradients too."""
-        absmax = weight_range(w)
-        dead_zone = dead_zone_width(self.logit_dz, absmax)
-        q_max = largest_level(self.get_bitwidth())
-        step = step_size(absmax, dead_zone, q_max)
-        return dead_zone_quantize(w, dead_zone=dead_zone, step=step, q_max=q_max)
+        learned = (self.logit_bit, self.min_bits, self.max_bits)
+        bits = learned if self._learns_bits else (self.fixed_bit,)
+        if _transformed():
+            return cast(Levels, _Layer.apply(w, self.logit_dz, *bits))[0]
+        return cast(Tensor, _EagerLayer.apply(w, self.logit_dz, *bits))
 
     def get_bitwidth(self) -> Tensor:
         """Bits a weight takes, a scalar tensor; differentiable in `logit_bit` where that is learned."""

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codeq.config import Template
 from codeq.config.run import EMBEDDED_DATASETS
@@ -17,6 +17,9 @@ from codeq.config.sweep import parse_duration
 from codeq.sweep.cluster import BadInput, expect_room, gpus_per_trial, start_ray
 from codeq.sweep.state import SweepState, open_sweep
 from codeq.train.tracking import open_tracker
+
+if TYPE_CHECKING:
+    from codeq.sweep.packs import Packs
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bo
     from ray import tune
 
     from codeq.sweep.early_stopping import build_scheduler
+    from codeq.sweep.fused_trial import FUSED_TRIAL_BYTES, FusedTrial
     from codeq.sweep.searcher import OptunaSearcher
     from codeq.sweep.trainable import SweepTrial
 
@@ -86,12 +90,15 @@ def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bo
         expect_room(sweep.resources.cpu, gpus)
     # Ray hides no GPU from a trial that asked for none.
     device = "cpu" if gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
-    trainable = tune.with_resources(SweepTrial, {"cpu": sweep.resources.cpu, "gpu": gpus})
-    trainable.__name__ = trainable.__qualname__ = SweepTrial.__name__  # what the dashboard calls its class
+    packs = _packs(state, gpus)
+    kind = FusedTrial if packs else SweepTrial
+    needs = {"memory": FUSED_TRIAL_BYTES} if packs else {"cpu": sweep.resources.cpu, "gpu": gpus}
+    trainable = tune.with_resources(kind, needs)
+    trainable.__name__ = trainable.__qualname__ = kind.__name__  # what the dashboard calls its class
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=OptunaSearcher(state.template, state.study, state.folder, state.unfinished, device),
+            search_alg=OptunaSearcher(state.template, state.study, state.folder, state.unfinished, device, packs),
             scheduler=build_scheduler(state.template),
             num_samples=state.remaining,
             max_concurrent_trials=sweep.max_concurrent,
@@ -110,6 +117,26 @@ def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bo
         ),
     )
     tuner.fit()
+
+
+def _packs(state: SweepState, gpus: float) -> Packs | None:
+    import ray
+
+    from codeq.sweep.pack_actor import PackOptions
+    from codeq.sweep.packs import Packs
+
+    sweep, there = state.template.sweep, ray.cluster_resources()
+    if sweep.resources.fuse == 1:
+        return None
+    options = PackOptions(
+        name="",
+        sweep_folder=str(state.folder),
+        grace_epochs=sweep.scheduler.grace_epochs,
+        max_failures=sweep.max_failures,
+        fuse=None if sweep.resources.fuse == "auto" else sweep.resources.fuse,
+    )
+    limit = int(there["GPU"] / gpus) if gpus else int(there["CPU"] / sweep.resources.cpu)
+    return Packs(options, sweep.resources.cpu, gpus, limit)
 
 
 def _callbacks(state: SweepState) -> list[Any]:

@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 from upath import UPath
 
 from codeq.config import ConfigError, RunConfig, Template
+from codeq.sweep.packs import Packs
 from codeq.sweep.study import suggest
 from codeq.train.trial_folder import TrialRecord, trial_folder
 
@@ -35,23 +36,29 @@ class OptunaSearcher(Searcher):
         folder: UPath,
         unfinished: Iterable[TrialRecord] = (),
         device: str | None = None,
+        packs: Packs | None = None,
     ) -> None:
         """unfinished: trials of an interrupted sweep, which go on before anything new is proposed. device: where trials
-        run whatever their config says; None: as it says."""
+        run whatever their config says; None: as it says. packs: who trains them; None: each its own process."""
         super().__init__()
         self._template = template
         self._study = study
         self._folder = folder
         self._unfinished = list(unfinished)
         self._device = {} if device is None else {"device": device}
+        self._packs = packs
         self._running: dict[str, optuna.Trial] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """The next trial's config for `SweepTrial`."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next trial's config for `SweepTrial` or `FusedTrial`; None while there is no room for one."""
+        pack = self._packs.place(trial_id) if self._packs else None
+        if self._packs and pack is None:
+            return None
         trial, config = self._unfinished_trial() if self._unfinished else self._new_trial()
         self._running[trial_id] = trial
         return {
             "trial": trial.number,
+            "pack": pack,
             # A relative folder is relative to where the user stands, not to where Tune runs the trial.
             "run_config": {**config.as_dict(), **self._device, "data_dir": str(Path(config.data_dir).absolute())},
             "sweep_folder": str(self._folder),
@@ -93,6 +100,8 @@ class OptunaSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the study how the trial ended."""
+        if self._packs:
+            self._packs.release(trial_id)
         trial = self._running.pop(trial_id, None)
         stored = self._study.get_trials(deepcopy=False)
         if trial is None or stored[trial.number].state.is_finished():  # told before the last driver was killed

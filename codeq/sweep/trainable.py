@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +12,8 @@ from ray import tune
 from upath import UPath
 
 from codeq.config.run import RunConfig
-from codeq.config.sweep import METRICS
 from codeq.sweep.early_stopping import SCORE, stopping_score
-from codeq.train.trial_folder import TrialFolder, trial_folder
+from codeq.train.trial_folder import NO_ROW, TrialFolder, trial_folder
 
 
 class SweepTrial(tune.Trainable):
@@ -40,45 +38,36 @@ class SweepTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the same keys every time."""
-        row = next(self._rows)
-        healthy = row["status"] in ("running", "finished")
-        # A collapsed trial is as sparse as can be: its score must not raise the bar for the others.
-        score = stopping_score(row, self._config["objectives"]) if healthy else math.nan
-        return {**row, "done": row["status"] != "running", SCORE: score}
+        return report_of(next(self._rows), self._config["objectives"])
 
     def __repr__(self) -> str:
         """The trial's name, which Ray's dashboard shows for its actor."""
         return str(self.trial_name)
 
 
+def report_of(row: dict[str, Any], objectives: dict[str, Any]) -> dict[str, Any]:
+    """What Tune hears of a row: whether it is the last, and what the scheduler ranks by."""
+    healthy = row["status"] in ("running", "finished")
+    # A collapsed trial is as sparse as can be: its score must not raise the bar for the others.
+    score = stopping_score(row, objectives) if healthy else math.nan
+    return {**row, "done": row["status"] != "running", SCORE: score}
+
+
 def epochs(folder: TrialFolder, config: RunConfig, grace_epochs: int) -> Iterator[dict[str, Any]]:
     """The trial's rows, from the epoch after the newest checkpoint on; an exception becomes a row."""
+    from codeq.train.loop import fit  # torch: not in the driver
+    from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run
+
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    row: dict[str, Any] = {"epoch": 0, **{name: math.nan for name in METRICS}}
+    row = dict(NO_ROW)
     try:
-        for row in _train(folder, config, grace_epochs):
-            yield row
+        state = open_run(folder, config)
+        if ended := ended_row(folder):
+            yield ended
+            return
+        for epoch_row in fit(state, grace_epochs):
+            yield (row := keep_epoch(folder, state, epoch_row))
     except Exception as error:  # the sweep goes on without this trial, whatever it raised
         if type(error).__name__ == "AcceleratorError":  # the process's GPU is lost: only another process can go on
             raise
-        folder.write_error(traceback.format_exc())
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        yield {**row, "status": "failed", "reason": reason}
-
-
-def _train(folder: TrialFolder, config: RunConfig, grace_epochs: int) -> Iterator[dict[str, Any]]:
-    from codeq.train.checkpoint import load_checkpoint, save_checkpoint  # torch: not in the driver
-    from codeq.train.loop import build, fit
-
-    state = build(config)
-    if folder.checkpoint.exists():
-        load_checkpoint(folder.checkpoint, state)
-    folder.drop_rows_after(state.epoch)
-    recorded = folder.rows()
-    if recorded and recorded[-1]["status"] != "running":  # it had ended, but the driver may not have heard of it
-        yield recorded[-1]
-        return
-    for row in fit(state, grace_epochs):
-        folder.append_row(row.as_dict())
-        save_checkpoint(folder.checkpoint, state)
-        yield row.as_dict()
+        yield failed_row(folder, row, error)

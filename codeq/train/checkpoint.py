@@ -35,7 +35,7 @@ def save_checkpoint(path: Path | UPath, state: TrainState) -> None:
             "scheduler": state.scheduler.state_dict(),
             "best_prec1": state.best_val_acc,
             "config": state.config.as_dict(),
-            "rng": _rng_state(state.device),
+            "rng": rng_state(state.device),
         },
         content,
     )
@@ -60,7 +60,7 @@ def load_checkpoint(path: Path | UPath, state: TrainState) -> None:
         state.epoch = int(saved["epoch"])
         state.best_val_acc = float(saved.get("best_prec1", 0.0))
         if "rng" in saved:
-            _set_rng_state(saved["rng"], state.device)
+            set_rng_state(saved["rng"], state.device)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         lines = [line.strip() for line in str(error).splitlines()]
         raise CheckpointError(f"{path}: does not fit the config: {' '.join(lines[:3])}") from None
@@ -116,14 +116,16 @@ def _freeze_what_is_not_optimized(state: TrainState) -> None:
         parameter.requires_grad_(id(parameter) in optimized)
 
 
-def _rng_state(device: torch.device) -> dict[str, Any]:
+def rng_state(device: torch.device) -> dict[str, Any]:
+    """The state of PyTorch's global generators that a run on `device` draws from."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def _set_rng_state(state: dict[str, Any], device: torch.device) -> None:
+def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
+    """Put back what `rng_state` returned."""
     torch.set_rng_state(state["cpu"].cpu())
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -66,12 +66,19 @@ def _arithmetic_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 @torch.no_grad()
 def measure_compression(model: nn.Module, macs: dict[str, int]) -> Compression:
     """The compression of `model` as it stands; `macs` from `dense_macs`. One transfer from the device."""
-    quantizers = {name: quantizer for name, _, quantizer in quantized_layers(model)}
-    modules = dict(model.named_modules())
-    names = list(dict.fromkeys([*quantizers, *macs]))
-    counts = torch.stack([_counts(modules[name].weight, quantizers.get(name)) for name in names])
-    table = {name: _Layer(*row) for name, row in zip(names, counts.tolist(), strict=True)}
+    return compression_of(model, macs, count_weights(model, macs).tolist())
 
+
+def count_weights(model: nn.Module, macs: dict[str, int]) -> Tensor:
+    """What is counted of each measured layer, as `compression_of` takes it: (layers, 5) int64. Works under vmap."""
+    quantizers, modules = _quantizers(model), dict(model.named_modules())
+    return torch.stack([_counts(modules[name].weight, quantizers.get(name)) for name in _measured(quantizers, macs)])
+
+
+def compression_of(model: nn.Module, macs: dict[str, int], counts: list[list[int]]) -> Compression:
+    """The compression of a model with the layers of `model`, from its `count_weights`."""
+    quantizers = _quantizers(model)
+    table = {name: _Layer(*row) for name, row in zip(_measured(quantizers, macs), counts, strict=True)}
     quantized = [table[name] for name in quantizers]
     with_channels = [table[name] for name in quantizers if name in macs]
     bops = sum(macs[name] * table[name].density * table[name].bits for name in macs)
@@ -88,6 +95,14 @@ def measure_compression(model: nn.Module, macs: dict[str, int]) -> Compression:
         ),
         empty_layers=tuple(name for name in quantizers if table[name].zeros == table[name].weights),
     )
+
+
+def _quantizers(model: nn.Module) -> dict[str, nn.Module]:
+    return {name: quantizer for name, _, quantizer in quantized_layers(model)}
+
+
+def _measured(quantizers: dict[str, nn.Module], macs: dict[str, int]) -> list[str]:
+    return list(dict.fromkeys([*quantizers, *macs]))
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from codeq.config.sweep import Scheduler
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
 from codeq.quant import attach_weight_quantizers
-from codeq.train.compression import dense_macs, measure_compression
+from codeq.train.compression import Compression, dense_macs, measure_compression
 from codeq.train.device import prepare_device
 from codeq.train.health import diagnose
-from codeq.train.losses import added_loss
+from codeq.train.losses import added_loss, weighted_terms
 from codeq.train.optimizer import build_optimizer
 from codeq.train.schedule import build_schedule
 
@@ -75,15 +75,16 @@ class TrainState:
     best_val_acc: float = 0.0
 
 
-def build(config: RunConfig) -> TrainState:
+def build(config: RunConfig, data: DataSplits | None = None) -> TrainState:
     """Data, model with quantizers attached, optimizer and schedule of a run at epoch 0.
 
-    Seeds PyTorch's global generators. Raises ValueError for a model or device that is not to be had,
-    `codeq.data.DataUnavailable` where the data set's files are missing.
+    data: the config's, if this process has it on the device already. Seeds PyTorch's global generators. Raises
+    ValueError for a model or device that is not to be had, `codeq.data.DataUnavailable` where the data set's files
+    are missing.
     """
     device = prepare_device(config.device, config.threads)
     torch.manual_seed(config.seed)
-    data = load_data(config, device)
+    data = load_data(config, device) if data is None else data
     info = data.info
     model = build_model(
         config.model,
@@ -137,19 +138,38 @@ def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochRo
 
 def _epoch(state: TrainState, grace_epochs: int) -> EpochRow:
     started = time.perf_counter()
-    lr = float(state.scheduler.get_last_lr()[0])
-    loss, train_acc = _train(state)
+    loss, train_acc = train_steps(state)
     trained = time.perf_counter()
     with parametrize.cached():
         val_acc = evaluate(state, state.data.val)
         compression = measure_compression(state.model, state.macs)
+    measured = Measured(loss, train_acc, val_acc, compression, trained - started, time.perf_counter() - started)
+    return complete_epoch(state, measured, grace_epochs)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an epoch gave, before it is judged. Accuracies are percent; train_s, epoch_s: seconds."""
+
+    loss: float
+    train_acc: float
+    val_acc: float
+    compression: Compression
+    train_s: float
+    epoch_s: float
+
+
+def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> EpochRow:
+    """Count the epoch as done, step the schedule, and judge what it gave."""
+    lr = float(state.scheduler.get_last_lr()[0])
     state.scheduler.step()
     state.epoch += 1
-    state.best_val_acc = max(state.best_val_acc, val_acc)
+    state.best_val_acc = max(state.best_val_acc, measured.val_acc)
+    compression = measured.compression
     health, reason = diagnose(
         epoch=state.epoch,
-        loss=loss,
-        val_acc=val_acc,
+        loss=measured.loss,
+        val_acc=measured.val_acc,
         empty_layers=compression.empty_layers,
         majority_share=state.data.majority_share,
         grace_epochs=grace_epochs,
@@ -157,32 +177,33 @@ def _epoch(state: TrainState, grace_epochs: int) -> EpochRow:
     status: Status = "finished" if state.epoch == state.config.epochs else "running"
     return EpochRow(
         epoch=state.epoch,
-        loss=loss,
-        train_acc=train_acc,
-        val_acc=val_acc,
+        loss=measured.loss,
+        train_acc=measured.train_acc,
+        val_acc=measured.val_acc,
         sparsity=compression.sparsity,
         structured_sparsity=compression.structured_sparsity,
         rel_bops=compression.rel_bops,
         mean_bits=compression.mean_bits,
         lr=lr,
-        epoch_s=time.perf_counter() - started,
-        images_per_s=state.data.train.num_images / (trained - started),
+        epoch_s=measured.epoch_s,
+        images_per_s=state.data.train.num_images / measured.train_s,
         status=status if health == "healthy" else health,
         reason=reason,
     )
 
 
-def _train(state: TrainState) -> tuple[float, float]:
+def train_steps(state: TrainState) -> tuple[float, float]:
     """One pass over the training batches; (mean loss, accuracy in percent). The host waits only at the end."""
     state.model.train()
     images_seen = 0
     loss_sum = torch.zeros((), device=state.device)
     correct = torch.zeros((), device=state.device)
     layout = memory_format(state.model)
+    terms = weighted_terms(state.config.loss_terms)
     for images, labels in state.data.train.epoch(state.epoch):
         with parametrize.cached():  # the loss terms read the weights that the forward pass quantized
             logits = state.forward(images.to(memory_format=layout))
-            loss = F.cross_entropy(logits, labels) + added_loss(state.model, state.config.loss_terms)
+            loss = F.cross_entropy(logits, labels) + added_loss(state.model, terms)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         state.optimizer.step()

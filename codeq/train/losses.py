@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +38,12 @@ def get_loss_term(name: str) -> LossTerm:
     return _TERMS[name]
 
 
+Factor = float | Tensor
+"""A factor of a loss: a number, or a scalar tensor where several runs with their own numbers train together."""
+
+
 @loss_term("group_lasso")
-def group_lasso(model: nn.Module, lambda_linear: float = 1e-4, lambda_conv: float = 1e-4) -> Tensor:
+def group_lasso(model: nn.Module, lambda_linear: Factor = 1e-4, lambda_conv: Factor = 1e-4) -> Tensor:
     """Sum of the L2 norms of the weight columns, which pulls whole columns to zero; a scalar >= 0.
 
     Columns of a linear layer's [out, in] weight are its input features; a convolution's weight is viewed as
@@ -50,18 +54,31 @@ def group_lasso(model: nn.Module, lambda_linear: float = 1e-4, lambda_conv: floa
         factor * torch.linalg.vector_norm(module.weight.flatten(1), dim=0).sum()
         for module in model.modules()
         for kind, factor in factors
-        if isinstance(module, kind) and factor
+        if isinstance(module, kind) and not _is_zero(factor)
     ]
     return torch.stack(norms).sum() if norms else torch.zeros((), device=next(model.parameters()).device)
 
 
-def added_loss(model: nn.Module, terms: Sequence[GroupLasso]) -> Tensor | float:
-    """What the configured terms add to the cross-entropy: sum of lambda * term(model, **kwargs)."""
-    return sum(
-        (term.lambda_ * get_loss_term(term.name)(model, **_arguments(term)) for term in terms if term.lambda_),
-        start=0.0,
-    )
+@dataclass(frozen=True)
+class WeightedTerm:
+    """`factor * term(model, **arguments)`, the term by its YAML name."""
+
+    name: str
+    factor: Factor
+    arguments: Mapping[str, Factor]
 
 
-def _arguments(term: GroupLasso) -> dict[str, Any]:
-    return term.kwargs.model_dump(by_alias=True)
+def weighted_terms(terms: Sequence[GroupLasso]) -> list[WeightedTerm]:
+    """The configured terms with their numbers."""
+    return [WeightedTerm(term.name, term.lambda_, term.kwargs.model_dump(by_alias=True)) for term in terms]
+
+
+def added_loss(model: nn.Module, terms: Sequence[WeightedTerm]) -> Tensor | float:
+    """What the terms add to the cross-entropy: the sum of factor * term(model, **arguments)."""
+    at_work = [term for term in terms if not _is_zero(term.factor)]
+    return sum((term.factor * get_loss_term(term.name)(model, **term.arguments) for term in at_work), start=0.0)
+
+
+def _is_zero(factor: Factor) -> bool:
+    """Whether a number is 0. A tensor never is: looking at it would make the host wait for the device."""
+    return not isinstance(factor, Tensor) and factor == 0

@@ -10,6 +10,7 @@ trial.json      number, parameters, seed and, in the end, status, reason and dur
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -19,9 +20,13 @@ from upath import UPath
 from codeq.config.document import parse_document, to_yaml
 from codeq.config.errors import ConfigError
 from codeq.config.run import RunConfig
+from codeq.config.sweep import METRICS
 from codeq.train.files import is_local, write_atomically
 
 Outcome = Literal["running", "finished", "stopped", "diverged", "collapsed", "failed"]
+
+NO_ROW: dict[str, Any] = {"epoch": 0, **{name: math.nan for name in METRICS}}
+"""What stands for a row before the first epoch."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""The dead-zone quantizer's passes over whole weights, forward and backward.
+
+A pass over a large weight costs memory traffic, one over a small weight a call. So forward keeps the two factors
+that backward needs, which takes fewer passes than computing them again, and whatever is this module's own is
+overwritten: fresh memory is what an elementwise pass on a CPU waits for.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from codeq.quant.dead_zone_grid import Grid
+
+
+class Levels(NamedTuple):
+    """A quantized weight and what its gradients are made of, all of the weight's shape.
+
+    quantized: the weight on its levels (eq. 10). excess: by how many steps the level is below the weight, the
+    weight's magnitude taken as `relu(abs(w) - shift)`; 0 where `w` is 0. pruned: sign(w) where the level is 0, else 0.
+    """
+
+    quantized: Tensor
+    excess: Tensor
+    pruned: Tensor
+
+
+def quantize(w: Tensor, grid: Grid, scratch: Tensor | None = None) -> Levels:
+    """`w` on `grid`. w: [*lead, ...], the grid's scalars [*lead]. scratch: of the shape of `w`, is overwritten."""
+    shift, step, q_max = grid.beside(w)
+    sign = w.sign()
+    excess = _shrink(w, sign, shift, torch.empty_like(w) if scratch is None else scratch).div_(step)
+    level = _clamp(excess.round(), q_max)
+    excess.sub_(level)
+    kept = level.sign()
+    quantized = _add_scaled(level.mul_(step), kept, shift, level)
+    return Levels(quantized, excess, sign.sub_(kept))
+
+
+def _shrink(w: Tensor, sign: Tensor, shift: Tensor | float, out: Tensor) -> Tensor:
+    """`sign(w) relu(abs(w) - shift)`, written to `out`, in one rounding: only one of the two parts is not 0."""
+    if isinstance(shift, Tensor):
+        band = shift.clamp_min(0)
+        torch.sub(w, _clamp(w.clone(), band), out=out)
+        return _add_scaled(out, sign, -shift.clamp_max(0), out)
+    if shift > 0:
+        return torch.sub(w, torch.clamp(w, -shift, shift, out=out), out=out)
+    return _add_scaled(w, sign, -shift, out)
+
+
+def _clamp(x: Tensor, bound: Tensor | float) -> Tensor:
+    """`x` clipped to -bound..bound, in place. With two tensors at once, `clamp_` takes ten times as long."""
+    if isinstance(bound, Tensor):
+        return x.clamp_min_(-bound).clamp_max_(bound)
+    return x.clamp_(-bound, bound)
+
+
+def _add_scaled(x: Tensor, sign: Tensor, scale: Tensor | float, out: Tensor) -> Tensor:
+    """`x + scale * sign`, written to `out`. The product is exact, so fusing it with the sum changes no bit."""
+    if isinstance(scale, Tensor):
+        return torch.addcmul(x, sign, scale, out=out)
+    return torch.add(x, sign, alpha=scale, out=out)
+
+
+def weight_gradient(grad: Tensor, w: Tensor) -> Tensor:
+    """The incoming gradient where `w` is not 0, in one pass."""
+    gradient: Tensor = _hardshrink_backward(grad, w, 0.0)
+    return gradient
+
+
+_hardshrink_backward = torch.ops.aten.hardshrink_backward.default
+
+
+def gradient_sums(grad: Tensor, excess: Tensor, pruned: Tensor, lead: int) -> tuple[Tensor, Tensor]:
+    """The sums of `grad * excess` and of `grad * pruned` over each weight [*lead, ...] -> [*lead]."""
+    if not lead and excess.is_contiguous():
+        grad, excess, pruned = grad.flatten(), excess.flatten(), pruned.flatten()
+    else:
+        grad, excess, pruned = (rows(x, lead, like=excess) for x in (grad, excess, pruned))
+    return _dot(grad, excess), _dot(grad, pruned)
+
+
+def rows(x: Tensor, lead: int, like: Tensor) -> Tensor:
+    """`x` [*lead, ...] as [*lead, n], one layer's elements in the order that `like` has in memory."""
+    if lead or like.is_contiguous():
+        return x.reshape(*x.shape[:lead], -1)
+    order = sorted(range(like.dim()), key=like.stride, reverse=True)
+    return x.permute(order).flatten()
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of `a * b` over the last dimension."""
+    return torch.dot(a, b) if a.dim() == 1 else (a * b).sum(-1)

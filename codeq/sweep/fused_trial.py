@@ -1,0 +1,76 @@
+"""The Tune trial that a pack trains: an actor without torch, which asks its pack for one row after the other."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Any
+
+import ray
+from ray import tune
+from ray.exceptions import RayError
+
+from codeq.sweep.trainable import report_of
+
+FUSED_TRIAL_BYTES = 100 << 20
+"""What Ray sets aside for a trial's own process, which needs no share of a CPU."""
+RESTART_S = 300.0
+"""How long a trial waits for the process of its pack to be there again."""
+
+
+@cache
+def _pack(name: str) -> Any:
+    """The pack's handle, looked up once per process."""
+    return ray.get_actor(name)
+
+
+class FusedTrial(tune.Trainable):
+    """One trial as a Ray actor of its own, for Tune's schedulers and the dashboard; its pack does the work.
+
+    When the pack's process dies, the trial joins the one that Ray starts in its place, which finds its checkpoint.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """config: pack (the actor's name) and what `SweepTrial` takes."""
+        self._config = config
+        self._pack = _pack(config["pack"])
+        self._joined = False
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become the next trial."""
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The row of the next epoch; the same keys every time."""
+        return report_of(self._next_row(), self._config["objectives"])
+
+    def cleanup(self) -> None:
+        """Make room for another trial."""
+        # Tune may start two actors for one trial and stop the one that comes too late: it must not take the trial out.
+        if self._joined:
+            self._pack.leave.remote(self._config["trial"])
+
+    def __repr__(self) -> str:
+        """The trial's name, which Ray's dashboard shows for its actor."""
+        return str(self.trial_name)
+
+    def _next_row(self) -> dict[str, Any]:
+        number = self._config["trial"]
+        lost_at: float | None = None
+        while True:
+            try:
+                if not self._joined:
+                    ray.get(self._pack.join.remote(number, self._config["run_config"]))
+                    self._joined = True
+                row: dict[str, Any] | None = ray.get(self._pack.next_row.remote(number))
+                if row is not None:
+                    return row
+                self._joined = False
+            except RayError:
+                self._joined = False
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() - lost_at > RESTART_S:
+                    raise
+                time.sleep(0.5)

@@ -1,0 +1,164 @@
+"""The optimizers of K runs as one: every number of theirs is a vector with one entry per run.
+
+Each step does what torch.optim's AdamW, Adam and SGD do to one run, to all rows of a stack at once. The state comes
+from and goes back to the runs' own optimizers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from codeq.train.fused.stack import Group, flatten, unflatten
+
+Factors = dict[str, Tensor]
+
+
+class StackedOptimizer(ABC):
+    """One parameter group of K runs for the coming `steps` steps, during which learning rates do not change."""
+
+    def __init__(self, group: Group, optimizers: Sequence[Optimizer], steps: int) -> None:
+        self.group, self.optimizers, self.steps = group, optimizers, steps
+        self.options: list[dict[str, Any]] = [optimizer.param_groups[group.index] for optimizer in optimizers]
+        self.state = {slot: self._stacked(slot) for slot in self.slots}
+        self._factors = {name: self._to_device(values) for name, values in self.factors().items()}
+        self._next = 0
+
+    @property
+    @abstractmethod
+    def slots(self) -> tuple[str, ...]:
+        """The tensors that torch keeps for each parameter, by torch's names."""
+
+    @abstractmethod
+    def factors(self) -> Factors:
+        """What the steps multiply by, float64: (K,), or (steps, K) where it changes from step to step."""
+
+    @abstractmethod
+    def update(self, p: Tensor, grad: Tensor, factor: Factors) -> None:
+        """One step: change `p` (K, P) and the state in place; `grad` may be used up. factor: (K, 1) each."""
+
+    @abstractmethod
+    def write_back(self) -> None:
+        """Give every run's optimizer its state, as torch keeps it."""
+
+    def step(self) -> None:
+        """Apply the gradients that the group's leaves hold."""
+        factor = {name: values[self._next] for name, values in self._factors.items()}
+        self.update(self.group.flat, self.group.gradient(), factor)
+        self._next += 1
+
+    def option(self, name: str, index: int | None = None) -> Tensor:
+        """An option of the group, or one entry of an option that is a pair: one number per run, float64 (K,)."""
+        values = [options[name] if index is None else options[name][index] for options in self.options]
+        return torch.tensor([float(value) for value in values], dtype=torch.float64)
+
+    def write_slots(self, k: int, slots: Sequence[str]) -> None:
+        """Copy row `k` of the state into the optimizer of run `k`."""
+        of_run = self.optimizers[k].state
+        for slot in slots:
+            for parameter in self.options[k]["params"]:
+                if of_run[parameter].get(slot) is None:
+                    of_run[parameter][slot] = torch.zeros_like(parameter)
+            unflatten(self.state[slot][k], [of_run[parameter][slot] for parameter in self.options[k]["params"]])
+
+    def _stacked(self, slot: str) -> Tensor:
+        rows = []
+        for optimizer, options in zip(self.optimizers, self.options, strict=True):
+            kept = [optimizer.state[parameter].get(slot) for parameter in options["params"]]
+            zeros = [torch.zeros_like(parameter) for parameter in options["params"]]
+            rows.append(flatten([zero if tensor is None else tensor for tensor, zero in zip(kept, zeros, strict=True)]))
+        return torch.stack(rows)
+
+    def _to_device(self, values: Tensor) -> Tensor:
+        flat = self.group.flat
+        return values.expand(self.steps, -1).to(flat.device, flat.dtype).unsqueeze(2)  # (steps, K, 1)
+
+
+class StackedAdam(StackedOptimizer):
+    """Adam and AdamW (arXiv 1412.6980, 1711.05101), whose weight decay is decoupled from the gradient."""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.options[0]["amsgrad"] else []))
+
+    def factors(self) -> Factors:
+        lr, decay = self.option("lr"), self.option("weight_decay")
+        beta1, beta2 = self.option("betas", 0), self.option("betas", 1)
+        count = self._steps_done() + torch.arange(1, self.steps + 1, dtype=torch.float64)[:, None]  # (steps, K)
+        return {
+            "keep": 1 - lr * decay,
+            "decay": decay,
+            "first": 1 - beta1,
+            "second": 1 - beta2,
+            "bias": (1 - beta2**count).rsqrt(),
+            "eps": self.option("eps"),
+            "rate": -lr / (1 - beta1**count),
+        }
+
+    def update(self, p: Tensor, grad: Tensor, factor: Factors) -> None:
+        if isinstance(self.optimizers[0], AdamW):
+            p.mul_(factor["keep"])
+        else:
+            grad = grad.addcmul(p, factor["decay"])
+        self.state["exp_avg"].lerp_(grad, factor["first"])
+        second = self.state["exp_avg_sq"].lerp_(grad.square(), factor["second"])
+        if "max_exp_avg_sq" in self.state:
+            second = torch.maximum(self.state["max_exp_avg_sq"], second, out=self.state["max_exp_avg_sq"])
+        denominator = second.sqrt().mul_(factor["bias"]).add_(factor["eps"])
+        p.addcmul_(torch.div(self.state["exp_avg"], denominator, out=denominator), factor["rate"])
+
+    def write_back(self) -> None:
+        for k, optimizer in enumerate(self.optimizers):
+            for parameter in self.options[k]["params"]:
+                step = optimizer.state[parameter].setdefault("step", torch.zeros((), device=parameter.device))
+                step += self._next
+            self.write_slots(k, self.slots)
+
+    def _steps_done(self) -> Tensor:
+        first = [optimizer.state[self.options[k]["params"][0]] for k, optimizer in enumerate(self.optimizers)]
+        return torch.tensor([float(state.get("step", 0.0)) for state in first], dtype=torch.float64)
+
+
+class StackedSgd(StackedOptimizer):
+    """Stochastic gradient descent with momentum, dampening and Nesterov's variant as in torch.optim.SGD."""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("momentum_buffer",)
+
+    def factors(self) -> Factors:
+        momentum = self.option("momentum")
+        new = torch.arange(self.steps)[:, None] == 0
+        # The first gradient enters the buffer undampened; without momentum the buffer is the gradient.
+        whole = (new & ~self._has_momentum()) | (momentum == 0)
+        return {
+            "decay": self.option("weight_decay"),
+            "momentum": momentum,
+            "take": torch.where(whole, 1.0, 1 - self.option("dampening")),
+            "rate": -self.option("lr"),
+        }
+
+    def update(self, p: Tensor, grad: Tensor, factor: Factors) -> None:
+        grad = grad.addcmul(p, factor["decay"])
+        buffer = self.state["momentum_buffer"].mul_(factor["momentum"]).addcmul_(grad, factor["take"])
+        direction = grad.addcmul_(buffer, factor["momentum"]) if self.options[0]["nesterov"] else buffer
+        p.addcmul_(direction, factor["rate"])
+
+    def write_back(self) -> None:
+        for k, options in enumerate(self.options):
+            self.write_slots(k, self.slots if options["momentum"] else ())
+
+    def _has_momentum(self) -> Tensor:
+        first = [optimizer.state[self.options[k]["params"][0]] for k, optimizer in enumerate(self.optimizers)]
+        return torch.tensor([state.get("momentum_buffer") is not None for state in first])
+
+
+def stack_optimizer(group: Group, optimizers: Sequence[Optimizer], steps: int) -> StackedOptimizer:
+    """The stacked form of one group of the runs' optimizers, which are of one type."""
+    kinds: dict[type[Optimizer], type[StackedOptimizer]] = {AdamW: StackedAdam, Adam: StackedAdam, SGD: StackedSgd}
+    return kinds[type(optimizers[0])](group, optimizers, steps)

@@ -1,0 +1,207 @@
+"""The runs of one process: which of them train together, and what becomes of each when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codeq.config.run import RunConfig
+from codeq.data import DataSplits, RawImages, load_data
+from codeq.train.checkpoint import rng_state, set_rng_state
+from codeq.train.device import prepare_device
+from codeq.train.fused.epoch import train_together
+from codeq.train.fused.probe import Choice, choose_runs
+from codeq.train.fused.shape import shape_of
+from codeq.train.loop import EpochRow, TrainState, fit
+from codeq.train.trial_folder import NO_ROW, TrialFolder
+from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Member:
+    """One run in the pack. state: None until it is built. row: its last one. rng: PyTorch's generators, its own."""
+
+    number: int
+    folder: TrialFolder
+    config: RunConfig
+    state: TrainState | None = None
+    row: Row = field(default_factory=lambda: dict(NO_ROW))
+    rng: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> str:
+        return shape_of(self.config)
+
+
+class Pack:
+    """Trains members one epoch at a time, those of one shape together, as many at once as pays.
+
+    A member that raises becomes a failed row, and so do the members that were training when the process died more
+    than `max_failures` times: a journal on this machine remembers them from one process to the next. After its first
+    death a member trains alone, so that it takes no other along.
+    """
+
+    def __init__(
+        self,
+        *,
+        fuse: int | None,
+        grace_epochs: int,
+        max_failures: int,
+        journal: Path,
+        raw: Callable[[RunConfig], RawImages | None] = lambda config: None,
+    ) -> None:
+        """fuse: runs to train together, None: as many as pays. raw: a config's images, if they are at hand."""
+        self._fuse, self._grace_epochs, self._max_failures = fuse, grace_epochs, max_failures
+        self._journal = _Journal(journal)
+        self._raw = raw
+        self._data: dict[str, DataSplits] = {}
+        self._choices: dict[str, Choice] = {}
+
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        """How many runs of each shape are trained together."""
+        return self._choices
+
+    def train_epoch(self, members: Sequence[Member]) -> Iterator[tuple[int, Row]]:
+        """Train each member one epoch further: (number, row) of each as soon as it is there, its files written."""
+        self._journal.begin([member.number for member in members])
+        ready = []
+        for member in members:
+            row = self._open(member)
+            if row is None:
+                ready.append(member)
+            else:
+                yield member.number, row
+        for part in self._parts(ready):
+            yield from self._train(part)
+        self._journal.end()
+
+    def _open(self, member: Member) -> Row | None:
+        """Build the member, if it is new; a row if it has ended already or cannot be built."""
+        if member.state is not None:
+            return None
+        deaths = self._journal.deaths(member.number)
+        if deaths > self._max_failures:
+            return {**member.row, "status": "failed", "reason": f"its process died {deaths} times"}
+        try:
+            member.state = open_run(member.folder, member.config, self._data_of(member.config))
+            member.rng = rng_state(member.state.device)
+            return ended_row(member.folder)
+        except Exception as error:
+            return _failed(member, error)
+
+    def _data_of(self, config: RunConfig) -> DataSplits:
+        """The config's data, of which the process holds one copy for all runs that read the same."""
+        key = shape_of(config)
+        if key not in self._data or not self._data[key].train.is_resident:
+            device = prepare_device(config.device, config.threads)
+            self._data[key] = load_data(config, device, self._raw(config))
+        return self._data[key].with_seed(config.seed)
+
+    def _parts(self, members: Sequence[Member]) -> Iterator[list[Member]]:
+        """The members by shape, in parts of one size as nearly as can be, none larger than pays."""
+        by_shape: dict[str, list[Member]] = {}
+        for member in members:
+            alone = f" {member.number}" if self._journal.deaths(member.number) else ""
+            by_shape.setdefault(member.shape + alone, []).append(member)
+        for group in by_shape.values():
+            parts = -(-len(group) // self._runs_together(group[0]))
+            yield from (group[part::parts] for part in range(parts))
+
+    def _runs_together(self, member: Member) -> int:
+        if member.shape not in self._choices:
+            self._choices[member.shape] = self._choose(member)
+            choice = self._choices[member.shape]
+            log.info("%d runs of %s train together: %s", choice.runs, member.config.model, choice.reason)
+        return self._choices[member.shape].runs
+
+    def _choose(self, member: Member) -> Choice:
+        assert member.state is not None
+        if self._fuse == 1:
+            return Choice(1, "as configured")
+        if member.config.use_compile:
+            return Choice(1, "use_compile is 1")
+        if not member.state.data.train.is_resident:
+            return Choice(1, "its images are read from files")
+        return choose_runs(member.state, self._fuse)
+
+    def _train(self, part: list[Member]) -> list[tuple[int, Row]]:
+        if len(part) == 1:
+            return [(part[0].number, self._train_alone(part[0]))]
+        try:
+            rows = train_together([member.state for member in part if member.state], self._grace_epochs)
+        except RuntimeError as error:
+            if _is_lost_device(error):
+                raise
+            half = len(part) // 2
+            reason = str(error).partition("\n")[0]
+            self._choices[part[0].shape] = Choice(half, f"{len(part)} together failed: {reason}")
+            log.warning("%d runs together failed, going on with %d: %s", len(part), half, reason)
+            if part[0].state and part[0].state.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return self._train(part[:half]) + self._train(part[half:])
+        return [(member.number, _keep(member, row)) for member, row in zip(part, rows, strict=True)]
+
+    def _train_alone(self, member: Member) -> Row:
+        assert member.state is not None
+        try:
+            set_rng_state(member.rng, member.state.device)
+            row = next(fit(member.state, self._grace_epochs))
+            member.rng = rng_state(member.state.device)
+        except Exception as error:
+            return _failed(member, error)
+        return _keep(member, row)
+
+
+def _keep(member: Member, row: EpochRow) -> Row:
+    assert member.state is not None
+    try:
+        set_rng_state(member.rng, member.state.device)  # the checkpoint holds it
+        member.row = keep_epoch(member.folder, member.state, row)
+        return member.row
+    except Exception as error:
+        return _failed(member, error)
+
+
+def _failed(member: Member, error: Exception) -> Row:
+    if _is_lost_device(error):
+        raise error
+    return failed_row(member.folder, member.row, error)
+
+
+def _is_lost_device(error: Exception) -> bool:
+    """Whether the process's GPU is lost: only another process can go on."""
+    return type(error).__name__ == "AcceleratorError"
+
+
+class _Journal:
+    """Who is being trained, on disk, so that the next process knows whom this one died with."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        known = json.loads(path.read_text()) if path.exists() else {"training": [], "deaths": {}}
+        self._deaths = {int(number): count for number, count in known["deaths"].items()}
+        for number in known["training"]:
+            self._deaths[number] = self._deaths.get(number, 0) + 1
+        self.end()
+
+    def deaths(self, number: int) -> int:
+        return self._deaths.get(number, 0)
+
+    def begin(self, numbers: list[int]) -> None:
+        # It need only outlive the process, not the machine: no waiting for the disk.
+        self._path.with_suffix(".new").write_text(json.dumps({"training": numbers, "deaths": self._deaths}))
+        self._path.with_suffix(".new").replace(self._path)
+
+    def end(self) -> None:
+        self.begin([])

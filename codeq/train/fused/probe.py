@@ -1,0 +1,123 @@
+"""How many runs of one shape to train together: measured, because fusing can also be slower."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+
+import psutil
+import torch
+from torch import Tensor
+
+from codeq.train.fused.epoch import train_steps_together
+from codeq.train.loop import TrainState, build, train_steps
+
+log = logging.getLogger(__name__)
+
+MAX_RUNS = {"cpu": 16, "cuda": 256}
+"""More than this gains nothing on a CPU, whose cores are busy by then."""
+WORTH_DOUBLING = 0.85
+"""Twice the runs must bring a run's step below this share of its time before."""
+LONG_STEP_S = 0.2
+"""A solo step that takes longer is bound by arithmetic, which fusing cannot save."""
+MEMORY_SHARE = 0.5
+"""Of the memory that is free, what the runs of one process may take together."""
+BUDGET_S = 2.0
+"""No larger number of runs is tried once the measurements have taken this long."""
+STEPS = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many runs to train together, and why not more, in words."""
+
+    runs: int
+    reason: str
+
+
+def choose_runs(state: TrainState, wanted: int | None = None) -> Choice:
+    """The number of runs like `state` that trains each of them quickest, measured by doubling it while that pays.
+
+    state: not changed. wanted: measure nothing, only make sure that runs like it can train together at all.
+    """
+    copies = _Copies(state)
+    try:
+        if wanted is None:
+            return _measured(copies)
+        train_steps_together(copies.take(2))
+        return Choice(wanted, "as configured")
+    except (RuntimeError, NotImplementedError) as error:
+        return Choice(1, f"cannot be trained together: {str(error).partition(chr(10))[0]}")
+
+
+def _measured(copies: _Copies) -> Choice:
+    started = time.perf_counter()
+    seconds = {1: _seconds_per_run(copies, 1)}  # of a step, by the number of runs
+    if seconds[1] > LONG_STEP_S:
+        return Choice(1, f"a step takes {seconds[1]:.2f} s, which is arithmetic")
+    most = min(_room(copies.take(1)[0]), MAX_RUNS.get(copies.device.type, 1))
+    runs = 2
+    while runs <= most and time.perf_counter() - started < BUDGET_S:
+        seconds[runs] = _seconds_per_run(copies, runs)
+        if runs > 2 and seconds[runs] > WORTH_DOUBLING * seconds[runs // 2]:
+            break
+        runs *= 2
+    best = next(runs for runs in seconds if seconds[runs] * WORTH_DOUBLING <= min(seconds.values()))
+    share = ", ".join(f"{runs} together {seconds[runs] / seconds[1]:.2f}" for runs in seconds if runs > 1)
+    return Choice(best, f"time per run, alone 1: {share}" if share else f"memory for {most}")
+
+
+class _Copies:
+    """Runs like a given one, to try steps on."""
+
+    def __init__(self, state: TrainState) -> None:
+        self._config, self._data, self.device = state.config, state.data.first(STEPS), state.device
+        self._states: list[TrainState] = []
+
+    def take(self, count: int) -> list[TrainState]:
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            while len(self._states) < count:
+                self._states.append(build(self._config, self._data))
+        return self._states[:count]
+
+
+def _seconds_per_run(copies: _Copies, runs: int) -> float:
+    """The time of one step, divided by the number of runs; the quickest of some, since others disturb."""
+    states = copies.take(runs)
+    times = []
+    for _ in range(3):
+        _synchronize(copies.device)
+        started = time.perf_counter()
+        if runs == 1:
+            train_steps(states[0])
+        else:
+            train_steps_together(states)
+        _synchronize(copies.device)
+        times.append(time.perf_counter() - started)
+    return min(times) / len(states[0].data.train) / runs
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _room(state: TrainState) -> int:
+    """How many runs like `state` fit in MEMORY_SHARE of what is free: what a step keeps for its backward pass, and
+    the parameters with gradient, optimizer state and copies of all of them."""
+    saved = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal saved
+        saved += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        train_steps(replace(state, data=state.data.first(1)))
+    parameters = sum(p.numel() * p.element_size() for p in state.model.parameters())
+    if state.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(state.device)
+    else:
+        free = psutil.virtual_memory().available
+    return max(1, int(MEMORY_SHARE * free / (saved + 10 * parameters)))

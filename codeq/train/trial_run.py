@@ -1,0 +1,45 @@
+"""A run that lives in a trial's folder: begun or continued from there, kept there after each epoch."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from codeq.config.run import RunConfig
+from codeq.data import DataSplits
+from codeq.train.checkpoint import load_checkpoint, save_checkpoint
+from codeq.train.loop import EpochRow, TrainState, build
+from codeq.train.trial_folder import TrialFolder
+
+
+def open_run(folder: TrialFolder, config: RunConfig, data: DataSplits | None = None) -> TrainState:
+    """The run at its newest checkpoint, or at epoch 0; rows that no checkpoint was written for are forgotten.
+
+    data: see `build`. Raises what `build` raises, CheckpointError and StateDamaged.
+    """
+    state = build(config, data)
+    if folder.checkpoint.exists():
+        load_checkpoint(folder.checkpoint, state)
+    folder.drop_rows_after(state.epoch)
+    return state
+
+
+def ended_row(folder: TrialFolder) -> dict[str, Any] | None:
+    """The run's last row, if it says that the run had ended: the driver may not have heard of it."""
+    recorded = folder.rows()
+    return recorded[-1] if recorded and recorded[-1]["status"] != "running" else None
+
+
+def keep_epoch(folder: TrialFolder, state: TrainState, row: EpochRow) -> dict[str, Any]:
+    """Write the row, then the checkpoint; the row as plain data."""
+    plain = row.as_dict()
+    folder.append_row(plain)
+    save_checkpoint(folder.checkpoint, state)
+    return plain
+
+
+def failed_row(folder: TrialFolder, before: dict[str, Any], error: Exception) -> dict[str, Any]:
+    """The last row of a run that raised `error`: the numbers of the row before, and the traceback in a file."""
+    folder.write_error("".join(traceback.format_exception(error)))
+    reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return {**before, "status": "failed", "reason": reason}
