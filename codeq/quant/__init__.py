@@ -3,6 +3,7 @@
 from codeq.quant.attach import (
     FakeQuantParametrization,
     attach_weight_quantizers,
+    quantize_stacked,
     quantized_layers,
     toggle_quantization,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "bake",
     "build_quantizer",
     "dead_zone_quantize",
+    "quantize_stacked",
     "quantized_layers",
     "quantizer_names",
     "register_quantizer",

@@ -93,3 +93,23 @@ def toggle_quantization(model: nn.Module, enabled: bool) -> None:
     for module in model.modules():
         if isinstance(module, FakeQuantParametrization):
             module.enabled = enabled
+
+
+def quantize_stacked(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The quantized weights of K copies of `model` under their latent weights' names, from their stacked `state`.
+
+    state: as of `torch.func.stack_module_state`, parameters and buffers, each [K, ...]. Differentiable in it. Computes
+    at once what `module.weight` would under vmap, without vmap's cost at every layer:
+
+        toggle_quantization(model, False)
+        weights = quantize_stacked(model, state)
+        vmap(lambda state, x: functional_call(model, state, (x,)))({**state, **weights}, images)
+    """
+    weights = {}
+    for name, module in model.named_modules():
+        if isinstance(module, FakeQuantParametrization):
+            latent = f"{name.rpartition('.')[0]}.original"
+            names = [key for key, _ in (*module.quantizer.named_parameters(), *module.quantizer.named_buffers())]
+            own = {key: state[f"{name}.quantizer.{key}"] for key in names}
+            weights[latent] = module.quantizer.quantize_stack(state[latent], own)
+    return weights

@@ -4,7 +4,7 @@ After Wenshøj, Chen, Pepin, Selvan, "CoDeQ: End-to-End Joint Model Compression 
 High-Sparsity and Low-Precision Networks", arXiv 2512.12981; equation numbers are that paper's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -21,7 +21,7 @@ from codeq.quant.dead_zone_grid import (
     logit_gradients,
     readable,
 )
-from codeq.quant.dead_zone_levels import Levels, gradient_sums, quantize, rows, weight_gradient
+from codeq.quant.dead_zone_levels import Levels, gradient_sums, quantize, rows_in_any_order, weight_gradient
 from codeq.quant.quantile import quantile, row_quantiles
 from codeq.quant.registry import Quantizer, register_quantizer
 from codeq.quant.straight_through import round_through
@@ -86,7 +86,7 @@ class _OnGrid(torch.autograd.Function):
 def _quantize_layer(w: Tensor, logit_dz: Tensor, bits: Sequence[Tensor]) -> tuple[Levels, Slopes]:
     """The quantizer of a layer from range to levels. All but `w` [*lead, ...] are [*lead], as for `layer_grid`."""
     magnitude = w.abs()
-    absmax = row_quantiles(rows(magnitude, logit_dz.dim(), like=magnitude), RANGE_QUANTILE)
+    absmax = row_quantiles(rows_in_any_order(magnitude, logit_dz.dim()), RANGE_QUANTILE)
     grid, slopes = layer_grid(absmax, logit_dz, bits)
     return quantize(w, grid, scratch=magnitude), slopes
 
@@ -103,19 +103,20 @@ def _logit_gradients(
 
 
 class _EagerLayer(torch.autograd.Function):
-    """`_quantize_layer` of one layer. Knows no transform, which halves what a small layer takes."""
+    """`_quantize_layer` without knowing of transforms, which halves what a small layer takes."""
 
     @staticmethod
     def forward(ctx: Any, w: Tensor, logit_dz: Tensor, *bits: Tensor) -> Tensor:
         levels, ctx.slopes = _quantize_layer(w, logit_dz, bits)
         ctx.save_for_backward(w, levels.excess, levels.pruned)
+        ctx.lead = logit_dz.dim()
         return levels.quantized
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         w, excess, pruned = ctx.saved_tensors
-        gradients = _logit_gradients(ctx, grad, excess, pruned, ctx.slopes, lead=0)
+        gradients = _logit_gradients(ctx, grad, excess, pruned, ctx.slopes, ctx.lead)
         return weight_gradient(grad, w), *gradients
 
 
@@ -144,9 +145,12 @@ class _Layer(torch.autograd.Function):
         return _Layer.apply(*_stack(info.batch_size, in_dims, inputs)), (0, 0, 0, 1)
 
 
-def _transformed() -> bool:
-    """Whether vmap, grad or the compiler is at work. The middle of `Function.apply`, which costs what it saves."""
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+def _layer(w: Tensor, logit_dz: Tensor, *bits: Tensor) -> Tensor:
+    """`_quantize_layer`'s quantized weight, differentiable."""
+    # What `Function.apply` asks too; asked before, it spares the transforms' bookkeeping where there are none.
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return cast(Levels, _Layer.apply(w, logit_dz, *bits))[0]
+    return cast(Tensor, _EagerLayer.apply(w, logit_dz, *bits))
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -210,11 +214,11 @@ class DeadZoneLDZCompander(Quantizer):
 
     def forward(self, w: Tensor) -> Tensor:
         """`w` (any shape, one scale for all of it) pruned and quantized; the logits get gradients too."""
-        learned = (self.logit_bit, self.min_bits, self.max_bits)
-        bits = learned if self._learns_bits else (self.fixed_bit,)
-        if _transformed():
-            return cast(Levels, _Layer.apply(w, self.logit_dz, *bits))[0]
-        return cast(Tensor, _EagerLayer.apply(w, self.logit_dz, *bits))
+        return _layer(w, self.logit_dz, *(getattr(self, name) for name in self._bits))
+
+    def quantize_stack(self, w: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+        """`w` [K, ...] quantized as K copies of this module would that have the stacked `state`, each [K]."""
+        return _layer(w, state["logit_dz"], *(state[name] for name in self._bits))
 
     def get_bitwidth(self) -> Tensor:
         """Bits a weight takes, a scalar tensor; differentiable in `logit_bit` where that is learned."""
@@ -225,6 +229,7 @@ class DeadZoneLDZCompander(Quantizer):
     def _freeze(self, learnable_bit: bool, learnable_deadzone: bool) -> None:
         """Makes each logit trainable or not. Kept in Python as well: forward must not wait for the device."""
         self._learns_bits = learnable_bit
+        self._bits = ("logit_bit", "min_bits", "max_bits") if learnable_bit else ("fixed_bit",)
         self.logit_bit.requires_grad_(learnable_bit)
         self.logit_dz.requires_grad_(learnable_deadzone)
 

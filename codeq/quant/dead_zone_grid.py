@@ -7,6 +7,7 @@ with the same bits. Reading a scalar from a GPU would make the host wait, so the
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,15 +106,11 @@ def layer_grid(absmax: Tensor, logit_dz: Tensor, bits: Sequence[Tensor]) -> tupl
     if bounds:
         fixed_or_squashed = fixed_or_squashed.tanh()
     scalars = readable(absmax, squashed_dz, fixed_or_squashed, *bounds)
-    if isinstance(scalars[0], Tensor):
+    with _quiet(scalars[0]):
         grid, slopes = _chain(*scalars)
-    else:
-        with np.errstate(all="ignore"):  # like PyTorch: an infinite weight is no occasion for a warning
-            grid, slopes = _chain(*scalars)
-    if not bounds:
-        return grid, Slopes(*slopes, squashed_dz)
     levels, width_by_squashed, *of_bits = slopes
-    return grid, Slopes(levels, width_by_squashed, squashed_dz, *of_bits, fixed_or_squashed)
+    squashed_bit = [fixed_or_squashed] if bounds else []
+    return grid, Slopes(*[levels, width_by_squashed, squashed_dz, *of_bits, *squashed_bit])
 
 
 def _chain(absmax: Scalars, squashed_dz: Scalars, bit: Scalars, *bounds: Scalars) -> tuple[Grid, tuple[Scalars, ...]]:
@@ -141,17 +138,23 @@ def logit_gradients(excess: Tensor, pruned: Tensor, slopes: Slopes) -> tuple[Ten
 
     The chain rule in the order of autograd's operations, and tanh's by its operator: that keeps the bits.
     """
-    on_host = isinstance(slopes.levels, np.generic)
-    dead_zone, step = grid_gradients(*(readable(excess, pruned) if on_host else (excess, pruned)))
-    squashed_dz = (dead_zone - step / slopes.levels / 2) * slopes.width_by_squashed
-    logit_dz = _tanh_backward(as_tensor(squashed_dz), slopes.squashed_dz)
-    if slopes.squashed_bit is None:
-        return logit_dz, None
-    squashed_bit = step * slopes.step_by_q * slopes.q_by_bits * slopes.bits_by_squashed
-    return logit_dz, _tanh_backward(as_tensor(squashed_bit), slopes.squashed_bit)
+    sums = (excess, pruned) if isinstance(slopes.levels, Tensor) else readable(excess, pruned)
+    with _quiet(sums[0]):
+        dead_zone, step = grid_gradients(*sums)
+        squashed_dz = (dead_zone - step / slopes.levels / 2) * slopes.width_by_squashed
+        logit_dz = _tanh_backward(as_tensor(squashed_dz), slopes.squashed_dz)
+        if slopes.squashed_bit is None:
+            return logit_dz, None
+        squashed_bit = step * slopes.step_by_q * slopes.q_by_bits * slopes.bits_by_squashed
+        return logit_dz, _tanh_backward(as_tensor(squashed_bit), slopes.squashed_bit)
 
 
 _tanh_backward = torch.ops.aten.tanh_backward.default
+
+
+def _quiet(x: Scalars) -> AbstractContextManager[None]:
+    """Where NumPy is as silent as PyTorch: an infinite weight or gradient is no occasion for a warning."""
+    return nullcontext() if isinstance(x, Tensor) else np.errstate(all="ignore")
 
 
 def _sign(x: Scalars) -> Scalars:

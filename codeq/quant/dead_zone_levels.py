@@ -72,22 +72,22 @@ _hardshrink_backward = torch.ops.aten.hardshrink_backward.default
 
 
 def gradient_sums(grad: Tensor, excess: Tensor, pruned: Tensor, lead: int) -> tuple[Tensor, Tensor]:
-    """The sums of `grad * excess` and of `grad * pruned` over each weight [*lead, ...] -> [*lead]."""
-    if not lead and excess.is_contiguous():
-        grad, excess, pruned = grad.flatten(), excess.flatten(), pruned.flatten()
-    else:
-        grad, excess, pruned = (rows(x, lead, like=excess) for x in (grad, excess, pruned))
-    return _dot(grad, excess), _dot(grad, pruned)
+    """The sums of `grad * excess` and of `grad * pruned` over each weight [*lead, ...] -> [*lead].
+
+    In the logical order of elements: in the order of memory, a channels_last weight would train to other bits.
+    """
+    if lead:
+        return _sum_of_products(grad, excess, lead), _sum_of_products(grad, pruned, lead)
+    grad = grad.flatten()
+    return torch.dot(grad, excess.flatten()), torch.dot(grad, pruned.flatten())
 
 
-def rows(x: Tensor, lead: int, like: Tensor) -> Tensor:
-    """`x` [*lead, ...] as [*lead, n], one layer's elements in the order that `like` has in memory."""
-    if lead or like.is_contiguous():
+def _sum_of_products(a: Tensor, b: Tensor, lead: int) -> Tensor:
+    return (a * b).reshape(*a.shape[:lead], -1).sum(-1)
+
+
+def rows_in_any_order(x: Tensor, lead: int) -> Tensor:
+    """The elements of `x` [*lead, ...] as [*lead, n], copied only where that must be: for one layer as they lie."""
+    if lead or x.is_contiguous():
         return x.reshape(*x.shape[:lead], -1)
-    order = sorted(range(like.dim()), key=like.stride, reverse=True)
-    return x.permute(order).flatten()
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """The sum of `a * b` over the last dimension."""
-    return torch.dot(a, b) if a.dim() == 1 else (a * b).sum(-1)
+    return x.permute(sorted(range(x.dim()), key=x.stride, reverse=True)).flatten()

@@ -1,10 +1,11 @@
 """The quantizers by name: a closed registry, filled by a decorator where each quantizer is defined."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 
 
 class Quantizer(nn.Module):
@@ -17,6 +18,11 @@ class Quantizer(nn.Module):
     def get_bitwidth(self) -> Tensor:
         """Bits a weight takes, a scalar tensor on the quantizer's device. Never waits for that device."""
         raise NotImplementedError
+
+    def quantize_stack(self, w: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+        """`w` [K, ...] quantized as K copies of this module would that have the stacked `state`, each [K, ...]."""
+        stacked: Tensor = vmap(lambda own, w: functional_call(self, own, (w,)))(dict(state), w)
+        return stacked
 
 
 Entry = TypeVar("Entry", bound=type[Quantizer])

@@ -7,14 +7,9 @@ from hypothesis import strategies as st
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from benchmarks.literature.dead_zone import literal_bits, literal_dead_zone, literal_quantize
-from codeq.quant.dead_zone import (
-    DeadZoneLDZCompander,
-    dead_zone_quantize,
-    dead_zone_width,
-    largest_level,
-    step_size,
-    weight_range,
-)
+from codeq.quant import dead_zone_grid, quantile
+from codeq.quant.dead_zone import DeadZoneLDZCompander, dead_zone_quantize, weight_range
+from codeq.quant.dead_zone_grid import dead_zone_width, largest_level, step_size
 from codeq.quant.uniform import uniform_quantize
 
 SHAPES = {
@@ -22,7 +17,7 @@ SHAPES = {
     "convolution": (8, 4, 3, 3),
     "norm": (64,),
     "one weight": (1,),
-    "filtered": (90, 100),
+    "sampled": (190, 180),
 }
 LOGITS = [(3.0, 3.0), (0.8, 0.5), (-0.4, -1.1), (0.05, 0.2), (20.0, 20.0)]
 
@@ -47,7 +42,7 @@ def compander(logit_dz=0.8, logit_bit=0.5, dtype=torch.float32, **kwargs):
 def grid(w, logit_dz, bits):
     """Dead zone, step and largest level of `w` on `bits` bits, as keyword arguments."""
     absmax = weight_range(w)
-    dead_zone = dead_zone_width(torch.tensor(logit_dz, dtype=w.dtype), absmax)
+    dead_zone = dead_zone_width(torch.tensor(logit_dz, dtype=w.dtype).tanh(), absmax)
     q_max = largest_level(torch.tensor(float(bits), dtype=w.dtype))
     return {"dead_zone": dead_zone, "step": step_size(absmax, dead_zone, q_max), "q_max": q_max}
 
@@ -88,7 +83,7 @@ def test_float32_outputs_equal_the_literal_equations_bit_for_bit(shape, logit_dz
     assert torch.equal(quantizer(w), literal_dead_zone(w, *logits, fixed_bit_val=3))
 
 
-@pytest.mark.parametrize("shape", [(24, 17), (8, 4, 3, 3), (64,), (90, 100)], ids=str)
+@pytest.mark.parametrize("shape", [(24, 17), (8, 4, 3, 3), (64,), (190, 180)], ids=str)
 @pytest.mark.parametrize(("logit_dz", "logit_bit"), [(3.0, 3.0), (0.8, 0.5), (-0.4, -1.1)])
 def test_float32_gradients_agree_with_the_literal_equations_to_1e_5(shape, logit_dz, logit_bit):
     """At 4 bits, for the gradient of the quantization error: other literal sums are mostly rounding."""
@@ -105,15 +100,11 @@ def test_float32_gradients_agree_with_the_literal_equations_to_1e_5(shape, logit
 def test_the_closed_form_gradients_are_those_of_any_grid(bits, width):
     """Also where the dead zone is narrower than a step, i.e. where the shift is negative."""
     w = weights((40, 30), torch.float64).requires_grad_()
-    dead_zone, step = (
-        torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (width, 0.3 / 2**bits)
-    )
+    dead_zone, step = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (width, 0.3 / 2**bits))
     q_max = torch.tensor(2.0 ** (bits - 1) - 1, dtype=torch.float64)
     incoming = torch.randn_like(w)
 
-    mine = gradients(
-        dead_zone_quantize(w, dead_zone=dead_zone, step=step, q_max=q_max), incoming, w, dead_zone, step
-    )
+    mine = gradients(dead_zone_quantize(w, dead_zone=dead_zone, step=step, q_max=q_max), incoming, w, dead_zone, step)
     theirs = gradients(literal_quantize(w, dead_zone, step, q_max), incoming, w, dead_zone, step)
 
     for ours, literal in zip(mine, theirs, strict=True):
@@ -151,9 +142,7 @@ def test_the_gradients_are_the_slopes_of_the_linearized_quantizer():
 
 
 LAYERS = {
-    "w": st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=50).map(
-        lambda x: torch.tensor(x).double()
-    ),
+    "w": st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=50).map(lambda x: torch.tensor(x).double()),
     "logit_dz": st.floats(-4, 4),
     "bits": st.integers(2, 8),
 }
@@ -301,15 +290,10 @@ def test_the_state_dict_holds_the_logits_and_the_five_scalar_buffers():
     }
 
 
-@pytest.mark.parametrize(
-    "as_stored", [torch.tensor, lambda x: torch.tensor([float(x)])], ids=["scalar", "vector"]
-)
+@pytest.mark.parametrize("as_stored", [torch.tensor, lambda x: torch.tensor([float(x)])], ids=["scalar", "vector"])
 def test_an_older_state_dict_loads_and_decides(as_stored):
     values = {"logit_dz": 0.4, "logit_bit": 0.6, "fixed_bit": 3, "max_bits": 6, "min_bits": 2}
-    older = {
-        name: as_stored(x)
-        for name, x in {**values, "learnable_bit": False, "learnable_deadzone": False}.items()
-    }
+    older = {name: as_stored(x) for name, x in {**values, "learnable_bit": False, "learnable_deadzone": False}.items()}
     quantizer = DeadZoneLDZCompander()
     quantizer.load_state_dict(older)
     w = weights((20, 20))
@@ -350,6 +334,90 @@ def test_vmap_over_stacked_quantizers_and_weights_equals_the_loop(learnable_bit)
             torch.testing.assert_close(fused[1][name][i], getattr(quantizer, name).grad, rtol=1e-4, atol=1e-9)
 
 
+def differentiated(companders, weights, incoming):
+    """What a loop over the quantizers gives: outputs, and the gradients of weights and logits by name, stacked."""
+    leaves = [w.detach().clone().requires_grad_() for w in weights]
+    outputs = [quantizer(w) for quantizer, w in zip(companders, leaves, strict=True)]
+    torch.autograd.backward(outputs, list(incoming))
+    slopes = {"w": [w.grad for w in leaves]}
+    for name in ("logit_dz", "logit_bit"):
+        slopes[name] = [getattr(q, name).grad for q in companders]
+    known = {name: torch.stack(each) for name, each in slopes.items() if each[0] is not None}
+    return torch.stack(outputs).detach(), known
+
+
+def under_vmap(quantizer, w, state):
+    return vmap(lambda state, w: functional_call(quantizer, state, (w,)))(state, w)
+
+
+@pytest.mark.parametrize("stack", [under_vmap, DeadZoneLDZCompander.quantize_stack], ids=["vmap", "quantize_stack"])
+@pytest.mark.parametrize("learnable_bit", [True, False])
+@pytest.mark.parametrize("shape", [(16, 10), (8, 4, 3, 3), (190, 180), (1,), ()], ids=str)
+def test_a_stack_differentiated_outside_vmap_equals_the_loop(stack, learnable_bit, shape):
+    """As many trials train together. Wide and narrow dead zones, i.e. both signs of the shift, in one stack."""
+    bits = [2, 3, 5]
+    several = [compander(0.3 + 0.5 * b, 0.2 * b, fixed_bit_val=b, learnable_bit=learnable_bit) for b in bits]
+    several[0].logit_dz.data.fill_(0.1)
+    state = {name: x.detach().requires_grad_(name.startswith("logit")) for name, x in stacked(several).items()}
+    w, incoming = weights((3, *shape)).requires_grad_(), torch.randn(3, *shape)
+
+    out = stack(several[0], w, state)
+    out.backward(incoming)
+
+    outputs, slopes = differentiated(several, w, incoming)
+    assert torch.equal(out, outputs) and torch.equal(w.grad, slopes.pop("w"))
+    assert len(slopes) == 1 + learnable_bit
+    for name, slope in slopes.items():
+        torch.testing.assert_close(state[name].grad, slope, rtol=1e-4, atol=1e-5)
+
+
+def test_nested_vmap_equals_the_loop():
+    several = [compander(0.2 * i, 0.3) for i in range(6)]
+    state = {name: x.detach().view(2, 3) for name, x in stacked(several).items()}
+    w = weights((2, 3, 7, 5))
+    twice = vmap(lambda state, w: under_vmap(several[0], w, state))(state, w)
+    assert torch.equal(twice.flatten(0, 1), differentiated(several, w.flatten(0, 1), w.flatten(0, 1))[0])
+
+
+@pytest.mark.parametrize("learnable_bit", [True, False])
+def test_a_channels_last_weight_is_quantized_the_same_and_stays_channels_last(learnable_bit):
+    quantizer, other = (compander(learnable_bit=learnable_bit) for _ in range(2))
+    w, incoming = weights((16, 8, 3, 3)), torch.randn(16, 8, 3, 3)
+    last = w.to(memory_format=torch.channels_last)
+    (out, slopes), (expected, plain) = (
+        differentiated([q], [x], [incoming]) for q, x in ((quantizer, last), (other, w))
+    )
+    assert torch.equal(out, expected)
+    assert all(torch.equal(slopes[name], plain[name]) for name in plain)
+    assert quantizer(last).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_tensors_on_a_gpu_take_the_same_steps_as_numbers_on_the_host(monkeypatch):
+    """Without NumPy the bits stay the same, tanh and selection included."""
+    w, incoming = weights((3, 20, 30)), torch.randn(3, 20, 30)
+    companders = [[compander(logit_dz, 0.6) for logit_dz in (0.05, 0.7, 3.0)] for _ in range(2)]
+    on_host = differentiated(companders[0], w, incoming)
+    for module in (dead_zone_grid, quantile):
+        monkeypatch.setattr(module, "on_host", lambda _: False)
+    out, slopes = differentiated(companders[1], w, incoming)
+    assert torch.equal(out, on_host[0])
+    assert all(torch.equal(slopes[name], on_host[1][name]) for name in slopes)
+
+
+def test_an_infinite_weight_or_gradient_is_no_occasion_for_a_warning():
+    quantizer, w = compander(), weights((4, 5))
+    w[:] = torch.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        differentiated([quantizer], [w], [torch.full((4, 5), torch.inf)])
+
+
+def test_a_logit_of_another_precision_gets_a_gradient_of_its_own():
+    quantizer, w = compander(), weights((9, 9), torch.float64).requires_grad_()
+    quantizer(w).pow(2).sum().backward()
+    assert w.grad.dtype == torch.float64 and quantizer.logit_dz.grad.dtype == torch.float32
+
+
 def test_vmap_over_logits_or_incoming_gradients_alone_works_on_one_shared_weight():
     quantizer, w = compander(), weights((12, 9))
     logits = torch.tensor([0.2, 0.6, 1.2])
@@ -380,5 +448,8 @@ def test_no_value_is_read_back_from_the_device(learnable_bit):
 
 def test_it_compiles_into_one_graph():
     quantizer, w = compander(), weights((100, 90))
-    compiled = torch.compile(quantizer, backend="eager", fullgraph=True)
+    compiled = torch.compile(quantizer, backend="aot_eager", fullgraph=True)
+    incoming, at = torch.randn(100, 90), (w.requires_grad_(), quantizer.logit_dz, quantizer.logit_bit)
     assert torch.equal(compiled(w), quantizer(w))
+    for ours, theirs in zip(gradients(compiled(w), incoming, *at), gradients(quantizer(w), incoming, *at), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)

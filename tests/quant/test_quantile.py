@@ -5,14 +5,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeq.quant.quantile import quantile
+from codeq.quant import quantile as module
+from codeq.quant.quantile import quantile, row_quantiles
 
-FILTERED = 8192  # from here on the CPU filters before it selects
+SAMPLED = 32_768  # from here on the CPU samples before it selects
+STRIDE = 61  # every how many elements
 FLOATS = st.floats(-1e6, 1e6, width=32)
 
 
 def shaped(count: int, pattern: str, seed: int) -> torch.Tensor:
-    """`count` numbers, some arranged so that the largest share their groups, or are hard to tell apart."""
+    """`count` numbers, some arranged so that a sample misleads about the largest, or these are hard to tell apart."""
     x = torch.randn(count, generator=torch.Generator().manual_seed(seed))
     match pattern:
         case "ascending":
@@ -23,8 +25,9 @@ def shaped(count: int, pattern: str, seed: int) -> torch.Tensor:
             return x.round()
         case "constant":
             return torch.full_like(x, 0.25)
-        case "strided":  # the largest 1 % all in the columns of one group size
-            return torch.where(torch.arange(count) % 100 == 0, x.abs() + 10, x)
+        case "sampled high" | "sampled low":  # the sample holds only the largest, or none of them
+            sampled = torch.arange(count) % STRIDE == 0
+            return torch.where(sampled == (pattern == "sampled high"), x.abs() + 10, x)
     return x
 
 
@@ -40,13 +43,13 @@ def test_it_equals_torch_quantile_bit_for_bit(values, q, dtype):
 
 
 @given(
-    st.integers(FILTERED, 40_000),
-    st.sampled_from(["random", "ascending", "descending", "tied", "constant", "strided"]),
+    st.integers(SAMPLED, 80_000),
+    st.sampled_from(["random", "ascending", "descending", "tied", "constant", "sampled high", "sampled low"]),
     st.sampled_from([0.0, 0.3, 0.9, 0.99, 0.9999, 1.0]),
     st.integers(0, 2**31),
 )
 @settings(deadline=None, max_examples=60)
-def test_it_equals_torch_quantile_where_it_filters_first(count, pattern, q, seed):
+def test_it_equals_torch_quantile_where_it_samples_first(count, pattern, q, seed):
     x = shaped(count, pattern, seed)
     assert torch.equal(quantile(x, q), torch.quantile(x, q))
 
@@ -62,7 +65,7 @@ def test_the_quantile_of_one_element_is_that_element():
     assert quantile(torch.tensor(0.7), 0.99).item() == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize("count", [1, 2, 200, FILTERED, 30_001])
+@pytest.mark.parametrize("count", [1, 2, 200, SAMPLED, 50_001])
 @pytest.mark.parametrize("where", ["first", "last"])
 @pytest.mark.parametrize("q", [0.0, 0.5, 0.99, 1.0])
 def test_a_nan_anywhere_gives_nan(count, where, q):
@@ -77,12 +80,47 @@ def test_more_elements_than_float32_can_count_are_no_limit():
     assert quantile(x, 0.99).item() == pytest.approx(0.99 * (count - 1), rel=1e-7)
 
 
-@pytest.mark.parametrize("count", [1, 300, 3 * FILTERED])
+@pytest.mark.parametrize("count", [1, 300, 2 * SAMPLED])
 def test_vmap_equals_the_loop(count):
     x = torch.randn(4, count)
-    assert torch.equal(
-        torch.func.vmap(lambda row: quantile(row, 0.99))(x), torch.stack([quantile(r, 0.99) for r in x])
+    assert torch.equal(torch.func.vmap(lambda row: quantile(row, 0.99))(x), torch.stack([quantile(r, 0.99) for r in x]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("count", [1, 2, 300, 2 * SAMPLED])
+def test_a_row_has_the_quantile_it_has_alone(count, dtype):
+    x = torch.randn(2, 3, count, dtype=dtype)
+    x[1, 0, count // 2] = math.nan
+    rows = row_quantiles(x, 0.99)
+    assert rows.isnan().tolist() == [[False] * 3, [True, False, False]]
+    alone = torch.stack([quantile(row, 0.99) for row in x.flatten(0, 1)]).view(2, 3)
+    assert torch.equal(rows.nan_to_num(), alone.nan_to_num())
+
+
+@pytest.mark.parametrize("count", [1, 2, 150, 10_001])
+@pytest.mark.parametrize("q", [0.0, 0.5, 0.99, 1.0])
+def test_it_is_selected_on_a_gpu_as_on_the_host(count, q, monkeypatch):
+    x = torch.randn(4, count)
+    x[2, 0] = math.nan
+    host = row_quantiles(x, q)
+    monkeypatch.setattr(module, "on_host", lambda _: False)
+    assert torch.equal(row_quantiles(x, q).nan_to_num(), host.nan_to_num())
+    assert row_quantiles(x, q).isnan().equal(host.isnan())
+
+
+def test_neither_selection_writes_to_its_argument():
+    x = torch.randn(3, 500)
+    before = x.clone()
+    row_quantiles(x, 0.9)
+    assert torch.equal(x, before)
+
+
+def test_it_compiles_into_one_graph():
+    compiled = torch.compile(
+        lambda x: quantile(x, 0.99) + row_quantiles(x, 0.99).sum(), backend="eager", fullgraph=True
     )
+    x = torch.randn(2, 500)
+    assert torch.equal(compiled(x), quantile(x, 0.99) + row_quantiles(x, 0.99).sum())
 
 
 def test_it_carries_no_gradient():
