@@ -12,17 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import ray  # noqa: F401  makes its copy of psutil importable
-
-import psutil  # isort: skip
+import psutil
 
 from benchmarks.options import ROOT
 
 POLL_S = 0.1
+LIMIT_S = 3600.0
+"""A command that takes longer hangs, and is ended."""
 
 
 class CommandFailed(Exception):
@@ -59,11 +59,11 @@ class CommandRun:
         ]
 
 
-def run_command(arguments: Sequence[str], folder: Path, reports: str, *, follow: bool = True) -> CommandRun:
+def run_command(arguments: Sequence[str], folder: Path, reports: str = "", *, follow: bool = True) -> CommandRun:
     """Run this Python on `arguments` from the repository's root, with a Ray of its own below `folder`.
 
-    reports: pattern below `folder` of the files that get a line for each report. follow: watch them as they grow;
-    without, the times of reports are not known (0), which spares a long run of many trials the watching.
+    reports: pattern below `folder` of the files that get a line for each report, if any. follow: watch them as they
+    grow; without, the time of the first report is not known (0), which spares a long run of many trials the watching.
     Raises CommandFailed.
     """
     log = folder / "output.txt"
@@ -78,12 +78,14 @@ def run_command(arguments: Sequence[str], folder: Path, reports: str, *, follow:
         first = (0.0, 0)
         while not _ended(process):
             driver.look()
+            if time.perf_counter() - started > LIMIT_S:
+                process.kill()  # Ray's processes end after their driver
             if follow and not first[1] and (lines := _count(folder, reports)):
                 first = (time.time() - begun, lines)
         seconds = time.perf_counter() - started
     if process.returncode:
         raise CommandFailed(f"exit code {process.returncode}: {' '.join(arguments)}\n{log.read_text()[-2000:]}")
-    written = max((path.stat().st_mtime for path in folder.glob(reports)), default=begun) - begun
+    written = max((path.stat().st_mtime for path in _files(folder, reports)), default=begun) - begun
     return CommandRun(seconds, _count(folder, reports), first[0], written, first[1], driver.cpu_s, driver.rss_mb)
 
 
@@ -96,7 +98,11 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _count(folder: Path, reports: str) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in folder.glob(reports))
+    return sum(path.read_bytes().count(b"\n") for path in _files(folder, reports))
+
+
+def _files(folder: Path, reports: str) -> Iterator[Path]:
+    return folder.glob(reports) if reports else iter(())
 
 
 class _Driver:

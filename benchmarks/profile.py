@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from torch.profiler import ProfilerActivity, profile
 
 TOP = 8
 
 
-def top_operators(work: Callable[[], object], times: int = 3) -> list[str]:
-    """The operators that take most of the processor's time in `work`, after one run to warm up."""
+def top_operators(work: Callable[[], object], times: int = 3, *, on_gpu: bool = False) -> list[str]:
+    """The operators that take most of the processor's or the GPU's time in `work`, after one run to warm up."""
     work()
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as profiler:
         for _ in range(times):
             work()
-    events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
-    total = sum(event.self_cpu_time_total for event in events)
+    microseconds = attrgetter("self_device_time_total" if on_gpu else "self_cpu_time_total")
+    events = sorted(profiler.key_averages(), key=microseconds, reverse=True)
+    total = sum(map(microseconds, events))
     return [
-        f"{100 * event.self_cpu_time_total / total:.0f} % {event.key}: {event.count // times} calls, "
-        f"{event.self_cpu_time_total / times / 1000:.3g} ms"
+        f"{100 * microseconds(event) / total:.0f} % {event.key}: {event.count // times} calls, "
+        f"{microseconds(event) / times / 1000:.3g} ms"
         for event in events[:TOP]
     ]

@@ -8,7 +8,7 @@ from importlib import import_module
 from benchmarks.options import Options
 from benchmarks.row import Row
 
-NAMES = ("quantizer", "solo_mlp", "solo_resnet20", "sweep", "scaling")
+NAMES = ("quantizer", "solo_mlp", "solo_resnet20", "sweep", "scaling", "noop", "gpu")
 """In the order of the table."""
 
 _MODULES = {"solo_mlp": "solo", "solo_resnet20": "solo"}

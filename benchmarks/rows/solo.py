@@ -13,50 +13,41 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.configs import made_up
 from benchmarks.literature.images import training_loader
 from benchmarks.literature.networks import Mlp, ResNet20
 from benchmarks.literature.quantizer import attach
 from benchmarks.literature.training import adamw, train_epoch
-from benchmarks.options import ROOT, Options
+from benchmarks.options import Options
 from benchmarks.profile import top_operators
 from benchmarks.row import Row, in_turns
-from codeq.config import RunConfig, Template
+from codeq.config import RunConfig
 from codeq.data import PixelSet, load_raw
 from codeq.train.loop import build, fit
 
 WORKERS = 2
 AGAINST = "the literature's loop: PIL, DataLoader with 2 workers, literal quantizer, AdamW"
-# The published example prunes until the network collapses, which would end our run; the arithmetic is the same.
-MILD = ("optimizer.param_groups.dz.weight_decay=0.01", "loss_terms.group_lasso.lambda=1e-5", "lr_scheduler=constant")
 
 Measure = Callable[[], float]
 
 
 def solo_mlp(options: Options) -> list[Row]:
     """The MLP 3072-120-84-10."""
-    return [_row("solo training, MLP", Mlp(), "sweeps/deadzone_mlp.yaml", 10.0, options.rounds(9, 2), options)]
+    return [_row("solo training, MLP", Mlp(), "mlp", 10.0, options.rounds(9, 2), options)]
 
 
 def solo_resnet20(options: Options) -> list[Row]:
     """ResNet-20."""
-    network, path = ResNet20(), "sweeps/deadzone_resnet20.yaml"
-    return [_row("solo training, ResNet-20", network, path, 2.3, options.rounds(5), options)]
+    return [_row("solo training, ResNet-20", ResNet20(), "resnet20", 2.3, options.rounds(5), options)]
 
 
-def _row(name: str, literal: nn.Module, path: str, target: float, rounds: int, options: Options) -> Row:
-    config = load_config(path, options)
+def _row(name: str, literal: nn.Module, model: str, target: float, rounds: int, options: Options) -> Row:
+    config = made_up(model, ["device=cpu", f"threads={options.threads}", *options.overrides])
     ours = our_epoch(config)
     own, literature = in_turns(ours, literature_epoch(literal, config), rounds, warmups=0 if options.quick else 1)
     row = Row(name, "images/s", AGAINST, own, literature, target=target)
     row.profile.extend(top_operators(ours, times=1) if row.missed else [])
     return row
-
-
-def load_config(path: str, options: Options) -> RunConfig:
-    """The published example on made-up images, for as many epochs as anybody asks for."""
-    made_up = ("dataset=synthetic", "augment=standard", "epochs=1000", "device=cpu", f"threads={options.threads}")
-    overrides = [*made_up, *MILD, *options.overrides]
-    return Template.load(ROOT / path, overrides, single_run=True).run_config()
 
 
 def our_epoch(config: RunConfig) -> Measure:

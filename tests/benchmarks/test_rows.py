@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,11 @@ import torch
 import benchmarks.__main__ as bench
 from benchmarks import table
 from benchmarks.command import CommandFailed, CommandRun, run_command
+from benchmarks.noop import constant_row
 from benchmarks.options import Options
 from benchmarks.row import Row, in_turns
-from benchmarks.rows import NAMES, group, sweep
+from benchmarks.rows import NAMES, gpu, group, noop, sweep
+from codeq.train.loop import EpochRow
 from tests.conftest import ROOT
 
 QUICK = Options(quick=True, threads=1)
@@ -29,6 +31,16 @@ ROWS = [
     Row("gpu", "/s", "cpu", target=50.0, not_run="no GPU"),
 ]
 MACHINE = {"cpu": "2 cores", "torch": "2.15"}
+
+
+@pytest.fixture
+def tiny_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Made-up images in a small number; the number of threads is put back."""
+    for constant, images in {"NUM_TRAIN": 80, "NUM_TEST": 20}.items():
+        monkeypatch.setattr(f"codeq.data.sources.synthetic.{constant}", images)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_sides_are_measured_in_turns_after_warming_up() -> None:
@@ -95,12 +107,8 @@ def test_the_quantizer_rows_run() -> None:
 
 
 @pytest.mark.parametrize("name", ["solo_mlp", "solo_resnet20"])
-def test_the_solo_rows_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for constant, images in {"NUM_TRAIN": 80, "NUM_TEST": 20}.items():
-        monkeypatch.setattr(f"codeq.data.sources.synthetic.{constant}", images)
-    before = torch.get_num_threads()
+def test_the_solo_rows_run(name: str, tiny_images: None) -> None:
     (row,) = group(name)(replace(QUICK, overrides=("batch_size=16",)))
-    torch.set_num_threads(before)
     assert row.ours[0] > 0 and row.theirs[0] > 0
 
 
@@ -126,6 +134,30 @@ def test_the_sweep_and_scaling_rows_run_whole_commands(monkeypatch: pytest.Monke
     status = "failed"
     with pytest.raises(CommandFailed, match="6 of 6 trials, 6 of them failed"):
         group("sweep")(QUICK)
+
+
+def test_the_noop_rows_compare_the_driver_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(arguments: Sequence[str], folder: Path, reports: str = "", *, follow: bool = True) -> CommandRun:
+        return replace(RUN, driver_cpu_s=3.0 if "benchmarks.noop.plain" in arguments else 2.0)
+
+    monkeypatch.setattr(noop, "run_command", run)
+    assert [row.ratios for row in group("noop")(QUICK)] == [[1.5], [1.5]]
+
+
+def test_a_noop_trial_reports_what_a_trial_reports() -> None:
+    assert constant_row(1, 2).keys() == {*(field.name for field in fields(EpochRow)), "done"}
+    assert [constant_row(epoch, 2)["done"] for epoch in (1, 2)] == [False, True]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_gpu_rows_say_that_there_is_none() -> None:
+    assert {row.not_run for row in group("gpu")(QUICK)} == {"no GPU"}
+
+
+def test_runs_together_and_one_by_one_are_measured(tiny_images: None) -> None:
+    options = replace(QUICK, overrides=("batch_size=16", "threads=1"))
+    assert gpu.together("mlp", 3, "cpu", options)() > 0
+    assert gpu.one_by_one("mlp", "cpu", options)() > 0
 
 
 def test_a_command_is_watched_from_outside(tmp_path: Path) -> None:

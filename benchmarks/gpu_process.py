@@ -1,0 +1,31 @@
+"""One of several processes that share a GPU: trains a published example by itself for some seconds.
+
+    python -m benchmarks.gpu_process CONFIG DEVICE SECONDS [KEY=VALUE ...]
+
+Says `ready` after an epoch to warm up, begins when it gets a line, and prints its epochs per second in the end.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from benchmarks.configs import made_up
+from codeq.train.loop import build, fit
+
+
+def main(path: str, device: str, seconds: str, *overrides: str) -> None:
+    """Run the command line."""
+    rows = fit(build(made_up(path, [f"device={device}", "threads=1", *overrides])))
+    next(rows)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    started, epochs = time.perf_counter(), 0
+    while time.perf_counter() - started < float(seconds):
+        next(rows)
+        epochs += 1
+    print(epochs / (time.perf_counter() - started))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

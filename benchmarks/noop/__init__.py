@@ -1,0 +1,24 @@
+"""Sweeps whose trials do nothing but report: what is left is the driver's own work."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from codeq.config.sweep import METRICS
+
+
+def constant_row(epoch: int, epochs: int) -> dict[str, Any]:
+    """What each trial reports: the keys of an epoch's row, and whether it is the last."""
+    status = "running" if epoch < epochs else "finished"
+    return {"epoch": epoch, **dict.fromkeys(METRICS, 0.5), "status": status, "reason": "", "done": epoch == epochs}
+
+
+def options(name: str) -> argparse.Namespace:
+    """The command line of both sides: storage, trials, epochs."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.noop.{name}")
+    parser.add_argument("--storage", required=True)
+    parser.add_argument("--trials", type=int, required=True)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for our side")
+    return parser.parse_args()

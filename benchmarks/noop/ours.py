@@ -1,0 +1,35 @@
+"""Our driver, whole: study, records, TensorBoard, lines on the terminal. Only the trial is one that does nothing.
+
+    python -m benchmarks.noop.ours --storage FOLDER --trials N --epochs N [--set KEY=VALUE ...]
+"""
+
+from __future__ import annotations
+
+from benchmarks.noop import options
+from benchmarks.options import ROOT
+from codeq.config import Template
+from codeq.sweep import runner
+from codeq.sweep.cluster import start_ray
+
+
+def main() -> None:
+    """Run it."""
+    given = options("ours")
+    sizes = [f"sweep.trials={given.trials}", f"epochs={given.epochs}", f"sweep.storage={given.storage}"]
+    plainly = ["sweep.scheduler.name=none", "sweep.resources.fuse=1", "device=cpu"]
+    template = Template.load(ROOT / "sweeps" / "dz_wd.yaml", [*sizes, *plainly, *given.set])
+    runner.start_ray = _start_ray_and_replace_the_trial  # type: ignore[attr-defined]
+    runner.run_sweep(template, runner.RunOptions())
+
+
+def _start_ray_and_replace_the_trial(address: str | None, dashboard: bool) -> str | None:
+    url = start_ray(address, dashboard)
+    from benchmarks.noop.trial import NoopTrial  # not before Ray is set up
+    from codeq.sweep import trainable
+
+    trainable.SweepTrial = NoopTrial  # type: ignore[assignment, misc]
+    return url
+
+
+if __name__ == "__main__":
+    main()
