@@ -15,7 +15,7 @@ from benchmarks.command import CommandFailed, CommandRun, run_command
 from benchmarks.noop import constant_row
 from benchmarks.options import Options
 from benchmarks.row import Row, in_turns
-from benchmarks.rows import NAMES, gpu, group, noop, sweep
+from benchmarks.rows import NAMES, gpu, group, noop, scaling, sweep
 from codeq.train.loop import EpochRow
 from tests.conftest import ROOT
 
@@ -112,7 +112,7 @@ def test_the_solo_rows_run(name: str, tiny_images: None) -> None:
     assert row.ours[0] > 0 and row.theirs[0] > 0
 
 
-def test_the_sweep_and_scaling_rows_run_whole_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_rows_run_whole_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[Sequence[str]] = []
     status = "finished"
 
@@ -130,15 +130,25 @@ def test_the_sweep_and_scaling_rows_run_whole_commands(monkeypatch: pytest.Monke
     assert whole.ratios == [2.0] and rate.ours == [12.0]
     assert [command[0] for command in commands] == ["tune_main.py", "-m"]
     assert "threads=1" in commands[0]
-    assert [row.ratios for row in group("scaling")(QUICK)] == [[], [], [], [2.0], [1.0], [1.0]]
     status = "failed"
     with pytest.raises(CommandFailed, match="6 of 6 trials, 6 of them failed"):
         group("sweep")(QUICK)
 
 
+def test_the_scaling_rows_compare_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(trials: int, overrides: list[str], *, follow: bool) -> CommandRun:
+        return replace(RUN, reports=2 * trials, driver_cpu_s=2.0 + 0.1 * trials)
+
+    monkeypatch.setattr(scaling, "run_ours", run)
+    rows = group("scaling")(QUICK)
+    assert [row.ratios for row in rows] == [[], [2.0], [3.0], [], [1.0], [1.0], [], [pytest.approx(1.0)]]
+    assert rows[-1].ours == [pytest.approx(50.0)]
+
+
 def test_the_noop_rows_compare_the_driver_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(arguments: Sequence[str], folder: Path, reports: str = "", *, follow: bool = True) -> CommandRun:
-        return replace(RUN, driver_cpu_s=3.0 if "benchmarks.noop.plain" in arguments else 2.0)
+        trials = int(arguments[arguments.index("--trials") + 1])
+        return replace(RUN, driver_cpu_s=1.0 + trials * (3.0 if "benchmarks.noop.plain" in arguments else 2.0))
 
     monkeypatch.setattr(noop, "run_command", run)
     assert [row.ratios for row in group("noop")(QUICK)] == [[1.5], [1.5]]
