@@ -39,7 +39,7 @@ LR = "optimizer.param_groups.base.lr"
          ["1: model: is 'resnet-20', must be one of resnet20, resnet32, resnet44, resnet56, resnet110, mlp, vit or "
           "timm/NAME; did you mean resnet20?"]),
         ("epochs: 10", "use_compile: {distribution: int, low: 0, high: 2}",
-         ["2: use_compile: high is 2, must be one of 0, 1"]),
+         ["2: use_compile: high is 2, must be one of 0, 1, auto"]),
         ("[bn]", "[bn, {distribution: int, low: 1, high: 2}]",
          ["6: quantizer.exclude_layers.1: high is 2, must be text",
           "6: quantizer.exclude_layers.1: low is 1, must be text"]),

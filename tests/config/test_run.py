@@ -85,7 +85,7 @@ def test_existing_configs_load_as_they_are(data: dict[str, Any]) -> None:
         ("workers", [0], [-1]),
         ("seed", [0, 2**31 - 1], [-1, 2**31]),
         ("threads", [1, None], [0]),
-        ("use_compile", [0, 1, True, False], [2, -1, "1", None]),
+        ("use_compile", [0, 1, True, False, "auto"], [2, -1, "1", "Auto", None]),
         ("pretrained", [True, False], [1, "yes", None]),
         ("device", ["auto", "cpu", "mps", "cuda", "cuda:3"], ["gpu", "cuda:", "cuda:x", "", "cuda:-1"]),
         ("model", [*MODELS, "timm/vit_tiny_patch16_224.augreg"], ["resnet21", "timm/", "timm/a/b", "", "timm/a b"]),

@@ -34,7 +34,7 @@ TOP = (
         ("epochs: 10", "pretrained: 1", ["2: pretrained: is 1, must be true or false"]),
         ("epochs: 10", "dataset: cifar-10", ["2: dataset: is 'cifar-10', must be one of cifar10, cifar100, "
             "fashion_mnist, digits, imagefolder, synthetic; did you mean cifar10?"]),
-        ("epochs: 10", "use_compile: 2", ["2: use_compile: is 2, must be one of 0, 1"]),
+        ("epochs: 10", "use_compile: 2", ["2: use_compile: is 2, must be one of 0, 1, auto"]),
         ("epochs: 10", "epoch: 10", ["2: epoch: unknown key; did you mean epochs?"]),
         ("epochs: 10", "swep: {}", ["2: swep: unknown key; did you mean sweep?"]),
         ("epochs: 10", "1: 2", [f"2: 1: unknown key; allowed: {TOP}"]),
