@@ -9,9 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from codeq.config import ConfigError, Template
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
+
+if TYPE_CHECKING:
+    from codeq.sweep.runner import SweepEnd
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,8 +82,8 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("codeq.train.tracking").setLevel(logging.INFO)
     try:
-        interrupt = run_sweep(template, RunOptions(options.address, options.dashboard, options.resume))
-        return _report(template, interrupt.number)
+        end = run_sweep(template, RunOptions(options.address, options.dashboard, options.resume))
+        return _report(template, end)
     except BadInput as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
@@ -88,22 +92,24 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
         return DAMAGED
 
 
-def _report(template: Template, signal_number: int | None) -> int:
+def _report(template: Template, end: SweepEnd) -> int:
     from codeq.results.report import write_report
     from codeq.results.tables import print_front
+    from codeq.results.winners import test_accuracy_here
     from codeq.sweep.state import sweep_folder
 
     folder, sweep = sweep_folder(template), template.sweep
-    report = write_report(folder, template, measure_test=signal_number is None)
+    measure_test = end.test_accuracy or test_accuracy_here
+    report = write_report(folder, template, measure_test if end.interrupted_by is None else None)
     names = [parameter.name for parameter in template.parameters]
     print_front(report.front, report.winner, list(sweep.objectives), names)
     if report.front and report.winner is None:
         bounds = " and ".join(f"{name} {bound}" for name, bound in sweep.constraints.items())
         print(f"No trial satisfies {bounds}: no best.yaml.")
     print(f"{folder}: trials.csv, pareto.csv" + (", best.yaml (marked *)" if report.winner else ""))
-    if signal_number is not None:
+    if end.interrupted_by is not None:
         print("interrupted; the same command with --resume goes on", file=sys.stderr)
-        return interrupted(signal_number)
+        return interrupted(end.interrupted_by)
     return ALL_FAILED if report.all_failed else DONE
 
 

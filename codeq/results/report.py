@@ -11,7 +11,7 @@ from upath import UPath
 from codeq.config import Template
 from codeq.results.front import feasible, knee, pareto_front
 from codeq.results.trials import TrialResult, load_trials, write_csv
-from codeq.results.winners import with_test_accuracy, write_best
+from codeq.results.winners import TestAccuracy, with_test_accuracy, write_best
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,12 @@ class Report:
         return all(trial.record.status in FAILURES for trial in self.trials)
 
 
-def write_report(folder: UPath, template: Template, *, measure_test: bool) -> Report:
+def write_report(folder: UPath, template: Template, measure_test: TestAccuracy | None) -> Report:
     """Write trials.csv, pareto.csv and best.yaml into the sweep's `folder`.
 
-    measure_test: read the test set for the front, which is done once, at the end. The front is that of the trials
-    that satisfy the constraints, or of all where none does. Raises StateDamaged for folders that cannot be read.
+    measure_test: reads the test set for the front, which is done once, at the end; None: not yet. The front is that of
+    the trials that satisfy the constraints, or of all where none does. Raises StateDamaged for folders that cannot be
+    read.
     """
     trials = load_trials(folder)
     names = [parameter.name for parameter in template.parameters]
@@ -47,7 +48,7 @@ def write_report(folder: UPath, template: Template, *, measure_test: bool) -> Re
     winner = knee(front, sweep.objectives) if satisfying else None
     _write_winners(folder, front, winner, template, names)
     if measure_test and front:
-        front = with_test_accuracy(front)
+        front = with_test_accuracy(front, measure_test)
         by_number = {trial.record.trial: trial for trial in front}
         winner = by_number[winner.record.trial] if winner else None
         _write_winners(folder, front, winner, template, names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -16,25 +16,33 @@ from codeq.config.document import to_yaml
 from codeq.config.run import RunConfig
 from codeq.results.trials import TrialResult
 from codeq.train.files import write_atomically
+from codeq.train.trial_folder import TrialFolder
 
 log = logging.getLogger(__name__)
 
 
-def with_test_accuracy(trials: Sequence[TrialResult]) -> list[TrialResult]:
-    """The trials with `test_acc` measured from their final checkpoints."""
-    return [replace(trial, test_acc=_test_accuracy(trial)) for trial in trials]
+TestAccuracy = Callable[[TrialFolder], float]
 
 
-def _test_accuracy(trial: TrialResult) -> float | None:
-    """None, with a line that says why, where it cannot be measured here: the other results must not be lost."""
-    from codeq.train.checkpoint import CheckpointError, load_checkpoint  # torch, after the sweep
-    from codeq.train.loop import build, evaluate
+def test_accuracy_here(folder: TrialFolder) -> float:
+    """The test accuracy of a trial's final checkpoint in percent, measured in this process."""
+    from codeq.train.trial_run import test_accuracy  # torch, after the sweep
 
+    return test_accuracy(folder)
+
+
+def with_test_accuracy(trials: Sequence[TrialResult], measure: TestAccuracy) -> list[TrialResult]:
+    """The trials with `test_acc` measured from their final checkpoints.
+
+    None, with a line that says why, where it cannot be measured: the other results must not be lost.
+    """
+    return [replace(trial, test_acc=_measured(trial, measure)) for trial in trials]
+
+
+def _measured(trial: TrialResult, measure: TestAccuracy) -> float | None:
     try:
-        state = build(trial.folder.read_config())
-        load_checkpoint(trial.folder.checkpoint, state)
-        return evaluate(state, state.data.test)
-    except (CheckpointError, RuntimeError, ValueError, OSError) as error:
+        return measure(trial.folder)
+    except Exception as error:  # whatever torch, Ray or the disk may raise
         log.warning("trial %d: test accuracy could not be measured: %s", trial.record.trial, error)
         return None
 

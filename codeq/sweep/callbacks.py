@@ -11,7 +11,9 @@ from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from tensorboardX import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from upath import UPath
 
 from codeq.config.run import RunConfig
@@ -82,18 +84,22 @@ class TensorBoardWriter(Callback):
 
     def __init__(self, folder: Path) -> None:
         self._folder = UPath(folder)
-        self._writers: dict[int, SummaryWriter] = {}
+        self._writers: dict[int, EventFileWriter] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Add one row."""
-        number = trial.config["trial"]
+        number, epoch = trial.config["trial"], result["epoch"]
         if number not in self._writers:
-            self._writers[number] = SummaryWriter(str(trial_folder(self._folder, number).path), flush_secs=5)
-        for name in METRICS:
-            if math.isfinite(result[name]):
-                self._writers[number].add_scalar(name, result[name], result["epoch"])
+            self._writers[number] = EventFileWriter(str(trial_folder(self._folder, number).path), flush_secs=5)
+            # What an interrupted sweep has written of this epoch and later ones is to be forgotten.
+            self._add(number, epoch, session_log=SessionLog(status=SessionLog.START))
+        values = [Summary.Value(tag=name, simple_value=result[name]) for name in METRICS if math.isfinite(result[name])]
+        self._add(number, epoch, summary=Summary(value=values))
+
+    def _add(self, number: int, epoch: int, **content: Any) -> None:
+        self._writers[number].add_event(Event(wall_time=time.time(), step=epoch, **content))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Close the trial's event file."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from codeq.config.run import RunConfig
-from codeq.train.trial_folder import trial_folder
+from codeq.train.trial_folder import TrialFolder, trial_folder
 
 if TYPE_CHECKING:
     from codeq.train.fused.pack import Member, Pack
@@ -40,10 +40,12 @@ class PackOptions:
 
 @dataclass(frozen=True)
 class PackStatus:
-    """runs: trials that one epoch of the pack trains at best; None before it was measured. notes: why, by model."""
+    """What a pack has measured. runs: trials of one shape that it trains together at best. epoch_s: seconds of one
+    trial's epoch by the number that train together. reasons: why not more, by model."""
 
-    runs: int | None
-    notes: list[str]
+    runs: int
+    epoch_s: dict[int, float]
+    reasons: dict[str, str]
 
 
 class PackActor:
@@ -91,12 +93,18 @@ class PackActor:
             self._asked.pop(number, None)
             self._arrivals.notify()
 
-    async def status(self) -> PackStatus:
-        """What the pack has found out about how many trials to train together."""
+    async def status(self) -> PackStatus | None:
+        """What the pack has found out about training trials together; None before it had the first."""
         if self._pack is None or not self._pack.choices:
-            return PackStatus(None, [])
+            return None
         choices = dict(self._pack.choices)
-        return PackStatus(max(choice.runs for choice in choices.values()), [])
+        best = max(choices.values(), key=lambda choice: choice.runs)
+        return PackStatus(best.runs, best.epoch_s, {model: choice.reason for (model, _), choice in choices.items()})
+
+    async def test_accuracy(self, folder: str) -> float:
+        """The test accuracy in percent of the trial in `folder`."""
+        assert self._pack is not None
+        return await asyncio.to_thread(self._pack.test_accuracy, TrialFolder(UPath(folder)))
 
     def _train_for_ever(self) -> None:
         try:

@@ -2,72 +2,115 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
 
 from codeq.sweep.pack_actor import PackActor, PackOptions, PackStatus
+from codeq.train.trial_folder import TrialFolder
 
 GUESS = {"cpu": 8, "cuda": 16}
 """Trials that a pack is given before it has measured how many it trains best."""
+PACK_START_S = 3.0
+TRIAL_START_S = 1.0
+"""Seconds of one core that it takes to start a pack's process and a trial's."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many packs, and trials in each."""
+
+    packs: int
+    runs: int
+
+
+def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int, cores: int) -> Plan:
+    """The plan that trains `run_epochs` epochs in the least time, starting its processes included.
+
+    epoch_s: seconds of one trial's epoch by the number that train together. packs, runs: at most. A short sweep is
+    over before more processes have started.
+    """
+
+    def seconds(plan: Plan) -> float:
+        start_s = plan.packs * (PACK_START_S + plan.runs * TRIAL_START_S) / cores
+        return run_epochs * epoch_s[plan.runs] / plan.packs + start_s
+
+    plans = itertools.product(range(1, packs + 1), [number for number in epoch_s if number <= runs])
+    return min(itertools.starmap(Plan, plans), key=seconds)
 
 
 @dataclass
-class _Handle:
+class _Pack:
     actor: Any
     name: str
-    room: int
-    status: Any = None
-    measured: bool = False
     trials: set[str] = field(default_factory=set)
 
 
 class Packs:
-    """Processes that train many trials each, one per GPU or per share of the CPUs; started as they are needed."""
+    """Processes that train many trials each, one per GPU or per share of the CPUs; started as they pay."""
 
-    def __init__(self, options: PackOptions, cpu: float, gpu: float, limit: int) -> None:
-        """options: of each pack, which gets a name of its own. cpu, gpu: what a pack occupies. limit: packs at most."""
-        self._options, self._limit = options, limit
+    def __init__(
+        self,
+        options: PackOptions,
+        *,
+        cpu: float,
+        gpu: float,
+        limit: int,
+        run_epochs: float,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        """options: of each pack, which gets a name of its own. cpu, gpu: what a pack occupies. limit: packs at most.
+        run_epochs: epochs that the sweep will train in all, roughly."""
+        self._options, self._limit, self._run_epochs, self._say = options, limit, run_epochs, say
         self._sweep = uuid.uuid4().hex[:8]
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
-        self._guess = options.fuse or GUESS["cuda" if gpu else "cpu"]
-        self._packs: list[_Handle] = []
-        self._start()
+        self._plan = Plan(1, options.fuse or GUESS["cuda" if gpu else "cpu"])
+        self._measurement: Any = None
+        self._packs = [self._start(0)]
 
     def place(self, trial_id: str) -> str | None:
         """The name of the pack that takes the trial in; None while all are full."""
-        for pack in self._packs:
-            self._look_after(pack)
-        best = min(self._packs, key=lambda pack: len(pack.trials) / pack.room)
-        if len(best.trials) >= best.room:
-            if len(self._packs) == self._limit or not all(pack.measured for pack in self._packs):
-                return None
-            best = self._start()
-        best.trials.add(trial_id)
-        return best.name
+        if self._measurement is not False:
+            self._hear_measurement()
+        emptiest = min(self._packs, key=lambda pack: len(pack.trials))
+        if len(emptiest.trials) >= self._plan.runs and len(self._packs) < self._plan.packs:
+            emptiest = self._start(len(self._packs))
+            self._packs.append(emptiest)
+        if len(emptiest.trials) >= self._plan.runs:
+            return None
+        emptiest.trials.add(trial_id)
+        return emptiest.name
 
     def release(self, trial_id: str) -> None:
         """The trial has ended."""
         for pack in self._packs:
             pack.trials.discard(trial_id)
 
-    def _start(self) -> _Handle:
-        name = f"codeq-pack-{self._sweep}-{len(self._packs)}"
-        actor = self._actor.options(name=name).remote(replace(self._options, name=name))
-        self._packs.append(_Handle(actor, name, self._guess))
-        return self._packs[-1]
+    def test_accuracy(self, folder: TrialFolder) -> float:
+        """The test accuracy of a trial's newest checkpoint in percent, measured by the first pack."""
+        accuracy: float = ray.get(self._packs[0].actor.test_accuracy.remote(str(folder.path)))
+        return accuracy
 
-    def _look_after(self, pack: _Handle) -> None:
-        """Hear, without waiting, whether the pack has measured how many trials it trains best."""
-        if pack.measured:
+    def _start(self, index: int) -> _Pack:
+        name = f"codeq-pack-{self._sweep}-{index}"
+        return _Pack(self._actor.options(name=name).remote(replace(self._options, name=name)), name)
+
+    def _hear_measurement(self) -> None:
+        """Ask the first pack, without waiting, how many trials it trains best, and plan for that."""
+        if self._measurement is None:
+            self._measurement = self._packs[0].actor.status.remote()
+        if not ray.wait([self._measurement], timeout=0)[0]:
             return
-        if pack.status is None:
-            pack.status = pack.actor.status.remote()
-        if not ray.wait([pack.status], timeout=0)[0]:
-            return
-        status: PackStatus = ray.get(pack.status)
-        pack.status = None
-        if status.runs is not None:
-            pack.room, pack.measured = status.runs, True
+        status: PackStatus | None = ray.get(self._measurement)
+        self._measurement = None
+        if status is not None:
+            self._measurement = False
+            epoch_s = status.epoch_s or {status.runs: 0.0}
+            self._plan = plan(self._run_epochs, epoch_s, self._limit, status.runs, os.cpu_count() or 1)
+            for model, reason in status.reasons.items():
+                self._say(f"{model}: {self._plan.packs} x {self._plan.runs} trials train together ({reason})")

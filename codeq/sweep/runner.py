@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,10 @@ from codeq.train.tracking import open_tracker
 
 if TYPE_CHECKING:
     from codeq.sweep.packs import Packs
+    from codeq.train.trial_folder import TrialFolder
+
+EARLY_STOPPED = 0.5
+"""The share of all trials' epochs that are trained after all, roughly, for plans."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,23 @@ class Interrupt:
     number: int | None = None
 
 
-def run_sweep(template: Template, options: RunOptions) -> Interrupt:
+@dataclass(frozen=True)
+class SweepEnd:
+    """interrupted_by: the signal, if one ended the sweep early. test_accuracy: measures a trial where the trials were
+    trained, None: nobody is left there to do it."""
+
+    interrupted_by: int | None
+    test_accuracy: Callable[[TrialFolder], float] | None
+
+
+def run_sweep(template: Template, options: RunOptions) -> SweepEnd:
     """Train the sweep's trials; everything it leaves behind is in `sweep_folder(template)`.
 
     Raises StateDamaged if what is there already cannot be gone on with, BadInput if the data set's files, the storage,
     the cluster or a trial's resources are not to be had.
     """
     with open_sweep(template, options.resume) as state:
-        interrupt = Interrupt()
+        interrupt, packs = Interrupt(), None
         if state.remaining > 0:
             if options.address is None:
                 _fetch_data(template)
@@ -54,11 +67,11 @@ def run_sweep(template: Template, options: RunOptions) -> Interrupt:
             if dashboard:
                 print(f"Ray dashboard: {dashboard} (it wants the token that `ray get-auth-token` prints)", flush=True)
             with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, _signals(interrupt):
-                _tune(state, options.address, scratch, reuse_actors=not dashboard)
+                packs = _tune(state, options.address, scratch, reuse_actors=not dashboard)
             if interrupt.number is None and template.sweep.time_budget:
                 state.note_unfinished(f"time budget of {template.sweep.time_budget}; --resume goes on")
             state.upload_study()
-        return interrupt
+        return SweepEnd(interrupt.number, packs.test_accuracy if packs else None)
 
 
 def _fetch_data(template: Template) -> None:
@@ -74,8 +87,11 @@ def _fetch_data(template: Template) -> None:
                 raise BadInput(str(error)) from None
 
 
-def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bool) -> None:
-    """reuse_actors: saves each trial its process start, but a dashboard would show the first trial's name for all."""
+def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bool) -> Packs | None:
+    """Run Tune to its end; the packs that trained, if any.
+
+    reuse_actors: saves each trial its process start, but a dashboard would show the first trial's name for all.
+    """
     import ray
     from ray import tune
 
@@ -117,6 +133,7 @@ def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bo
         ),
     )
     tuner.fit()
+    return packs
 
 
 def _packs(state: SweepState, gpus: float) -> Packs | None:
@@ -136,7 +153,8 @@ def _packs(state: SweepState, gpus: float) -> Packs | None:
         fuse=None if sweep.resources.fuse == "auto" else sweep.resources.fuse,
     )
     limit = int(there["GPU"] / gpus) if gpus else int(there["CPU"] / sweep.resources.cpu)
-    return Packs(options, sweep.resources.cpu, gpus, limit)
+    run_epochs = EARLY_STOPPED * state.remaining * state.template.max_epochs
+    return Packs(options, cpu=sweep.resources.cpu, gpu=gpus, limit=limit, run_epochs=run_epochs)
 
 
 def _callbacks(state: SweepState) -> list[Any]:

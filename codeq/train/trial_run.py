@@ -1,4 +1,4 @@
-"""A run that lives in a trial's folder: begun or continued from there, kept there after each epoch."""
+"""A run that lives in a trial's folder: begun or continued there, kept after each epoch, tested in the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from codeq.config.run import RunConfig
 from codeq.data import DataSplits
 from codeq.train.checkpoint import load_checkpoint, save_checkpoint
-from codeq.train.loop import EpochRow, TrainState, build
+from codeq.train.loop import EpochRow, TrainState, build, evaluate
 from codeq.train.trial_folder import TrialFolder
 
 
@@ -36,6 +36,13 @@ def keep_epoch(folder: TrialFolder, state: TrainState, row: EpochRow) -> dict[st
     folder.append_row(plain)
     save_checkpoint(folder.checkpoint, state)
     return plain
+
+
+def test_accuracy(folder: TrialFolder, data: DataSplits | None = None) -> float:
+    """The accuracy in percent of the folder's newest checkpoint on the test images. Raises what `open_run` raises."""
+    state = build(folder.read_config(), data)
+    load_checkpoint(folder.checkpoint, state)
+    return evaluate(state, state.data.test)
 
 
 def failed_row(folder: TrialFolder, before: dict[str, Any], error: Exception) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +16,13 @@ from torch.nn.utils import parametrize
 
 from codeq.data import epochs_together
 from codeq.train.compression import compression_of, count_weights
-from codeq.train.fused.optimizer import StackedOptimizer, stack_optimizer
+from codeq.train.fused.optimizer import RunByRunOptimizer, StackedOptimizer, stack_optimizer
+from codeq.train.fused.run_by_run import RunByRun
 from codeq.train.fused.stack import Stack, stack_runs, unstack_runs
 from codeq.train.loop import EpochRow, Measured, TrainState, complete_epoch
 from codeq.train.losses import WeightedTerm, added_loss, weighted_terms
+
+Optimizers = StackedOptimizer | RunByRunOptimizer
 
 
 def train_together(states: Sequence[TrainState], grace_epochs: int) -> list[EpochRow]:
@@ -59,13 +63,13 @@ def train_steps_together(states: Sequence[TrainState]) -> None:
     _train(stack, _stack_optimizers(stack, states), states)
 
 
-def _stack_optimizers(stack: Stack, states: Sequence[TrainState]) -> list[StackedOptimizer]:
+def _stack_optimizers(stack: Stack, states: Sequence[TrainState]) -> list[Optimizers]:
     optimizers = [state.optimizer for state in states]
     return [stack_optimizer(group, optimizers, len(states[0].data.train)) for group in stack.groups]
 
 
 def _train(
-    stack: Stack, optimizers: Sequence[StackedOptimizer], states: Sequence[TrainState]
+    stack: Stack, optimizers: Sequence[Optimizers], states: Sequence[TrainState]
 ) -> tuple[list[float], list[float]]:
     """One pass of every run over its training batches: mean losses, and accuracies in percent."""
     model, runs, device = states[0].model.train(), len(states), states[0].device
@@ -131,9 +135,11 @@ class _Call(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        self._mode: contextlib.AbstractContextManager[Any] = RunByRun() if on_cpu else contextlib.nullcontext()
 
     def forward(self, function: Callable[[nn.Module], Any]) -> Any:
-        with parametrize.cached():
+        with parametrize.cached(), self._mode:
             return function(self.model)
 
 

@@ -18,6 +18,8 @@ from codeq.train.fused.stack import Group, flatten, unflatten
 
 Factors = dict[str, Tensor]
 
+_ADAM_SLOTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+
 
 class StackedOptimizer(ABC):
     """One parameter group of K runs for the coming `steps` steps, during which learning rates do not change."""
@@ -158,7 +160,71 @@ class StackedSgd(StackedOptimizer):
         return torch.tensor([state.get("momentum_buffer") is not None for state in first])
 
 
-def stack_optimizer(group: Group, optimizers: Sequence[Optimizer], steps: int) -> StackedOptimizer:
-    """The stacked form of one group of the runs' optimizers, which are of one type."""
+class RunByRunOptimizer:
+    """The fused kernels of torch.optim, called run by run: a CPU takes no longer, and rounds the same."""
+
+    def __init__(self, group: Group, optimizers: Sequence[Optimizer]) -> None:
+        self._group, self._optimizers = group, optimizers
+        self._options: list[dict[str, Any]] = [optimizer.param_groups[group.index] for optimizer in optimizers]
+        self._rows = list(zip(*(leaf.detach().unbind() for leaf in group.leaves.values()), strict=True))
+        self._states = [self._copy_of_state(k) for k in range(len(optimizers))]
+
+    def step(self) -> None:
+        """Apply the gradients that the group's leaves hold."""
+        gradients = [leaf.grad.contiguous().unbind() for leaf in self._group.leaves.values()]  # type: ignore[union-attr]
+        for k, of_run in enumerate(zip(*gradients, strict=True)):
+            self._step_of(k, list(of_run))
+        for leaf in self._group.leaves.values():
+            leaf.grad = None
+
+    def write_back(self) -> None:
+        """Give every run's optimizer its state, as torch keeps it."""
+        for optimizer, options, states in zip(self._optimizers, self._options, self._states, strict=True):
+            for parameter, state in zip(options["params"], states, strict=True):
+                optimizer.state[parameter] = {
+                    name: tensor if name == "step" else torch.empty_like(parameter).copy_(tensor)
+                    for name, tensor in state.items()
+                }
+
+    def _copy_of_state(self, k: int) -> list[dict[str, Tensor]]:
+        """Of each parameter, in the memory format of its row."""
+        optimizer, options, states = self._optimizers[k], self._options[k], []
+        for parameter in options["params"]:
+            kept = {name: tensor.contiguous().clone() for name, tensor in optimizer.state[parameter].items()}
+            if not kept and not isinstance(optimizer, SGD):
+                slots = ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if options["amsgrad"] else []))
+                kept = {"step": torch.zeros(()), **{slot: torch.zeros(parameter.shape) for slot in slots}}
+            states.append(kept)
+        return states
+
+    def _step_of(self, k: int, gradients: list[Tensor]) -> None:
+        options, states, rows = self._options[k], self._states[k], list(self._rows[k])
+        if isinstance(self._optimizers[k], SGD):
+            is_first = "momentum_buffer" not in states[0]
+            if options["momentum"] and is_first:
+                for state, row in zip(states, rows, strict=True):
+                    state["momentum_buffer"] = torch.empty_like(row)
+            torch._fused_sgd_(
+                rows, gradients, [state["momentum_buffer"] for state in states] if options["momentum"] else [],
+                weight_decay=options["weight_decay"], momentum=options["momentum"], lr=options["lr"],
+                dampening=options["dampening"], nesterov=options["nesterov"], maximize=False, is_first_step=is_first,
+            )  # fmt: skip
+            return
+        slots = {slot: [state[slot] for state in states if slot in state] for slot in _ADAM_SLOTS}
+        torch._foreach_add_([state["step"] for state in states], 1)
+        kernel = torch._fused_adamw_ if isinstance(self._optimizers[k], AdamW) else torch._fused_adam_
+        kernel(
+            rows, gradients, slots["exp_avg"], slots["exp_avg_sq"], slots["max_exp_avg_sq"],
+            [state["step"] for state in states], lr=options["lr"], beta1=options["betas"][0], beta2=options["betas"][1],
+            weight_decay=options["weight_decay"], eps=options["eps"], amsgrad=options["amsgrad"], maximize=False,
+        )  # fmt: skip
+
+
+def stack_optimizer(
+    group: Group, optimizers: Sequence[Optimizer], steps: int
+) -> StackedOptimizer | RunByRunOptimizer:
+    """One group of the runs' optimizers, which are of one type, for `steps` steps: in the way that is quicker there."""
+    if group.flat.device.type == "cpu":
+        return RunByRunOptimizer(group, optimizers)
     kinds: dict[type[Optimizer], type[StackedOptimizer]] = {AdamW: StackedAdam, Adam: StackedAdam, SGD: StackedSgd}
     return kinds[type(optimizers[0])](group, optimizers, steps)

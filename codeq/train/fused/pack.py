@@ -20,7 +20,7 @@ from codeq.train.fused.probe import Choice, choose_runs
 from codeq.train.fused.shape import shape_of
 from codeq.train.loop import EpochRow, TrainState, fit
 from codeq.train.trial_folder import NO_ROW, TrialFolder
-from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run
+from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run, test_accuracy
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +65,11 @@ class Pack:
         self._journal = _Journal(journal)
         self._raw = raw
         self._data: dict[str, DataSplits] = {}
-        self._choices: dict[str, Choice] = {}
+        self._choices: dict[tuple[str, str], Choice] = {}
 
     @property
-    def choices(self) -> Mapping[str, Choice]:
-        """How many runs of each shape are trained together."""
+    def choices(self) -> Mapping[tuple[str, str], Choice]:
+        """How many runs of each model and shape are trained together."""
         return self._choices
 
     def train_epoch(self, members: Sequence[Member]) -> Iterator[tuple[int, Row]]:
@@ -85,6 +85,10 @@ class Pack:
         for part in self._parts(ready):
             yield from self._train(part)
         self._journal.end()
+
+    def test_accuracy(self, folder: TrialFolder) -> float:
+        """See `codeq.train.trial_run.test_accuracy`. Not while an epoch is under way."""
+        return test_accuracy(folder, self._data_of(folder.read_config()))
 
     def _open(self, member: Member) -> Row | None:
         """Build the member, if it is new; a row if it has ended already or cannot be built."""
@@ -119,11 +123,11 @@ class Pack:
             yield from (group[part::parts] for part in range(parts))
 
     def _runs_together(self, member: Member) -> int:
-        if member.shape not in self._choices:
-            self._choices[member.shape] = self._choose(member)
-            choice = self._choices[member.shape]
-            log.info("%d runs of %s train together: %s", choice.runs, member.config.model, choice.reason)
-        return self._choices[member.shape].runs
+        key = (member.config.model, member.shape)
+        if key not in self._choices:
+            self._choices[key] = self._choose(member)
+            log.info("%d runs of %s train together: %s", self._choices[key].runs, key[0], self._choices[key].reason)
+        return self._choices[key].runs
 
     def _choose(self, member: Member) -> Choice:
         assert member.state is not None
@@ -145,7 +149,7 @@ class Pack:
                 raise
             half = len(part) // 2
             reason = str(error).partition("\n")[0]
-            self._choices[part[0].shape] = Choice(half, f"{len(part)} together failed: {reason}")
+            self._choices[part[0].config.model, part[0].shape] = Choice(half, f"{len(part)} together failed: {reason}")
             log.warning("%d runs together failed, going on with %d: %s", len(part), half, reason)
             if part[0].state and part[0].state.device.type == "cuda":
                 torch.cuda.empty_cache()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import psutil
 import torch
@@ -30,10 +30,11 @@ STEPS = 2
 
 @dataclass(frozen=True)
 class Choice:
-    """How many runs to train together, and why not more, in words."""
+    """How many runs to train together, and why not more, in words. epoch_s: of one run's training, by their number."""
 
     runs: int
     reason: str
+    epoch_s: dict[int, float] = field(default_factory=dict)
 
 
 def choose_runs(state: TrainState, wanted: int | None = None) -> Choice:
@@ -55,7 +56,7 @@ def _measured(copies: _Copies) -> Choice:
     started = time.perf_counter()
     seconds = {1: _seconds_per_run(copies, 1)}  # of a step, by the number of runs
     if seconds[1] > LONG_STEP_S:
-        return Choice(1, f"a step takes {seconds[1]:.2f} s, which is arithmetic")
+        return Choice(1, f"a step takes {seconds[1]:.2f} s, which is arithmetic", copies.epoch_s(seconds))
     most = min(_room(copies.take(1)[0]), MAX_RUNS.get(copies.device.type, 1))
     runs = 2
     while runs <= most and time.perf_counter() - started < BUDGET_S:
@@ -65,7 +66,8 @@ def _measured(copies: _Copies) -> Choice:
         runs *= 2
     best = next(runs for runs in seconds if seconds[runs] * WORTH_DOUBLING <= min(seconds.values()))
     share = ", ".join(f"{runs} together {seconds[runs] / seconds[1]:.2f}" for runs in seconds if runs > 1)
-    return Choice(best, f"time per run, alone 1: {share}" if share else f"memory for {most}")
+    reason = f"time per run, alone 1: {share}" if share else f"memory for {most}"
+    return Choice(best, reason, copies.epoch_s(seconds))
 
 
 class _Copies:
@@ -73,6 +75,7 @@ class _Copies:
 
     def __init__(self, state: TrainState) -> None:
         self._config, self._data, self.device = state.config, state.data.first(STEPS), state.device
+        self._steps = len(state.data.train)
         self._states: list[TrainState] = []
 
     def take(self, count: int) -> list[TrainState]:
@@ -80,6 +83,10 @@ class _Copies:
             while len(self._states) < count:
                 self._states.append(build(self._config, self._data))
         return self._states[:count]
+
+    def epoch_s(self, step_s: dict[int, float]) -> dict[int, float]:
+        """What an epoch takes, from what a step takes."""
+        return {runs: seconds * self._steps for runs, seconds in step_s.items()}
 
 
 def _seconds_per_run(copies: _Copies, runs: int) -> float:
