@@ -44,7 +44,7 @@ def solo_resnet20(options: Options) -> list[Row]:
 def _row(name: str, literal: nn.Module, model: str, target: float, rounds: int, options: Options) -> Row:
     config = made_up(model, ["device=cpu", f"threads={options.threads}", *options.overrides])
     ours = our_epoch(config)
-    own, literature = in_turns(ours, literature_epoch(literal, config), rounds, warmups=0 if options.quick else 1)
+    own, literature = in_turns(ours, literature_epoch(literal, config), rounds)
     row = Row(name, "images/s", AGAINST, own, literature, target=target)
     row.profile.extend(top_operators(ours, times=1) if row.missed else [])
     return row
