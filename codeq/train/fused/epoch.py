@@ -15,6 +15,7 @@ from torch.func import functional_call, vmap
 from torch.nn.utils import parametrize
 
 from codeq.data import epochs_together
+from codeq.quant import bake, quantize_stacked
 from codeq.train.compression import compression_of, count_weights
 from codeq.train.fused.optimizer import RunByRunOptimizer, StackedOptimizer, stack_optimizer
 from codeq.train.fused.run_by_run import RunByRun
@@ -97,6 +98,7 @@ def _forward_with_added_loss(
     model: nn.Module, stack: Stack, states: Sequence[TrainState]
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """From images (K, B, C, S, S) to logits (K, B, classes) and what the loss terms add (K,)."""
+    plain = bake(model)
     names, numbers = _stacked_terms(states)
 
     def one(tensors: dict[str, Tensor], images: Tensor, numbers: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -106,10 +108,19 @@ def _forward_with_added_loss(
             logits: Tensor = inner(images)
             return logits, logits.new_zeros(()) + added_loss(inner, terms)
 
-        return _call(model, tensors, forward)
+        return _call(plain, tensors, forward)
 
     stacked = vmap(one)
-    return lambda images: stacked(stack.tensors, images, numbers)
+    return lambda images: stacked(_plain_tensors(model, stack), images, numbers)
+
+
+def _plain_tensors(model: nn.Module, stack: Stack) -> dict[str, Tensor]:
+    """What the layers compute with, by its name in the model without parametrizations, (K, *shape) each."""
+    tensors = stack.tensors
+    plain = {name: tensor for name, tensor in tensors.items() if ".parametrizations." not in name}
+    for name, weight in quantize_stacked(model, tensors).items():
+        plain[name.replace(".parametrizations.", ".").removesuffix(".original")] = weight
+    return plain
 
 
 def _stacked_terms(states: Sequence[TrainState]) -> tuple[list[str], list[dict[str, Tensor]]]:
@@ -130,7 +141,7 @@ def _term(name: str, values: dict[str, Tensor]) -> WeightedTerm:
 
 
 class _Call(nn.Module):
-    """Runs a function of a model inside `functional_call`, each quantized weight being computed once."""
+    """Runs a function of a model inside `functional_call`."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -152,14 +163,15 @@ def _call(model: nn.Module, tensors: dict[str, Tensor], function: Callable[[nn.M
 def _evaluate(stack: Stack, states: Sequence[TrainState]) -> list[float]:
     """Each run's accuracy on the validation images, in percent."""
     model, val = states[0].model.eval(), states[0].data.val
+    plain, tensors = bake(model), _plain_tensors(model, stack)
     correct = torch.zeros(len(states), device=states[0].device)
 
     def one(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
-        logits: Tensor = _call(model, tensors, lambda inner: inner(images))
+        logits: Tensor = _call(plain, tensors, lambda inner: inner(images))
         return logits
 
     for images, labels in _parts(val.epoch(0), len(states), val.batch_size):
-        logits = vmap(one, in_dims=(0, None))(stack.tensors, images)  # (K, B, classes)
+        logits = vmap(one, in_dims=(0, None))(tensors, images)  # (K, B, classes)
         correct += (logits.argmax(2) == labels).sum(1)
     return _percent(correct, val.num_images)
 
