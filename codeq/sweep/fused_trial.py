@@ -35,6 +35,8 @@ class FusedTrial(tune.Trainable):
         self._config = config
         self._pack = _pack(config["pack"])
         self._joined = False
+        self._rows: list[dict[str, Any]] = []  # received, not reported yet
+        self._epoch: int | None = None  # of the last row, None: none of this actor's yet
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become the next trial."""
@@ -57,16 +59,23 @@ class FusedTrial(tune.Trainable):
         return str(self.trial_name)
 
     def _next_row(self) -> dict[str, Any]:
+        if not self._rows:
+            self._rows = self._receive()
+        row = self._rows.pop(0)
+        self._epoch = row["epoch"]
+        return row
+
+    def _receive(self) -> list[dict[str, Any]]:
         number = self._config["trial"]
         lost_at: float | None = None
         while True:
             try:
                 if not self._joined:
-                    ray.get(self._pack.join.remote(number, self._config["run_config"]))
+                    ray.get(self._pack.join.remote(number, self._config["run_config"], self._epoch))
                     self._joined = True
-                row: dict[str, Any] | None = ray.get(self._pack.next_row.remote(number))
-                if row is not None:
-                    return row
+                rows: list[dict[str, Any]] = ray.get(self._pack.next_rows.remote(number))
+                if rows:
+                    return rows
                 self._joined = False
             except RayError:
                 self._joined = False
@@ -74,3 +83,4 @@ class FusedTrial(tune.Trainable):
                 if time.monotonic() - lost_at > RESTART_S:
                     raise
                 time.sleep(0.5)
+

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -21,19 +22,31 @@ from codeq.train.trial_folder import TrialFolder, trial_folder
 if TYPE_CHECKING:
     from codeq.train.fused.pack import Member, Pack
 
+Row = dict[str, Any]
+
 LINGER = 0.25
-"""How long a pack waits for trials that it trained a moment ago, as a share of the last epoch's time."""
+"""How long a pack waits for decisions about trials, as a share of the last epoch's time."""
 LINGER_MIN_S = 0.02
+TRIAL_START_MAX_S = 2.0
+"""How long one trial's process takes to start where many do."""
+SWITCH_S = 0.0005
+"""How soon the training thread lets another one have its turn: trials wait for their answers ten times as long else."""
 
 
 @dataclass(frozen=True)
 class PackOptions:
-    """name: of the actor. fuse: trials to train together, None: as many as pays. images: by (dataset, data_dir)."""
+    """What a pack is to do.
+
+    name: of the actor. sweep_folder, grace_epochs, max_failures: of the sweep. decisions: the epochs after which the
+    scheduler may stop a trial, None: any. fuse: trials to train together, None: as many as pays. images: raw images in
+    Ray's object store by (dataset, data_dir), where the driver has put them there.
+    """
 
     name: str
     sweep_folder: str
     grace_epochs: int
     max_failures: int
+    decisions: frozenset[int] | None
     fuse: int | None
     images: dict[tuple[str, str], Any] = field(default_factory=dict)
 
@@ -48,50 +61,83 @@ class PackStatus:
     reasons: dict[str, str]
 
 
-class PackActor:
-    """Hands each trial the row of its next epoch.
+@dataclass
+class _Seat:
+    """A trial in the pack. rows: not handed out yet. epoch: of the last row there was. asked: who waits for more."""
 
-    A trial joins, asks for one row after the other, and leaves. Whoever asks while an epoch is under way is in the
-    next one. Nothing is trained that nobody asked for. The trials' files are written before their rows are handed out.
+    member: Member
+    rows: list[Row] = field(default_factory=list)
+    epoch: int = 0
+    asked: asyncio.Future[list[Row]] | None = None
+    may_stop: bool = True
+    ended: bool = False
+
+    @property
+    def is_next(self) -> bool:
+        """Whether its next epoch can be trained: nobody could have stopped it, or it was asked to go on."""
+        return not self.ended and (not self.may_stop or (self.asked is not None and not self.rows))
+
+
+class PackActor:
+    """Hands each trial its rows, one after the other.
+
+    A trial joins, asks for rows and leaves. The pack trains ahead of what is asked, but never past an epoch after
+    which the scheduler may stop the trial. The trial's files are written before its row is handed out.
     """
 
     def __init__(self, options: PackOptions) -> None:
         self._options = options
-        self._members: dict[int, Member] = {}
-        self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._arrivals = threading.Condition()
+        self._seats: dict[int, _Seat] = {}
+        self._changed = threading.Condition()
+        self._expected = 0
         self._last_epoch_s = 0.0
         self._pack: Pack | None = None
+        sys.setswitchinterval(SWITCH_S)
         threading.Thread(target=self._train_for_ever, name="training", daemon=True).start()
 
-    async def join(self, number: int, run_config: dict[str, Any]) -> None:
-        """Take the trial in, afresh if it was in: its folder says where it stands."""
-        from codeq.train.fused.pack import Member
+    async def expect(self, trials: int) -> None:
+        """Let no trial end before so many have joined, or would have had the time to.
 
-        folder = trial_folder(UPath(self._options.sweep_folder), number)
-        member = await asyncio.to_thread(lambda: Member(number, folder, RunConfig.model_validate(run_config)))
-        with self._arrivals:
-            self._members[number] = member
-
-    async def next_row(self, number: int) -> dict[str, Any] | None:
-        """Train the trial one epoch further and return its row, whose status says whether it was the last.
-
-        None if the trial has to join first: this process has taken the place of one that died.
+        Tune gives the process of a trial that ends to one whose own process is starting, and ends the latter: it would
+        start processes for ever and never have the wanted number.
         """
-        if number not in self._members:
-            return None
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        with self._arrivals:
-            self._asked[number] = answer
-            self._arrivals.notify()
+        self._expected = trials
+        await asyncio.sleep(trials * TRIAL_START_MAX_S)
+        with self._changed:
+            self._expected = min(self._expected, len(self._seats))
+            self._answer_all()
+
+    async def join(self, number: int, run_config: dict[str, Any], after: int | None = None) -> None:
+        """Take the trial in, afresh if it was in: its folder says where it stands.
+
+        after: the last epoch whose row the trial has; it gets the recorded later ones first. None: all that there are.
+        """
+        seat = await asyncio.to_thread(self._seat, number, run_config, after)
+        with self._changed:
+            self._seats[number] = seat
+            self._answer_all()
+            self._changed.notify()
+
+    async def next_rows(self, number: int) -> list[Row]:
+        """The trial's next rows, at least one; the last one's status says whether there will be more.
+
+        None at all if the trial has to join first: this process has taken the place of one that died.
+        """
+        with self._changed:
+            seat = self._seats.get(number)
+            if seat is None:
+                return []
+            seat.asked = asyncio.get_running_loop().create_future()
+            answer = seat.asked
+            self._answer(seat)
+            self._changed.notify()
         return await answer
 
     async def leave(self, number: int) -> None:
         """Forget the trial."""
-        with self._arrivals:
-            self._members.pop(number, None)
-            self._asked.pop(number, None)
-            self._arrivals.notify()
+        with self._changed:
+            self._seats.pop(number, None)
+            self._changed.notify()
 
     async def status(self) -> PackStatus | None:
         """What the pack has found out about training trials together; None before it had the first."""
@@ -134,25 +180,63 @@ class PackActor:
         reference = self._options.images.get((config.dataset, config.data_dir))
         return None if reference is None else ray.get(reference)
 
+    def _seat(self, number: int, run_config: dict[str, Any], after: int | None) -> _Seat:
+        from codeq.train.fused.pack import Member
+
+        folder = trial_folder(UPath(self._options.sweep_folder), number)
+        seat = _Seat(Member(number, folder, RunConfig.model_validate(run_config)))
+        if after is not None and folder.checkpoint.exists():
+            seat.rows.extend(row for row in folder.rows() if row["epoch"] > after)
+            seat.epoch = seat.rows[-1]["epoch"] if seat.rows else after
+        return seat
+
     def _train_once(self, pack: Pack) -> None:
         members = self._next_members()
         started = time.monotonic()
         for number, row in pack.train_epoch(members):
-            self._answer(number, row)
+            self._hand_out(number, row)
         self._last_epoch_s = time.monotonic() - started
 
     def _next_members(self) -> list[Member]:
-        """Those who ask; for those who were trained just now and have not asked again it waits a little."""
-        with self._arrivals:
-            self._arrivals.wait_for(lambda: bool(self._asked))
+        """All whose next epoch can be trained; for those about whom a decision is due it waits a little."""
+        with self._changed:
+            self._changed.wait_for(lambda: any(seat.is_next for seat in self._seats.values()))
             linger = max(LINGER_MIN_S, LINGER * self._last_epoch_s)
-            self._arrivals.wait_for(lambda: self._asked.keys() >= self._members.keys(), timeout=linger)
-            return [self._members[number] for number in self._asked if number in self._members]
+            self._changed.wait_for(lambda: all(seat.is_next for seat in self._seats.values()), timeout=linger)
+            return [seat.member for seat in self._seats.values() if seat.is_next]
 
-    def _answer(self, number: int, row: dict[str, Any]) -> None:
-        with self._arrivals:
-            answer = self._asked.pop(number, None)
-            if row["status"] != "running":
-                self._members.pop(number, None)
-        if answer is not None:
-            answer.get_loop().call_soon_threadsafe(lambda: answer.done() or answer.set_result(row))
+    def _hand_out(self, number: int, row: Row) -> None:
+        with self._changed:
+            seat = self._seats.get(number)
+            if seat is None or (row["epoch"] <= seat.epoch and row["status"] == "running"):
+                return  # trained once more, because its row had been written and its checkpoint had not
+            seat.epoch = row["epoch"]
+            seat.may_stop = self._may_end(row)
+            seat.ended = row["status"] != "running"
+            seat.rows.append(row)
+            self._answer(seat)
+
+    def _answer_all(self) -> None:
+        if len(self._seats) >= self._expected:
+            self._expected = 0
+        for seat in self._seats.values():
+            self._answer(seat)
+
+    def _answer(self, seat: _Seat) -> None:
+        """Hand out what there is to whoever waits for it. The lock is held."""
+        count = len(seat.rows)
+        if self._expected:
+            count = next((i for i, row in enumerate(seat.rows) if self._may_end(row)), count)
+        if seat.asked is not None and count:
+            rows, seat.rows = seat.rows[:count], seat.rows[count:]
+            seat.asked.get_loop().call_soon_threadsafe(_resolve, seat.asked, rows)
+            seat.asked = None
+
+    def _may_end(self, row: Row) -> bool:
+        decisions = self._options.decisions
+        return row["status"] != "running" or decisions is None or row["epoch"] in decisions
+
+
+def _resolve(asked: asyncio.Future[list[Row]], rows: list[Row]) -> None:
+    if not asked.done():
+        asked.set_result(rows)

@@ -14,19 +14,22 @@ import ray
 from codeq.sweep.pack_actor import PackActor, PackOptions, PackStatus
 from codeq.train.trial_folder import TrialFolder
 
-GUESS = {"cpu": 8, "cuda": 16}
-"""Trials that a pack is given before it has measured how many it trains best."""
-PACK_START_S = 3.0
-TRIAL_START_S = 1.0
-"""Seconds of one core that it takes to start a pack's process and a trial's."""
-
 
 @dataclass(frozen=True)
 class Plan:
-    """How many packs, and trials in each."""
+    """How many packs, and trials in each at once."""
 
     packs: int
     runs: int
+
+
+GUESS = Plan(packs=1, runs=4)
+"""Packs, and trials in each, before the first has measured how many it trains best."""
+EARLY_STOPPED = 0.5
+"""The share of all trials' epochs that are trained after all, roughly."""
+PACK_START_S = 3.0
+TRIAL_START_S = 0.7
+"""Seconds of one core that it takes to start a pack's process and a trial's."""
 
 
 def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int, cores: int) -> Plan:
@@ -61,29 +64,33 @@ class Packs:
         cpu: float,
         gpu: float,
         limit: int,
-        run_epochs: float,
+        trials: int,
+        epochs: int,
         say: Callable[[str], None] = print,
     ) -> None:
         """options: of each pack, which gets a name of its own. cpu, gpu: what a pack occupies. limit: packs at most.
-        run_epochs: epochs that the sweep will train in all, roughly."""
-        self._options, self._limit, self._run_epochs, self._say = options, limit, run_epochs, say
+        trials: of the sweep, of `epochs` epochs each at most."""
+        self._options, self._limit, self._say = options, limit, say
+        self._run_epochs, self._to_come = EARLY_STOPPED * trials * epochs, trials
         self._sweep = uuid.uuid4().hex[:8]
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
-        self._plan = Plan(1, options.fuse or GUESS["cuda" if gpu else "cpu"])
+        self._plan = Plan(min(GUESS.packs, limit), options.fuse or GUESS.runs)
         self._measurement: Any = None
-        self._packs = [self._start(0)]
+        self._packs = [self._start(index) for index in range(self._plan.packs)]
 
     def place(self, trial_id: str) -> str | None:
         """The name of the pack that takes the trial in; None while all are full."""
         if self._measurement is not False:
             self._hear_measurement()
-        emptiest = min(self._packs, key=lambda pack: len(pack.trials))
-        if len(emptiest.trials) >= self._plan.runs and len(self._packs) < self._plan.packs:
+        used = self._packs[: self._plan.packs]
+        emptiest = min(used, key=lambda pack: len(pack.trials))
+        if len(emptiest.trials) >= self._plan.runs and len(used) < self._plan.packs:
             emptiest = self._start(len(self._packs))
             self._packs.append(emptiest)
         if len(emptiest.trials) >= self._plan.runs:
             return None
         emptiest.trials.add(trial_id)
+        self._to_come -= 1
         return emptiest.name
 
     def release(self, trial_id: str) -> None:
@@ -98,7 +105,13 @@ class Packs:
 
     def _start(self, index: int) -> _Pack:
         name = f"codeq-pack-{self._sweep}-{index}"
-        return _Pack(self._actor.options(name=name).remote(replace(self._options, name=name)), name)
+        pack = _Pack(self._actor.options(name=name).remote(replace(self._options, name=name)), name)
+        pack.actor.expect.remote(self._expected(pack))
+        return pack
+
+    def _expected(self, pack: _Pack) -> int:
+        """How many trials the pack is going to have at once."""
+        return min(self._plan.runs, len(pack.trials) + max(1, self._to_come // self._plan.packs))
 
     def _hear_measurement(self) -> None:
         """Ask the first pack, without waiting, how many trials it trains best, and plan for that."""
@@ -112,5 +125,7 @@ class Packs:
             self._measurement = False
             epoch_s = status.epoch_s or {status.runs: 0.0}
             self._plan = plan(self._run_epochs, epoch_s, self._limit, status.runs, os.cpu_count() or 1)
+            for pack in self._packs[: self._plan.packs]:
+                pack.actor.expect.remote(self._expected(pack))
             for model, reason in status.reasons.items():
                 self._say(f"{model}: {self._plan.packs} x {self._plan.runs} trials train together ({reason})")

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from codeq.sweep.packs import Packs
     from codeq.train.trial_folder import TrialFolder
 
-EARLY_STOPPED = 0.5
-"""The share of all trials' epochs that are trained after all, roughly, for plans."""
-
-
 @dataclass(frozen=True)
 class RunOptions:
     """What the command line adds to the template. address: of a Ray cluster, None: a local one."""
@@ -108,7 +104,7 @@ def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bo
     device = "cpu" if gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
     packs = _packs(state, gpus)
     kind = FusedTrial if packs else SweepTrial
-    needs = {"memory": FUSED_TRIAL_BYTES} if packs else {"cpu": sweep.resources.cpu, "gpu": gpus}
+    needs = {"memory": float(FUSED_TRIAL_BYTES)} if packs else {"cpu": sweep.resources.cpu, "gpu": gpus}
     trainable = tune.with_resources(kind, needs)
     trainable.__name__ = trainable.__qualname__ = kind.__name__  # what the dashboard calls its class
     tuner = tune.Tuner(
@@ -139,22 +135,24 @@ def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bo
 def _packs(state: SweepState, gpus: float) -> Packs | None:
     import ray
 
+    from codeq.sweep.early_stopping import decision_epochs
     from codeq.sweep.pack_actor import PackOptions
     from codeq.sweep.packs import Packs
 
     sweep, there = state.template.sweep, ray.cluster_resources()
-    if sweep.resources.fuse == 1:
-        return None
+    if sweep.resources.fuse == 1 or any(config.use_compile for config in state.template.examples):
+        return None  # compiled models of one process push each other out
     options = PackOptions(
         name="",
         sweep_folder=str(state.folder),
         grace_epochs=sweep.scheduler.grace_epochs,
         max_failures=sweep.max_failures,
+        decisions=decision_epochs(state.template),
         fuse=None if sweep.resources.fuse == "auto" else sweep.resources.fuse,
     )
     limit = int(there["GPU"] / gpus) if gpus else int(there["CPU"] / sweep.resources.cpu)
-    run_epochs = EARLY_STOPPED * state.remaining * state.template.max_epochs
-    return Packs(options, cpu=sweep.resources.cpu, gpu=gpus, limit=limit, run_epochs=run_epochs)
+    trials, epochs = state.remaining, state.template.max_epochs
+    return Packs(options, cpu=sweep.resources.cpu, gpu=gpus, limit=limit, trials=trials, epochs=epochs)
 
 
 def _callbacks(state: SweepState) -> list[Any]:

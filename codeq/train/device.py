@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from functools import cache
+
 import torch
 
 
@@ -10,6 +13,7 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
 
     threads: CPU threads for arithmetic, None: as they are. Raises ValueError if the device is not there.
     """
+    _spare_the_imported()
     if threads is not None:
         torch.set_num_threads(threads)
     device = torch.device(_first_available() if name == "auto" else name)
@@ -30,3 +34,10 @@ def _first_available() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@cache
+def _spare_the_imported() -> None:
+    """Keep Python's collector from looking through what imports have made: 0.14 s each time, every few epochs."""
+    gc.collect()
+    gc.freeze()

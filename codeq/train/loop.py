@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -19,10 +19,11 @@ from codeq.config.sweep import Scheduler
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
 from codeq.quant import attach_weight_quantizers
+from codeq.train.compilation import Forward, compiled, faster_forward
 from codeq.train.compression import Compression, dense_macs, measure_compression
 from codeq.train.device import prepare_device
 from codeq.train.health import diagnose
-from codeq.train.losses import added_loss, weighted_terms
+from codeq.train.losses import WeightedTerm, added_loss, weighted_terms
 from codeq.train.optimizer import build_optimizer
 from codeq.train.schedule import build_schedule
 
@@ -67,7 +68,7 @@ class TrainState:
     device: torch.device
     data: DataSplits
     model: nn.Module
-    forward: Callable[[Tensor], Tensor]
+    forward: Forward
     optimizer: Optimizer
     scheduler: LRScheduler
     macs: dict[str, int]
@@ -104,17 +105,11 @@ def build(config: RunConfig, data: DataSplits | None = None) -> TrainState:
         device=device,
         data=data,
         model=model,
-        forward=_compiled(model) if config.use_compile else model,
+        forward=compiled(model) if config.use_compile == 1 else model,
         optimizer=optimizer,
         scheduler=build_schedule(config, optimizer),
         macs=dense_macs(model, (info.channels, info.img_size, info.img_size)),
     )
-
-
-def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The compiled model. What earlier models of this process compiled is dropped: past a limit Dynamo turns eager."""
-    torch.compiler.reset()
-    return torch.compile(model)
 
 
 def memory_format(model: nn.Module) -> torch.memory_format:
@@ -129,11 +124,21 @@ def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochRo
     The last row has a status other than running: finished, or diverged or collapsed with a reason, which ends the
     run. A network at chance counts as collapsed from epoch `grace_epochs` on.
     """
+    if state.config.use_compile == "auto" and state.epoch < state.config.epochs:
+        state.forward = _faster_forward(state)
     while state.epoch < state.config.epochs:
         row = _epoch(state, grace_epochs)
         yield row
         if row.status != "running":
             return
+
+
+def _faster_forward(state: TrainState) -> Forward:
+    """The model as it is or compiled, whichever trains the remaining epochs sooner."""
+    batch = next(iter(state.data.train.epoch(state.epoch)))
+    terms = weighted_terms(state.config.loss_terms)
+    steps_left = (state.config.epochs - state.epoch) * len(state.data.train)
+    return faster_forward(state.model, lambda forward: _loss(state, forward, *batch, terms)[0].backward(), steps_left)
 
 
 def _epoch(state: TrainState, grace_epochs: int) -> EpochRow:
@@ -198,12 +203,9 @@ def train_steps(state: TrainState) -> tuple[float, float]:
     images_seen = 0
     loss_sum = torch.zeros((), device=state.device)
     correct = torch.zeros((), device=state.device)
-    layout = memory_format(state.model)
     terms = weighted_terms(state.config.loss_terms)
     for images, labels in state.data.train.epoch(state.epoch):
-        with parametrize.cached():  # the loss terms read the weights that the forward pass quantized
-            logits = state.forward(images.to(memory_format=layout))
-            loss = F.cross_entropy(logits, labels) + added_loss(state.model, terms)
+        loss, logits = _loss(state, state.forward, images, labels, terms)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         state.optimizer.step()
@@ -211,6 +213,15 @@ def train_steps(state: TrainState) -> tuple[float, float]:
         loss_sum += loss.detach() * len(labels)
         correct += (logits.detach().argmax(1) == labels).sum()
     return loss_sum.item() / images_seen, 100.0 * correct.item() / images_seen
+
+
+def _loss(
+    state: TrainState, forward: Forward, images: Tensor, labels: Tensor, terms: Sequence[WeightedTerm]
+) -> tuple[Tensor, Tensor]:
+    """The loss with the added terms, and the logits."""
+    with parametrize.cached():  # the terms read the weights that the forward pass quantized
+        logits = forward(images.to(memory_format=memory_format(state.model)))
+        return F.cross_entropy(logits, labels) + added_loss(state.model, terms), logits
 
 
 @torch.no_grad()

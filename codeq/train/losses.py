@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from codeq.config.run import GroupLasso
 
@@ -51,12 +53,39 @@ def group_lasso(model: nn.Module, lambda_linear: Factor = 1e-4, lambda_conv: Fac
     """
     factors = ((nn.Linear, lambda_linear), (nn.Conv2d, lambda_conv))
     norms = [
-        factor * torch.linalg.vector_norm(module.weight.flatten(1), dim=0).sum()
+        factor * column_norms(module.weight.flatten(1)).sum()
         for module in model.modules()
         for kind, factor in factors
         if isinstance(module, kind) and not _is_zero(factor)
     ]
     return torch.stack(norms).sum() if norms else torch.zeros((), device=next(model.parameters()).device)
+
+
+def column_norms(w: Tensor) -> Tensor:
+    """The L2 norms of the columns of `w` [..., rows, columns] -> [..., columns]; an all-zero column's gradient is 0."""
+    return cast(Tensor, _ColumnNorms.apply(w))
+
+
+class _ColumnNorms(torch.autograd.Function):
+    """torch.linalg.vector_norm in half its passes over the matrix; a sum of squares in float32 is what it takes too."""
+
+    @staticmethod
+    def forward(w: Tensor) -> Tensor:
+        return w.square().sum(-2).sqrt()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        w, norms = ctx.saved_tensors
+        return cast(Tensor, w * torch.where(norms == 0, 0.0, grad / norms).unsqueeze(-2))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int], w: Tensor) -> tuple[Tensor, int]:
+        return column_norms(w.movedim(in_dims[0], 0)), 0
 
 
 @dataclass(frozen=True)

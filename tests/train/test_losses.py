@@ -8,7 +8,15 @@ from torch import nn
 
 from codeq.config.run import GroupLasso
 from codeq.quant import attach_weight_quantizers
-from codeq.train.losses import added_loss, get_loss_term, group_lasso, loss_term, loss_term_names
+from codeq.train.losses import (
+    added_loss,
+    column_norms,
+    get_loss_term,
+    group_lasso,
+    loss_term,
+    loss_term_names,
+    weighted_terms,
+)
 
 
 def model() -> nn.Sequential:
@@ -43,6 +51,23 @@ def test_group_lasso_sees_the_quantized_weight() -> None:
     assert expected != pytest.approx(before, rel=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(5, 7), (1, 3), (64, 27)])
+def test_column_norms_and_their_gradients_are_torchs(shape: tuple[int, int]) -> None:
+    w = torch.randn(3, *shape, dtype=torch.float64)
+    w[:, :, 1] = 0.0
+    ours, torchs, stacked = (w.clone().requires_grad_() for _ in range(3))
+    weights = torch.rand(3, shape[1])
+    for norms in (
+        torch.stack([column_norms(matrix) for matrix in ours]),
+        torch.linalg.vector_norm(torchs, dim=1),
+        torch.func.vmap(column_norms)(stacked),
+    ):
+        (norms * weights).sum().backward()
+    for leaf in (ours, stacked):
+        torch.testing.assert_close(leaf.grad, torchs.grad)
+    torch.testing.assert_close(column_norms(w), torch.linalg.vector_norm(w, dim=1))
+
+
 def test_group_lasso_of_a_model_without_such_layers_is_zero() -> None:
     assert group_lasso(nn.Sequential(nn.BatchNorm1d(3)), 1.0, 1.0).item() == 0.0
 
@@ -50,7 +75,7 @@ def test_group_lasso_of_a_model_without_such_layers_is_zero() -> None:
 def test_the_added_loss_is_lambda_times_the_term() -> None:
     net = model()
     term = GroupLasso.model_validate({"name": "group_lasso", "lambda": 2.5, "kwargs": {"lambda_linear": 0.1}})
-    added = added_loss(net, [term])
+    added = added_loss(net, weighted_terms([term]))
     assert isinstance(added, torch.Tensor)
     assert added.item() == pytest.approx(2.5 * group_lasso(net, 0.1, 1e-4).item())
 

@@ -108,7 +108,8 @@ def _forward_with_added_loss(
             logits: Tensor = inner(images)
             return logits, logits.new_zeros(()) + added_loss(inner, terms)
 
-        return _call(plain, tensors, forward)
+        found: tuple[Tensor, Tensor] = _call(plain, tensors, forward)
+        return found
 
     stacked = vmap(one)
     return lambda images: stacked(_plain_tensors(model, stack), images, numbers)

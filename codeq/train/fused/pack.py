@@ -119,22 +119,23 @@ class Pack:
             alone = f" {member.number}" if self._journal.deaths(member.number) else ""
             by_shape.setdefault(member.shape + alone, []).append(member)
         for group in by_shape.values():
-            parts = -(-len(group) // self._runs_together(group[0]))
+            choice = self._choice(group[0])
+            parts = -(-len(group) // choice.runs) if choice.pays(len(group)) else len(group)
             yield from (group[part::parts] for part in range(parts))
 
-    def _runs_together(self, member: Member) -> int:
+    def _choice(self, member: Member) -> Choice:
         key = (member.config.model, member.shape)
         if key not in self._choices:
             self._choices[key] = self._choose(member)
             log.info("%d runs of %s train together: %s", self._choices[key].runs, key[0], self._choices[key].reason)
-        return self._choices[key].runs
+        return self._choices[key]
 
     def _choose(self, member: Member) -> Choice:
         assert member.state is not None
         if self._fuse == 1:
             return Choice(1, "as configured")
         if member.config.use_compile:
-            return Choice(1, "use_compile is 1")
+            return Choice(1, f"use_compile is {member.config.use_compile}")
         if not member.state.data.train.is_resident:
             return Choice(1, "its images are read from files")
         return choose_runs(member.state, self._fuse)
@@ -194,7 +195,7 @@ class _Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         known = json.loads(path.read_text()) if path.exists() else {"training": [], "deaths": {}}
-        self._deaths = {int(number): count for number, count in known["deaths"].items()}
+        self._deaths: dict[int, int] = {int(number): count for number, count in known["deaths"].items()}
         for number in known["training"]:
             self._deaths[number] = self._deaths.get(number, 0) + 1
         self.end()

@@ -36,6 +36,11 @@ class Choice:
     reason: str
     epoch_s: dict[int, float] = field(default_factory=dict)
 
+    def pays(self, runs: int) -> bool:
+        """Whether so many runs are better trained together than one after the other, as far as that was measured."""
+        measured = [number for number in self.epoch_s if 1 < number <= runs]
+        return not self.epoch_s or bool(measured) and self.epoch_s[max(measured)] < self.epoch_s[1]
+
 
 def choose_runs(state: TrainState, wanted: int | None = None) -> Choice:
     """The number of runs like `state` that trains each of them quickest, measured by doubling it while that pays.
