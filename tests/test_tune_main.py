@@ -256,8 +256,8 @@ def test_sigterm_while_ray_starts_ends_the_sweep_with_143(long_sweep: list[objec
     assert "--resume goes on" in output
 
 
-def worker_pids(driver: int) -> list[int]:
-    """The processes below `driver` in which a trial runs."""
+def worker_pids(driver: int, kind: str) -> list[int]:
+    """The processes below `driver` that are actors of class `kind`."""
     listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     processes = [line.split(None, 2) for line in listed.splitlines()[1:]]
     below = {driver}
@@ -266,13 +266,16 @@ def worker_pids(driver: int) -> list[int]:
         if grown == below:
             break
         below = grown
-    return [int(pid) for pid, _, args in processes if int(pid) in below and "SweepTrial" in args]
+    return [int(pid) for pid, _, args in processes if int(pid) in below and kind in args]
 
 
-def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(long_sweep: list[object], tmp_path: Path) -> None:
-    process = start(long_sweep)
+@pytest.mark.parametrize(("kind", "fuse"), [("SweepTrial", 1), ("PackActor", "auto"), ("FusedTrial", "auto")])
+def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(
+    long_sweep: list[object], tmp_path: Path, kind: str, fuse: object
+) -> None:
+    process = start([*long_sweep, "--set", f"sweep.resources.fuse={fuse}"])
     wait_until(lambda: count_rows(tmp_path / "long") >= 10)
-    workers = worker_pids(process.pid)
+    workers = worker_pids(process.pid, kind)
     assert workers
     os.kill(workers[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
@@ -286,9 +289,9 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(long_sweep:
 def test_a_trial_whose_process_dies_too_often_is_failed_and_the_sweep_goes_on(
     long_sweep: list[object], tmp_path: Path
 ) -> None:
-    process = start([*long_sweep, "--set", "sweep.max_failures=0"])
+    process = start([*long_sweep, "--set", "sweep.max_failures=0", "--set", "sweep.resources.fuse=1"])
     wait_until(lambda: count_rows(tmp_path / "long") >= 6)
-    os.kill(worker_pids(process.pid)[0], signal.SIGKILL)
+    os.kill(worker_pids(process.pid, "SweepTrial")[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     with (tmp_path / "long" / "trials.csv").open() as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 from functools import cache
 
@@ -41,3 +42,4 @@ def _spare_the_imported() -> None:
     """Keep Python's collector from looking through what imports have made: 0.14 s each time, every few epochs."""
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # what is frozen is not cleaned up when Python ends, of which some libraries complain

@@ -96,7 +96,8 @@ class Pack:
             return None
         deaths = self._journal.deaths(member.number)
         if deaths > self._max_failures:
-            return {**member.row, "status": "failed", "reason": f"its process died {deaths} times"}
+            times = "" if deaths == 1 else f" {deaths} times"
+            return {**member.row, "status": "failed", "reason": f"its process died{times}"}
         try:
             member.state = open_run(member.folder, member.config, self._data_of(member.config))
             member.rng = rng_state(member.state.device)

@@ -1,0 +1,144 @@
+"""The driver's plan, and the pack's conversation with its trials, without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeq.config import Template
+from codeq.sweep import pack_actor
+from codeq.sweep.early_stopping import build_scheduler, decision_epochs
+from codeq.sweep.pack_actor import PackActor, PackOptions
+from codeq.sweep.packs import Plan, plan
+
+EPOCH_S = {1: 0.03, 2: 0.04, 4: 0.025, 8: 0.018, 16: 0.014}
+Row = dict[str, Any]
+
+
+def test_a_long_sweep_takes_all_there_is() -> None:
+    assert plan(100_000, EPOCH_S, packs=2, runs=16, cores=2) == Plan(2, 16)
+
+
+def test_a_short_sweep_starts_few_processes() -> None:
+    assert plan(50, EPOCH_S, packs=8, runs=16, cores=2) == Plan(1, 1)
+
+
+def test_where_fusing_is_slower_packs_train_one_at_a_time() -> None:
+    assert plan(100_000, {1: 0.3, 2: 0.5}, packs=2, runs=1, cores=2) == Plan(2, 1)
+
+
+@pytest.mark.parametrize(("grace", "factor", "epochs"), [(5, 3, 30), (1, 4, 64), (3, 3, 100), (2, 2, 5), (5, 3, 15)])
+def test_decision_epochs_are_the_rungs_of_rays_asha(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], grace: int, factor: int, epochs: int
+) -> None:
+    scheduler = {"name": "asha", "grace_epochs": grace, "reduction_factor": factor}
+    template = Template.load(write_yaml({**tiny, "epochs": epochs, "sweep": {"scheduler": scheduler}}))
+    rungs = {milestone for milestone, _ in build_scheduler(template)._brackets[0]._rungs}  # type: ignore[attr-defined]
+    assert decision_epochs(template) == {rung for rung in rungs if rung < epochs}
+
+
+@pytest.mark.parametrize(("name", "expected"), [("median", None), ("none", frozenset())])
+def test_other_schedulers_decide_at_any_epoch_or_never(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], name: str, expected: frozenset[int] | None
+) -> None:
+    sweep = {"scheduler": {"name": name, "grace_epochs": 2}}
+    template = Template.load(write_yaml({**tiny, "epochs": 9, "sweep": sweep}))
+    assert decision_epochs(template) == expected
+
+
+class FakePack:
+    """Trains nothing: the n-th epoch of a trial is a row with epoch n, six make it finished."""
+
+    choices: dict[Any, Any] = {}
+
+    def __init__(self, **options: Any) -> None:
+        self.trained: dict[int, int] = {}
+
+    def train_epoch(self, members: list[Any]) -> Iterator[tuple[int, Row]]:
+        for member in members:
+            epoch = self.trained[member.number] = self.trained.get(member.number, 0) + 1
+            yield member.number, {"epoch": epoch, "status": "finished" if epoch == 6 else "running", "reason": ""}
+
+
+@pytest.fixture
+def actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackActor:
+    monkeypatch.setattr("codeq.train.fused.pack.Pack", FakePack)
+    monkeypatch.setattr(pack_actor, "TRIAL_START_MAX_S", 0.3)
+    return PackActor(PackOptions("test", str(tmp_path), 5, 3, decisions=frozenset({2}), fuse=4))
+
+
+async def rows_until(actor: PackActor, number: int, epoch: int) -> list[int]:
+    epochs: list[int] = []
+    while not epochs or epochs[-1] < epoch:
+        rows = await asyncio.wait_for(actor.next_rows(number), 5)
+        epochs += [row["epoch"] for row in rows]
+    return epochs
+
+
+def test_a_pack_trains_ahead_but_never_past_a_decision(actor: PackActor, tiny: dict[str, Any]) -> None:
+    async def talk() -> None:
+        await actor.join(0, tiny)
+        assert await rows_until(actor, 0, 2) == [1, 2]
+        await asyncio.sleep(0.2)
+        assert actor._pack.trained == {0: 2}  # type: ignore[union-attr]
+        assert await rows_until(actor, 0, 3) >= [3]
+        await asyncio.sleep(0.2)
+        assert actor._pack.trained == {0: 6}  # type: ignore[union-attr]
+        assert (await rows_until(actor, 0, 6))[-1] == 6
+
+    asyncio.run(talk())
+
+
+def test_an_unknown_trial_has_to_join(actor: PackActor, tiny: dict[str, Any]) -> None:
+    async def talk() -> None:
+        assert await actor.next_rows(7) == []
+        await actor.join(7, tiny)
+        assert await rows_until(actor, 7, 1)
+        await actor.leave(7)
+        assert await actor.next_rows(7) == []
+
+    asyncio.run(talk())
+
+
+def test_no_trial_ends_before_the_expected_ones_have_joined_or_had_the_time(
+    actor: PackActor, tiny: dict[str, Any]
+) -> None:
+    async def talk() -> None:
+        waiting = asyncio.ensure_future(actor.expect(2))
+        await asyncio.sleep(0)
+        await actor.join(0, tiny)
+        assert await rows_until(actor, 0, 1) == [1]
+        held = asyncio.ensure_future(actor.next_rows(0))
+        await asyncio.sleep(0.1)
+        assert not held.done()
+        await actor.join(1, tiny)
+        assert [row["epoch"] for row in await asyncio.wait_for(held, 5)] == [2]
+        await waiting
+        third = asyncio.ensure_future(actor.expect(5))  # nobody else comes
+        assert (await rows_until(actor, 0, 6))[-1] == 6
+        await third
+
+    asyncio.run(talk())
+
+
+def test_recorded_rows_that_a_trial_has_not_seen_come_first(
+    actor: PackActor, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    from upath import UPath
+
+    from codeq.train.trial_folder import trial_folder
+
+    folder = trial_folder(UPath(tmp_path), 0)
+    for epoch in (1, 2, 3):
+        folder.append_row({"epoch": epoch, "status": "running", "reason": "recorded"})
+    folder.checkpoint.write_bytes(b"")
+
+    async def talk() -> None:
+        await actor.join(0, tiny, after=1)
+        assert [row["reason"] for row in await asyncio.wait_for(actor.next_rows(0), 5)] == ["recorded"] * 2
+
+    asyncio.run(talk())
