@@ -54,7 +54,7 @@ class PackOptions:
 @dataclass(frozen=True)
 class PackStatus:
     """What a pack has measured. runs: trials of one shape that it trains together at best. epoch_s: seconds of one
-    trial's epoch by the number that train together. reasons: why not more, by model."""
+    trial's epoch by the number that train together. reasons: how many and why not more, in words, by model."""
 
     runs: int
     epoch_s: dict[int, float]
@@ -145,7 +145,8 @@ class PackActor:
             return None
         choices = dict(self._pack.choices)
         best = max(choices.values(), key=lambda choice: choice.runs)
-        return PackStatus(best.runs, best.epoch_s, {model: choice.reason for (model, _), choice in choices.items()})
+        said = {model: _in_words(choice.runs, choice.reason) for (model, _), choice in choices.items()}
+        return PackStatus(best.runs, best.epoch_s, said)
 
     async def test_accuracy(self, folder: str) -> float:
         """The test accuracy in percent of the trial in `folder`."""
@@ -235,6 +236,11 @@ class PackActor:
     def _may_end(self, row: Row) -> bool:
         decisions = self._options.decisions
         return row["status"] != "running" or decisions is None or row["epoch"] in decisions
+
+
+def _in_words(runs: int, reason: str) -> str:
+    together = f"up to {runs} trials train together" if runs > 1 else "trials train one at a time"
+    return f"{together} ({reason})"
 
 
 def _resolve(asked: asyncio.Future[list[Row]], rows: list[Row]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from codeq.sweep.pack_actor import PackActor, PackOptions, PackStatus
 from codeq.train.trial_folder import TrialFolder
@@ -49,9 +49,14 @@ def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int,
 
 @dataclass
 class _Pack:
+    """index: counts from 0. status: asked for, not answered yet. is_there: whether its process has ever answered."""
+
+    index: int
     actor: Any
     name: str
     trials: set[str] = field(default_factory=set)
+    status: Any = None
+    is_there: bool = False
 
 
 class Packs:
@@ -66,27 +71,28 @@ class Packs:
         limit: int,
         trials: int,
         epochs: int,
+        cores: int,
         say: Callable[[str], None] = print,
     ) -> None:
         """options: of each pack, which gets a name of its own. cpu, gpu: what a pack occupies. limit: packs at most.
-        trials: of the sweep, of `epochs` epochs each at most."""
-        self._options, self._limit, self._say = options, limit, say
+        trials: of the sweep, of `epochs` epochs each at most. cores: of the machine or cluster, to start processes."""
+        self._options, self._limit, self._cores, self._say = options, limit, cores, say
         self._run_epochs, self._to_come = EARLY_STOPPED * trials * epochs, trials
         self._sweep = uuid.uuid4().hex[:8]
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
         self._plan = Plan(min(GUESS.packs, limit), options.fuse or GUESS.runs)
-        self._measurement: Any = None
+        self._said: set[str] = set()
         self._packs = [self._start(index) for index in range(self._plan.packs)]
 
     def place(self, trial_id: str) -> str | None:
         """The name of the pack that takes the trial in; None while all are full."""
-        if self._measurement is not False:
-            self._hear_measurement()
-        used = self._packs[: self._plan.packs]
-        emptiest = min(used, key=lambda pack: len(pack.trials))
-        if len(emptiest.trials) >= self._plan.runs and len(used) < self._plan.packs:
-            emptiest = self._start(len(self._packs))
-            self._packs.append(emptiest)
+        for pack in self._packs:
+            self._listen(pack)
+        if len(self._packs) < self._plan.packs and all(len(pack.trials) >= self._plan.runs for pack in self._packs):
+            self._packs.append(self._start(len(self._packs)))
+        # A pack whose machine is still to come takes no trial: the others may be done before.
+        there = [pack for pack in self._packs[: self._plan.packs] if pack.is_there] or self._packs[:1]
+        emptiest = min(there, key=lambda pack: len(pack.trials))
         if len(emptiest.trials) >= self._plan.runs:
             return None
         emptiest.trials.add(trial_id)
@@ -105,27 +111,38 @@ class Packs:
 
     def _start(self, index: int) -> _Pack:
         name = f"codeq-pack-{self._sweep}-{index}"
-        pack = _Pack(self._actor.options(name=name).remote(replace(self._options, name=name)), name)
-        pack.actor.expect.remote(self._expected(pack))
+        actor: Any = self._actor.options(name=name).remote(replace(self._options, name=name))
+        pack = _Pack(index, actor, name)
+        actor.expect.remote(self._expected(pack))
         return pack
 
     def _expected(self, pack: _Pack) -> int:
         """How many trials the pack is going to have at once."""
         return min(self._plan.runs, len(pack.trials) + max(1, self._to_come // self._plan.packs))
 
-    def _hear_measurement(self) -> None:
-        """Ask the first pack, without waiting, how many trials it trains best, and plan for that."""
-        if self._measurement is None:
-            self._measurement = self._packs[0].actor.status.remote()
-        if not ray.wait([self._measurement], timeout=0)[0]:
+    def _listen(self, pack: _Pack) -> None:
+        """Hear, without waiting, what the pack has found out since."""
+        if pack.status is None:
+            pack.status = pack.actor.status.remote()
+        if not ray.wait([pack.status], timeout=0)[0]:
             return
-        status: PackStatus | None = ray.get(self._measurement)
-        self._measurement = None
-        if status is not None:
-            self._measurement = False
-            epoch_s = status.epoch_s or {status.runs: 0.0}
-            self._plan = plan(self._run_epochs, epoch_s, self._limit, status.runs, os.cpu_count() or 1)
-            for pack in self._packs[: self._plan.packs]:
-                pack.actor.expect.remote(self._expected(pack))
-            for model, reason in status.reasons.items():
-                self._say(f"{model}: {self._plan.packs} x {self._plan.runs} trials train together ({reason})")
+        try:
+            status: PackStatus | None = ray.get(pack.status)
+        except RayError:  # it is being started again
+            status = None
+        pack.status, pack.is_there = None, True
+        if status is None:
+            return
+        if pack.index == 0 and not self._said:
+            self._adjust(status)
+        for model, reason in status.reasons.items():
+            if model not in self._said:
+                self._said.add(model)
+                self._say(f"{model}: {reason}")
+
+    def _adjust(self, status: PackStatus) -> None:
+        """Plan for what the first pack has measured."""
+        epoch_s = status.epoch_s or {status.runs: 0.0}
+        self._plan = plan(self._run_epochs, epoch_s, self._limit, status.runs, self._cores)
+        for pack in self._packs[: self._plan.packs]:
+            pack.actor.expect.remote(self._expected(pack))

@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,12 @@ from codeq.sweep.state import SweepState, open_sweep
 from codeq.train.tracking import open_tracker
 
 if TYPE_CHECKING:
+    from codeq.data import RawImages
     from codeq.sweep.packs import Packs
     from codeq.train.trial_folder import TrialFolder
+Images = dict[tuple[str, str], Any]
+"""References to raw images in Ray's object store by (dataset, data_dir)."""
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -56,37 +61,53 @@ def run_sweep(template: Template, options: RunOptions) -> SweepEnd:
     with open_sweep(template, options.resume) as state:
         interrupt, packs = Interrupt(), None
         if state.remaining > 0:
-            if options.address is None:
-                _fetch_data(template)
+            raw = _fetch_data(template) if options.address is None else {}
             with _own_sigterm():
                 dashboard = start_ray(options.address, options.dashboard)
             if dashboard:
                 print(f"Ray dashboard: {dashboard} (it wants the token that `ray get-auth-token` prints)", flush=True)
             with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, _signals(interrupt):
-                packs = _tune(state, options.address, scratch, reuse_actors=not dashboard)
+                images = _share(raw)
+                del raw  # the driver has no use for them
+                packs = _tune(state, options.address, scratch, images, reuse_actors=not dashboard)
             if interrupt.number is None and template.sweep.time_budget:
                 state.note_unfinished(f"time budget of {template.sweep.time_budget}; --resume goes on")
             state.upload_study()
         return SweepEnd(interrupt.number, packs.test_accuracy if packs else None)
 
 
-def _fetch_data(template: Template) -> None:
-    """Download what is missing once and before anything starts, so that it is not every trial that fails."""
-    needed = {(config.dataset, config.data_dir): config for config in template.examples}
-    for (dataset, _), config in needed.items():
+def _fetch_data(template: Template) -> dict[tuple[str, str], RawImages]:
+    """Download what is missing once and before anything starts, so that it is not every trial that fails.
+
+    Returns the images of data sets that do not come with a package, by (dataset, data_dir).
+    """
+    needed = {(str(config.dataset), str(Path(config.data_dir).absolute())): config for config in template.examples}
+    found = {}
+    for (dataset, data_dir), config in needed.items():
         if dataset not in EMBEDDED_DATASETS:
             from codeq.data import DataUnavailable, load_raw  # torch's seconds of import, for these data sets only
 
             try:
-                load_raw(config)
+                found[dataset, data_dir] = load_raw(config.model_copy(update={"data_dir": data_dir}))
             except DataUnavailable as error:
                 raise BadInput(str(error)) from None
+    return found
 
 
-def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bool) -> Packs | None:
+def _share(raw: dict[tuple[str, str], RawImages]) -> Images:
+    """Put the images into Ray's object store, where all processes of a machine read one copy."""
+    import ray
+
+    return {key: ray.put(images) for key, images in raw.items()}
+
+
+def _tune(
+    state: SweepState, address: str | None, scratch: str, images: Images, reuse_actors: bool
+) -> Packs | None:
     """Run Tune to its end; the packs that trained, if any.
 
-    reuse_actors: saves each trial its process start, but a dashboard would show the first trial's name for all.
+    images: see `_share`. reuse_actors: saves each trial its process start, but a dashboard would show the first
+    trial's name for all.
     """
     import ray
     from ray import tune
@@ -102,7 +123,7 @@ def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bo
         expect_room(sweep.resources.cpu, gpus)
     # Ray hides no GPU from a trial that asked for none.
     device = "cpu" if gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
-    packs = _packs(state, gpus)
+    packs = _packs(state, address, gpus, images)
     kind = FusedTrial if packs else SweepTrial
     needs = {"memory": float(FUSED_TRIAL_BYTES)} if packs else {"cpu": sweep.resources.cpu, "gpu": gpus}
     trainable = tune.with_resources(kind, needs)
@@ -110,7 +131,9 @@ def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bo
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=OptunaSearcher(state.template, state.study, state.folder, state.unfinished, device, packs),
+            search_alg=OptunaSearcher(
+                state.template, state.study, state.folder, state.unfinished, device=device, packs=packs, images=images
+            ),
             scheduler=build_scheduler(state.template),
             num_samples=state.remaining,
             max_concurrent_trials=sweep.max_concurrent,
@@ -132,12 +155,13 @@ def _tune(state: SweepState, address: str | None, scratch: str, reuse_actors: bo
     return packs
 
 
-def _packs(state: SweepState, gpus: float) -> Packs | None:
+def _packs(state: SweepState, address: str | None, gpus: float, images: Images) -> Packs | None:
+    """Who trains the trials together; None where each is to have a process of its own."""
     import ray
 
     from codeq.sweep.early_stopping import decision_epochs
     from codeq.sweep.pack_actor import PackOptions
-    from codeq.sweep.packs import Packs
+    from codeq.sweep.packs import GUESS, Packs
 
     sweep, there = state.template.sweep, ray.cluster_resources()
     if sweep.resources.fuse == 1 or any(config.use_compile for config in state.template.examples):
@@ -149,10 +173,20 @@ def _packs(state: SweepState, gpus: float) -> Packs | None:
         max_failures=sweep.max_failures,
         decisions=decision_epochs(state.template),
         fuse=None if sweep.resources.fuse == "auto" else sweep.resources.fuse,
+        images=images,
     )
-    limit = int(there["GPU"] / gpus) if gpus else int(there["CPU"] / sweep.resources.cpu)
-    trials, epochs = state.remaining, state.template.max_epochs
-    return Packs(options, cpu=sweep.resources.cpu, gpu=gpus, limit=limit, trials=trials, epochs=epochs)
+    fitting = int(there.get("GPU", 0.0) / gpus) if gpus else int(there.get("CPU", 0.0) / sweep.resources.cpu)
+    # A cluster may grow for packs that find no place yet.
+    limit = fitting if address is None else max(fitting, state.remaining // GUESS.runs)
+    return Packs(
+        options,
+        cpu=sweep.resources.cpu,
+        gpu=gpus,
+        limit=max(1, limit),
+        trials=state.remaining,
+        epochs=state.template.max_epochs,
+        cores=int(there.get("CPU", 1.0)),
+    )
 
 
 def _callbacks(state: SweepState) -> list[Any]:

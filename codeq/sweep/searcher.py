@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,11 @@ class OptunaSearcher(Searcher):
         unfinished: Iterable[TrialRecord] = (),
         device: str | None = None,
         packs: Packs | None = None,
+        images: Mapping[tuple[str, str], Any] | None = None,
     ) -> None:
         """unfinished: trials of an interrupted sweep, which go on before anything new is proposed. device: where trials
-        run whatever their config says; None: as it says. packs: who trains them; None: each its own process."""
+        run whatever their config says; None: as it says. packs: who trains them; None: each its own process. images:
+        references to data sets' raw images in Ray's object store, for trials of their own process."""
         super().__init__()
         self._template = template
         self._study = study
@@ -47,6 +49,7 @@ class OptunaSearcher(Searcher):
         self._unfinished = list(unfinished)
         self._device = {} if device is None else {"device": device}
         self._packs = packs
+        self._images = images or {}
         self._running: dict[str, optuna.Trial] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -56,11 +59,13 @@ class OptunaSearcher(Searcher):
             return None
         trial, config = self._unfinished_trial() if self._unfinished else self._new_trial()
         self._running[trial_id] = trial
+        data_dir = str(Path(config.data_dir).absolute())
         return {
             "trial": trial.number,
+            "images": self._images.get((config.dataset, data_dir)),
             "pack": pack,
             # A relative folder is relative to where the user stands, not to where Tune runs the trial.
-            "run_config": {**config.as_dict(), **self._device, "data_dir": str(Path(config.data_dir).absolute())},
+            "run_config": {**config.as_dict(), **self._device, "data_dir": data_dir},
             "sweep_folder": str(self._folder),
             "grace_epochs": self._template.sweep.scheduler.grace_epochs,
             "objectives": self._template.sweep.objectives,

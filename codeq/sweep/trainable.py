@@ -6,14 +6,18 @@ import gc
 import logging
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 from upath import UPath
 
 from codeq.config.run import RunConfig
 from codeq.sweep.early_stopping import SCORE, stopping_score
 from codeq.train.trial_folder import NO_ROW, TrialFolder, trial_folder
+
+if TYPE_CHECKING:
+    from codeq.data import RawImages
 
 
 class SweepTrial(tune.Trainable):
@@ -24,10 +28,13 @@ class SweepTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """config: trial (number), run_config (plain data), sweep_folder, grace_epochs, objectives."""
+        """config: trial (number), run_config (plain data), sweep_folder, grace_epochs, objectives, and images: a
+        reference to the data set's raw images in Ray's object store, or None."""
         self._config = config
         self._folder = trial_folder(UPath(config["sweep_folder"]), config["trial"])
-        self._rows = epochs(self._folder, RunConfig.model_validate(config["run_config"]), config["grace_epochs"])
+        images = ray.get(config["images"]) if config.get("images") is not None else None
+        run_config = RunConfig.model_validate(config["run_config"])
+        self._rows = epochs(self._folder, run_config, config["grace_epochs"], images)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial in this process, which has its imports behind it; everything else is built anew."""
@@ -53,15 +60,23 @@ def report_of(row: dict[str, Any], objectives: dict[str, Any]) -> dict[str, Any]
     return {**row, "done": row["status"] != "running", SCORE: score}
 
 
-def epochs(folder: TrialFolder, config: RunConfig, grace_epochs: int) -> Iterator[dict[str, Any]]:
-    """The trial's rows, from the epoch after the newest checkpoint on; an exception becomes a row."""
-    from codeq.train.loop import fit  # torch: not in the driver
+def epochs(
+    folder: TrialFolder, config: RunConfig, grace_epochs: int, raw: RawImages | None = None
+) -> Iterator[dict[str, Any]]:
+    """The trial's rows, from the epoch after the newest checkpoint on; an exception becomes a row.
+
+    raw: the data set's images, if they are at hand.
+    """
+    from codeq.data import load_data  # torch: not in the driver
+    from codeq.train.device import prepare_device
+    from codeq.train.loop import fit
     from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     row = dict(NO_ROW)
     try:
-        state = open_run(folder, config)
+        data = None if raw is None else load_data(config, prepare_device(config.device, config.threads), raw)
+        state = open_run(folder, config, data)
         if ended := ended_row(folder):
             yield ended
             return

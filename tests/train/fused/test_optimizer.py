@@ -14,7 +14,7 @@ from codeq.train.fused.stack import Group
 
 STEPS, SHAPES = 5, [(3, 4), (4,), ()]
 CASES: list[tuple[type[Optimizer], type[StackedOptimizer], list[dict[str, Any]]]] = [
-    (AdamW, StackedAdam, [{"lr": 0.1, "weight_decay": 0.5}, {"lr": 0.0}, {"lr": 0.01, "betas": (0.5, 0.9), "eps": 0.1}]),
+    (AdamW, StackedAdam, [{"lr": 0.1, "weight_decay": 0.5}, {"lr": 0.0}, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.1}]),
     (AdamW, StackedAdam, [{"lr": 0.1, "amsgrad": True}, {"lr": 0.2, "amsgrad": True}]),
     (Adam, StackedAdam, [{"lr": 0.1, "weight_decay": 0.5}, {"lr": 0.05}]),
     (SGD, StackedSgd, [{"lr": 0.1, "momentum": 0.9}, {"lr": 0.2}, {"lr": 0.1, "momentum": 0.5, "dampening": 0.3}]),
