@@ -90,6 +90,7 @@ class PackActor:
         self._seats: dict[int, _Seat] = {}
         self._changed = threading.Condition()
         self._expected = 0
+        self._expectation = object()
         self._last_epoch_s = 0.0
         self._pack: Pack | None = None
         sys.setswitchinterval(SWITCH_S)
@@ -101,11 +102,13 @@ class PackActor:
         Tune gives the process of a trial that ends to one whose own process is starting, and ends the latter: it would
         start processes for ever and never have the wanted number.
         """
+        this = self._expectation = object()
         self._expected = trials
         await asyncio.sleep(trials * TRIAL_START_MAX_S)
         with self._changed:
-            self._expected = min(self._expected, len(self._seats))
-            self._answer_all()
+            if this is self._expectation:  # and no later one
+                self._expected = 0
+                self._answer_all()
 
     async def join(self, number: int, run_config: dict[str, Any], after: int | None = None) -> None:
         """Take the trial in, afresh if it was in: its folder says where it stands.

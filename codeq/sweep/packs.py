@@ -17,10 +17,15 @@ from codeq.train.trial_folder import TrialFolder
 
 @dataclass(frozen=True)
 class Plan:
-    """How many packs, and trials in each at once."""
+    """How many packs, and trials that each trains together."""
 
     packs: int
     runs: int
+
+    @property
+    def seats(self) -> int:
+        """Trials in a pack: where one is trained at a time, the next one is there already when it ends."""
+        return max(2, self.runs)
 
 
 GUESS = Plan(packs=1, runs=4)
@@ -28,7 +33,7 @@ GUESS = Plan(packs=1, runs=4)
 EARLY_STOPPED = 0.5
 """The share of all trials' epochs that are trained after all, roughly."""
 PACK_START_S = 3.0
-TRIAL_START_S = 0.7
+TRIAL_START_S = 1.0
 """Seconds of one core that it takes to start a pack's process and a trial's."""
 
 
@@ -40,7 +45,7 @@ def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int,
     """
 
     def seconds(plan: Plan) -> float:
-        start_s = plan.packs * (PACK_START_S + plan.runs * TRIAL_START_S) / cores
+        start_s = plan.packs * (PACK_START_S + plan.seats * TRIAL_START_S) / cores
         return run_epochs * epoch_s[plan.runs] / plan.packs + start_s
 
     plans = itertools.product(range(1, packs + 1), [number for number in epoch_s if number <= runs])
@@ -88,12 +93,10 @@ class Packs:
         """The name of the pack that takes the trial in; None while all are full."""
         for pack in self._packs:
             self._listen(pack)
-        if len(self._packs) < self._plan.packs and all(len(pack.trials) >= self._plan.runs for pack in self._packs):
-            self._packs.append(self._start(len(self._packs)))
         # A pack whose machine is still to come takes no trial: the others may be done before.
-        there = [pack for pack in self._packs[: self._plan.packs] if pack.is_there] or self._packs[:1]
+        there = [pack for pack in self._packs if pack.is_there] or self._packs[:1]
         emptiest = min(there, key=lambda pack: len(pack.trials))
-        if len(emptiest.trials) >= self._plan.runs:
+        if len(emptiest.trials) >= self._plan.seats:
             return None
         emptiest.trials.add(trial_id)
         self._to_come -= 1
@@ -118,7 +121,7 @@ class Packs:
 
     def _expected(self, pack: _Pack) -> int:
         """How many trials the pack is going to have at once."""
-        return min(self._plan.runs, len(pack.trials) + max(1, self._to_come // self._plan.packs))
+        return min(self._plan.seats, len(pack.trials) + max(1, self._to_come // self._plan.packs))
 
     def _listen(self, pack: _Pack) -> None:
         """Hear, without waiting, what the pack has found out since."""
@@ -144,5 +147,6 @@ class Packs:
         """Plan for what the first pack has measured."""
         epoch_s = status.epoch_s or {status.runs: 0.0}
         self._plan = plan(self._run_epochs, epoch_s, self._limit, status.runs, self._cores)
-        for pack in self._packs[: self._plan.packs]:
+        for pack in self._packs:
             pack.actor.expect.remote(self._expected(pack))
+        self._packs += [self._start(index) for index in range(len(self._packs), self._plan.packs)]
