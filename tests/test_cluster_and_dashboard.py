@@ -132,7 +132,7 @@ def test_the_dashboards_show_a_running_sweep_to_whoever_has_the_token(
         with pytest.raises(urllib.error.HTTPError, match="401"):
             fetch(f"{address[1]}/logical/actors")
         actors = fetch(f"{address[1]}/logical/actors", TOKEN)["data"]["actors"].values()
-        named = {actor["reprName"] for actor in actors if "FusedTrial" in actor["actorClass"]}
+        named = {actor["reprName"] for actor in actors if "SweepTrial" in actor["actorClass"]}
         assert "joined_0000" in named
         assert all(re.fullmatch(r"joined_000[01]", name) for name in named)
         assert listening_beyond_loopback(int(address[2])) == []

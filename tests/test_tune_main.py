@@ -269,7 +269,7 @@ def worker_pids(driver: int, kind: str) -> list[int]:
     return [int(pid) for pid, _, args in processes if int(pid) in below and kind in args]
 
 
-@pytest.mark.parametrize(("kind", "fuse"), [("SweepTrial", 1), ("PackActor", "auto"), ("FusedTrial", "auto")])
+@pytest.mark.parametrize(("kind", "fuse"), [("SweepTrial", "auto"), ("PackActor", 3), ("FusedTrial", 3)])
 def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(
     long_sweep: list[object], tmp_path: Path, kind: str, fuse: object
 ) -> None:
@@ -405,3 +405,23 @@ def test_results_go_to_a_url_as_to_a_folder(
     }  # fmt: skip
     assert len((far / "trials" / "0000" / "metrics.jsonl").read_text().splitlines()) == 2
     assert list((tmp_path / "results" / "far").glob("trials/0000/events.*"))
+
+
+def test_trials_that_train_together_give_what_they_give_alone(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
+) -> None:
+    tiny["optimizer"]["param_groups"]["dz"]["weight_decay"] = {"distribution": "uniform", "low": 1, "high": 5}
+    tiny["batch_size"] = {"distribution": "choice", "choices": [64, 128]}
+    tiny["sweep"] = {"trials": 6, "search": {"sampler": "random"}, "scheduler": {"name": "none"}}
+    found = {}
+    for fuse in (1, 4):
+        arguments = ["--storage", tmp_path, "--name", f"fuse{fuse}", "--set", f"sweep.resources.fuse={fuse}"]
+        done = run_python("tune_main.py", write_yaml(tiny), *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        with (tmp_path / f"fuse{fuse}" / "trials.csv").open() as file:
+            rows = {row["trial"]: row for row in csv.DictReader(file)}
+        same = ("status", "epoch", "val_acc", "train_acc", "sparsity", "rel_bops", "seed", "run_name")
+        found[fuse] = {trial: {name: row[name] for name in same} for trial, row in rows.items()}
+    assert "up to 4 trials train together" in done.stdout
+    assert len(found[4]) == 6
+    assert found[4] == found[1]

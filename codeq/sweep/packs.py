@@ -85,7 +85,7 @@ class Packs:
         self._run_epochs, self._to_come = EARLY_STOPPED * trials * epochs, trials
         self._sweep = uuid.uuid4().hex[:8]
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
-        self._plan = Plan(min(GUESS.packs, limit), options.fuse or GUESS.runs)
+        self._plan = Plan(min(limit, -(-trials // options.fuse)), options.fuse) if options.fuse else GUESS
         self._said: set[str] = set()
         self._packs = [self._start(index) for index in range(self._plan.packs)]
 
@@ -136,7 +136,7 @@ class Packs:
         pack.status, pack.is_there = None, True
         if status is None:
             return
-        if pack.index == 0 and not self._said:
+        if pack.index == 0 and not self._said and self._options.fuse is None:
             self._adjust(status)
         for model, reason in status.reasons.items():
             if model not in self._said:

@@ -164,15 +164,18 @@ def _packs(state: SweepState, address: str | None, gpus: float, images: Images) 
     from codeq.sweep.packs import GUESS, Packs
 
     sweep, there = state.template.sweep, ray.cluster_resources()
-    if sweep.resources.fuse == 1 or any(config.use_compile for config in state.template.examples):
-        return None  # compiled models of one process push each other out
+    fuse = sweep.resources.fuse
+    # On a CPU fusing saves less than what Tune's process for every trial costs beside the packs (README). And compiled
+    # models of one process push each other out.
+    if fuse == 1 or (fuse == "auto" and not gpus) or any(config.use_compile for config in state.template.examples):
+        return None
     options = PackOptions(
         name="",
         sweep_folder=str(state.folder),
         grace_epochs=sweep.scheduler.grace_epochs,
         max_failures=sweep.max_failures,
         decisions=decision_epochs(state.template),
-        fuse=None if sweep.resources.fuse == "auto" else sweep.resources.fuse,
+        fuse=None if fuse == "auto" else fuse,
         images=images,
     )
     fitting = int(there.get("GPU", 0.0) / gpus) if gpus else int(there.get("CPU", 0.0) / sweep.resources.cpu)
