@@ -71,7 +71,8 @@ class FusedTrial(tune.Trainable):
         while True:
             try:
                 if not self._joined:
-                    ray.get(self._pack.join.remote(number, self._config["run_config"], self._epoch))
+                    run_config, images = self._config["run_config"], self._config["images"]
+                    ray.get(self._pack.join.remote(number, run_config, self._epoch, images))
                     self._joined = True
                 rows: list[dict[str, Any]] = ray.get(self._pack.next_rows.remote(number))
                 if rows:

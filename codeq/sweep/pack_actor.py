@@ -20,6 +20,7 @@ from codeq.config.run import RunConfig
 from codeq.train.trial_folder import TrialFolder, trial_folder
 
 if TYPE_CHECKING:
+    from codeq.data import RawImages
     from codeq.train.fused.pack import Member, Pack
 
 Row = dict[str, Any]
@@ -38,8 +39,7 @@ class PackOptions:
     """What a pack is to do.
 
     name: of the actor. sweep_folder, grace_epochs, max_failures: of the sweep. decisions: the epochs after which the
-    scheduler may stop a trial, None: any. fuse: trials to train together, None: as many as pays. images: raw images in
-    Ray's object store by (dataset, data_dir), where the driver has put them there.
+    scheduler may stop a trial, None: any. fuse: trials to train together, None: as many as pays.
     """
 
     name: str
@@ -48,7 +48,6 @@ class PackOptions:
     max_failures: int
     decisions: frozenset[int] | None
     fuse: int | None
-    images: dict[tuple[str, str], Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ class PackActor:
     def __init__(self, options: PackOptions) -> None:
         self._options = options
         self._seats: dict[int, _Seat] = {}
+        self._raw: dict[tuple[str, str], RawImages] = {}
         self._changed = threading.Condition()
         self._expected = 0
         self._expectation = object()
@@ -110,11 +110,16 @@ class PackActor:
                 self._expected = 0
                 self._answer_all()
 
-    async def join(self, number: int, run_config: dict[str, Any], after: int | None = None) -> None:
+    async def join(
+        self, number: int, run_config: dict[str, Any], after: int | None = None, raw: RawImages | None = None
+    ) -> None:
         """Take the trial in, afresh if it was in: its folder says where it stands.
 
         after: the last epoch whose row the trial has; it gets the recorded later ones first. None: all that there are.
+        raw: the data set's images, which Ray hands over without copying them; None: the pack reads them.
         """
+        if raw is not None:
+            self._raw.setdefault((run_config["dataset"], run_config["data_dir"]), raw)
         seat = await asyncio.to_thread(self._seat, number, run_config, after)
         with self._changed:
             self._seats[number] = seat
@@ -175,14 +180,8 @@ class PackActor:
             grace_epochs=options.grace_epochs,
             max_failures=options.max_failures,
             journal=Path(tempfile.gettempdir()) / f"{options.name}.json",
-            raw=self._raw_images,
+            raw=lambda config: self._raw.get((config.dataset, config.data_dir)),
         )
-
-    def _raw_images(self, config: RunConfig) -> Any:
-        import ray
-
-        reference = self._options.images.get((config.dataset, config.data_dir))
-        return None if reference is None else ray.get(reference)
 
     def _seat(self, number: int, run_config: dict[str, Any], after: int | None) -> _Seat:
         from codeq.train.fused.pack import Member

@@ -106,6 +106,7 @@ class Packs:
         """The trial has ended."""
         for pack in self._packs:
             pack.trials.discard(trial_id)
+            self._listen(pack)
 
     def test_accuracy(self, folder: TrialFolder) -> float:
         """The test accuracy of a trial's newest checkpoint in percent, measured by the first pack."""

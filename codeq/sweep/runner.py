@@ -123,7 +123,7 @@ def _tune(
         expect_room(sweep.resources.cpu, gpus)
     # Ray hides no GPU from a trial that asked for none.
     device = "cpu" if gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
-    packs = _packs(state, address, gpus, images)
+    packs = _packs(state, address, gpus)
     kind = FusedTrial if packs else SweepTrial
     needs = {"memory": float(FUSED_TRIAL_BYTES)} if packs else {"cpu": sweep.resources.cpu, "gpu": gpus}
     trainable = tune.with_resources(kind, needs)
@@ -155,7 +155,7 @@ def _tune(
     return packs
 
 
-def _packs(state: SweepState, address: str | None, gpus: float, images: Images) -> Packs | None:
+def _packs(state: SweepState, address: str | None, gpus: float) -> Packs | None:
     """Who trains the trials together; None where each is to have a process of its own."""
     import ray
 
@@ -176,7 +176,6 @@ def _packs(state: SweepState, address: str | None, gpus: float, images: Images) 
         max_failures=sweep.max_failures,
         decisions=decision_epochs(state.template),
         fuse=None if fuse == "auto" else fuse,
-        images=images,
     )
     fitting = int(there.get("GPU", 0.0) / gpus) if gpus else int(there.get("CPU", 0.0) / sweep.resources.cpu)
     # A cluster may grow for packs that find no place yet.

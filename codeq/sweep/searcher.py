@@ -41,7 +41,7 @@ class OptunaSearcher(Searcher):
     ) -> None:
         """unfinished: trials of an interrupted sweep, which go on before anything new is proposed. device: where trials
         run whatever their config says; None: as it says. packs: who trains them; None: each its own process. images:
-        references to data sets' raw images in Ray's object store, for trials of their own process."""
+        references to data sets' raw images in Ray's object store, by (dataset, data_dir)."""
         super().__init__()
         self._template = template
         self._study = study
