@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError
 
 from codeq.sweep.trainable import report_of
 
@@ -78,7 +78,7 @@ class FusedTrial(tune.Trainable):
                 if rows:
                     return rows
                 self._joined = False
-            except RayError:
+            except RayActorError:
                 self._joined = False
                 lost_at = lost_at or time.monotonic()
                 if time.monotonic() - lost_at > RESTART_S:

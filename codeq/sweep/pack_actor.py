@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import traceback
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,11 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from codeq.config.run import RunConfig
-from codeq.train.trial_folder import TrialFolder, trial_folder
+from codeq.train.trial_folder import Row, TrialFolder, trial_folder
 
 if TYPE_CHECKING:
     from codeq.data import RawImages
     from codeq.train.fused.pack import Member, Pack
-
-Row = dict[str, Any]
 
 LINGER = 0.25
 """How long a pack waits for decisions about trials, as a share of the last epoch's time."""
@@ -92,7 +91,7 @@ class PackActor:
         self._expected = 0
         self._expectation = object()
         self._last_epoch_s = 0.0
-        self._pack: Pack | None = None
+        self._pack: Future[Pack] = Future()
         sys.setswitchinterval(SWITCH_S)
         threading.Thread(target=self._train_for_ever, name="training", daemon=True).start()
 
@@ -103,7 +102,9 @@ class PackActor:
         start processes for ever and never have the wanted number.
         """
         this = self._expectation = object()
-        self._expected = trials
+        with self._changed:
+            self._expected = trials
+            self._answer_all()  # they may all be here
         await asyncio.sleep(trials * TRIAL_START_MAX_S)
         with self._changed:
             if this is self._expectation:  # and no later one
@@ -149,23 +150,23 @@ class PackActor:
 
     async def status(self) -> PackStatus | None:
         """What the pack has found out about training trials together; None before it had the first."""
-        if self._pack is None or not self._pack.choices:
+        choices = dict(self._pack.result().choices) if self._pack.done() else {}
+        if not choices:
             return None
-        choices = dict(self._pack.choices)
         best = max(choices.values(), key=lambda choice: choice.runs)
         said = {model: _in_words(choice.runs, choice.reason) for (model, _), choice in choices.items()}
         return PackStatus(best.runs, best.epoch_s, said)
 
     async def test_accuracy(self, folder: str) -> float:
         """The test accuracy in percent of the trial in `folder`."""
-        assert self._pack is not None
-        return await asyncio.to_thread(self._pack.test_accuracy, TrialFolder(UPath(folder)))
+        return await asyncio.to_thread(lambda: self._pack.result().test_accuracy(TrialFolder(UPath(folder))))
 
     def _train_for_ever(self) -> None:
         try:
-            self._pack = self._open_pack()
+            pack = self._open_pack()
+            self._pack.set_result(pack)
             while True:
-                self._train_once(self._pack)
+                self._train_once(pack)
         except BaseException:  # a lost GPU, or a mistake of ours: Ray starts the process again
             traceback.print_exc()
             os._exit(1)
@@ -220,6 +221,7 @@ class PackActor:
             self._answer(seat)
 
     def _answer_all(self) -> None:
+        """Hand out what may be handed out now. The lock is held."""
         if len(self._seats) >= self._expected:
             self._expected = 0
         for seat in self._seats.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,9 +44,9 @@ def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int,
     over before more processes have started.
     """
 
-    def seconds(plan: Plan) -> float:
-        start_s = plan.packs * (PACK_START_S + plan.seats * TRIAL_START_S) / cores
-        return run_epochs * epoch_s[plan.runs] / plan.packs + start_s
+    def seconds(candidate: Plan) -> float:
+        start_s = candidate.packs * (PACK_START_S + candidate.seats * TRIAL_START_S) / cores
+        return run_epochs * epoch_s[candidate.runs] / candidate.packs + start_s
 
     plans = itertools.product(range(1, packs + 1), [number for number in epoch_s if number <= runs])
     return min(itertools.starmap(Plan, plans), key=seconds)
@@ -54,9 +54,8 @@ def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int,
 
 @dataclass
 class _Pack:
-    """index: counts from 0. status: asked for, not answered yet. is_there: whether its process has ever answered."""
+    """status: asked for, not answered yet. is_there: whether its process has ever answered."""
 
-    index: int
     actor: Any
     name: str
     trials: set[str] = field(default_factory=set)
@@ -77,15 +76,15 @@ class Packs:
         trials: int,
         epochs: int,
         cores: int,
-        say: Callable[[str], None] = print,
     ) -> None:
         """options: of each pack, which gets a name of its own. cpu, gpu: what a pack occupies. limit: packs at most.
         trials: of the sweep, of `epochs` epochs each at most. cores: of the machine or cluster, to start processes."""
-        self._options, self._limit, self._cores, self._say = options, limit, cores, say
+        self._options, self._limit, self._cores = options, limit, cores
         self._run_epochs, self._to_come = EARLY_STOPPED * trials * epochs, trials
         self._sweep = uuid.uuid4().hex[:8]
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
-        self._plan = Plan(min(limit, -(-trials // options.fuse)), options.fuse) if options.fuse else GUESS
+        self._plan = self._all_places(options.fuse) if options.fuse else GUESS
+        self._is_measured = options.fuse is not None
         self._said: set[str] = set()
         self._packs = [self._start(index) for index in range(self._plan.packs)]
 
@@ -116,9 +115,13 @@ class Packs:
     def _start(self, index: int) -> _Pack:
         name = f"codeq-pack-{self._sweep}-{index}"
         actor: Any = self._actor.options(name=name).remote(replace(self._options, name=name))
-        pack = _Pack(index, actor, name)
+        pack = _Pack(actor, name)
         actor.expect.remote(self._expected(pack))
         return pack
+
+    def _all_places(self, runs: int) -> Plan:
+        """As many packs as there are places and trials for."""
+        return Plan(min(self._limit, -(-self._to_come // runs) or 1), runs)
 
     def _expected(self, pack: _Pack) -> int:
         """How many trials the pack is going to have at once."""
@@ -137,17 +140,20 @@ class Packs:
         pack.status, pack.is_there = None, True
         if status is None:
             return
-        if pack.index == 0 and not self._said and self._options.fuse is None:
+        if not self._is_measured:
+            self._is_measured = True
             self._adjust(status)
         for model, reason in status.reasons.items():
             if model not in self._said:
                 self._said.add(model)
-                self._say(f"{model}: {reason}")
+                print(f"{model}: {reason}", flush=True)
 
     def _adjust(self, status: PackStatus) -> None:
         """Plan for what the first pack has measured."""
-        epoch_s = status.epoch_s or {status.runs: 0.0}
-        self._plan = plan(self._run_epochs, epoch_s, self._limit, status.runs, self._cores)
+        if status.epoch_s:
+            self._plan = plan(self._run_epochs, status.epoch_s, self._limit, status.runs, self._cores)
+        else:  # what cannot train together was not timed
+            self._plan = self._all_places(status.runs)
         for pack in self._packs:
             pack.actor.expect.remote(self._expected(pack))
         self._packs += [self._start(index) for index in range(len(self._packs), self._plan.packs)]

@@ -25,7 +25,9 @@ from codeq.train.files import is_local, write_atomically
 
 Outcome = Literal["running", "finished", "stopped", "diverged", "collapsed", "failed"]
 
-NO_ROW: dict[str, Any] = {"epoch": 0, **{name: math.nan for name in METRICS}}
+Row = dict[str, Any]
+
+NO_ROW: Row = {"epoch": 0, **{name: math.nan for name in METRICS}}
 """What stands for a row before the first epoch."""
 
 

@@ -84,10 +84,10 @@ def test_a_pack_trains_ahead_but_never_past_a_decision(actor: PackActor, tiny: d
         await actor.join(0, tiny)
         assert await rows_until(actor, 0, 2) == [1, 2]
         await asyncio.sleep(0.2)
-        assert actor._pack.trained == {0: 2}  # type: ignore[union-attr]
+        assert actor._pack.result().trained == {0: 2}  # type: ignore[attr-defined]
         assert await rows_until(actor, 0, 3) >= [3]
         await asyncio.sleep(0.2)
-        assert actor._pack.trained == {0: 6}  # type: ignore[union-attr]
+        assert actor._pack.result().trained == {0: 6}  # type: ignore[attr-defined]
         assert (await rows_until(actor, 0, 6))[-1] == 6
 
     asyncio.run(talk())
@@ -121,6 +121,21 @@ def test_no_trial_ends_before_the_expected_ones_have_joined_or_had_the_time(
         third = asyncio.ensure_future(actor.expect(5))  # nobody else comes
         assert (await rows_until(actor, 0, 6))[-1] == 6
         await third
+
+    asyncio.run(talk())
+
+
+def test_nobody_waits_for_those_who_are_there(
+    actor: PackActor, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack_actor, "TRIAL_START_MAX_S", 60.0)
+
+    async def talk() -> None:
+        await actor.join(0, tiny)
+        expecting = asyncio.ensure_future(actor.expect(1))
+        await asyncio.sleep(0)
+        assert (await rows_until(actor, 0, 6))[-1] == 6
+        expecting.cancel()
 
     asyncio.run(talk())
 
