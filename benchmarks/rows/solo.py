@@ -58,14 +58,16 @@ def our_epoch(config: RunConfig) -> Measure:
 
 def literature_epoch(model: nn.Module, config: RunConfig) -> Measure:
     """Each call trains one epoch; images a second. The settings are those of `config`."""
-    assert config.quantizer is not None and config.loss_terms
+    if config.quantizer is None or not config.loss_terms:
+        raise ValueError("the literature's loop needs a quantizer and a loss term")
     torch.manual_seed(config.seed)
     attach(model, config.quantizer.exclude_layers, learnable_bit=True, max_bits=8)
     groups = config.optimizer.param_groups
     settings = {name: {"lr": g.lr, "weight_decay": g.weight_decay} for name, g in groups if g is not None}
     optimizer = adamw(model, **settings)
     raw = load_raw(config).train
-    assert isinstance(raw, PixelSet)
+    if not isinstance(raw, PixelSet):
+        raise ValueError(f"the literature's loop needs images in memory, {config.dataset} has files")
     count = round((1 - config.val_fraction) * len(raw.labels))
     pixels = np.ascontiguousarray(raw.pixels[:count].transpose(0, 2, 3, 1))
     loader = training_loader(pixels, raw.labels[:count], batch_size=config.batch_size, workers=WORKERS)

@@ -67,7 +67,6 @@ class _OnGrid(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
         _save(ctx, inputs, output)
-        ctx.lead = inputs[1].dim()
 
     @staticmethod
     @once_differentiable
@@ -131,7 +130,6 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
         _save(ctx, inputs, output)
-        ctx.lead = inputs[1].dim()
 
     @staticmethod
     @once_differentiable
@@ -158,6 +156,7 @@ def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> N
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(inputs[0], *output[1:])
+    ctx.lead = inputs[1].dim()
 
 
 def _stack(size: int, in_dims: tuple[int | None, ...], inputs: tuple[Tensor, ...]) -> list[Tensor]:

@@ -7,7 +7,7 @@ tensor tells which few elements can be among the largest; the selection among th
 import math
 import struct
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -64,8 +64,7 @@ def _shape(x: Tensor, q: float) -> Tensor:
 
 @_operator.register_vmap
 def _stacked(info: Any, in_dims: tuple[int | None, None], x: Tensor, q: float) -> tuple[Tensor, int]:
-    assert in_dims[0] is not None
-    return _operator(x.movedim(in_dims[0], 0), q), 0
+    return _operator(x.movedim(cast(int, in_dims[0]), 0), q), 0  # vmap comes here for a stacked `x` only
 
 
 @lru_cache

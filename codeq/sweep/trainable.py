@@ -83,6 +83,4 @@ def epochs(
         for epoch_row in fit(state, grace_epochs):
             yield (row := keep_epoch(folder, state, epoch_row))
     except Exception as error:  # the sweep goes on without this trial, whatever it raised
-        if type(error).__name__ == "AcceleratorError":  # the process's GPU is lost: only another process can go on
-            raise
         yield failed_row(folder, row, error)

@@ -37,6 +37,11 @@ def _first_available() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether `error` says that the process's GPU is lost: only another process can go on."""
+    return type(error).__name__ == "AcceleratorError"
+
+
 @cache
 def _spare_the_imported() -> None:
     """Keep Python's collector from looking through what imports have made: 0.14 s each time, every few epochs."""

@@ -8,6 +8,7 @@ from typing import Any
 from codeq.config.run import RunConfig
 from codeq.data import DataSplits
 from codeq.train.checkpoint import load_checkpoint, save_checkpoint
+from codeq.train.device import is_lost
 from codeq.train.loop import EpochRow, TrainState, build, evaluate
 from codeq.train.trial_folder import TrialFolder
 
@@ -46,7 +47,12 @@ def test_accuracy(folder: TrialFolder, data: DataSplits | None = None) -> float:
 
 
 def failed_row(folder: TrialFolder, before: dict[str, Any], error: Exception) -> dict[str, Any]:
-    """The last row of a run that raised `error`: the numbers of the row before, and the traceback in a file."""
+    """The last row of a run that raised `error`: the numbers of the row before, and the traceback in a file.
+
+    Raises `error` again if the process's GPU is lost.
+    """
+    if is_lost(error):
+        raise error
     folder.write_error("".join(traceback.format_exception(error)))
     reason = f"{type(error).__name__}: {error}".partition("\n")[0]
     return {**before, "status": "failed", "reason": reason}

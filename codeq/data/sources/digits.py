@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,4 @@ def digits(config: RunConfig) -> RawImages:
 
 def _file() -> Path:
     """What `sklearn.datasets.load_digits` reads. Importing scikit-learn for it would take every process a second."""
-    package = find_spec("sklearn")
-    assert package is not None and package.origin is not None
-    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    return Path(str(distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")))

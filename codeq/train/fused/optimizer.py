@@ -18,7 +18,11 @@ from codeq.train.fused.stack import Group, flatten, unflatten
 
 Factors = dict[str, Tensor]
 
-_ADAM_SLOTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+_ADAM_SLOTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")  # the last with amsgrad alone
+
+
+def _adam_slots(options: dict[str, Any]) -> tuple[str, ...]:
+    return _ADAM_SLOTS if options["amsgrad"] else _ADAM_SLOTS[:2]
 
 
 class StackedOptimizer(ABC):
@@ -51,7 +55,8 @@ class StackedOptimizer(ABC):
     def step(self) -> None:
         """Apply the gradients that the group's leaves hold."""
         factor = {name: values[self._next] for name, values in self._factors.items()}
-        self.update(self.group.flat, self.group.gradient(), factor)
+        gradient = torch.cat([gradient.view(len(gradient), -1) for gradient in self.group.take_gradients()], dim=1)
+        self.update(self.group.flat, gradient, factor)
         self._next += 1
 
     def option(self, name: str, index: int | None = None) -> Tensor:
@@ -86,7 +91,7 @@ class StackedAdam(StackedOptimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        return ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.options[0]["amsgrad"] else []))
+        return _adam_slots(self.options[0])
 
     def factors(self) -> Factors:
         lr, decay = self.option("lr"), self.option("weight_decay")
@@ -171,11 +176,9 @@ class RunByRunOptimizer:
 
     def step(self) -> None:
         """Apply the gradients that the group's leaves hold."""
-        gradients = [leaf.grad.contiguous().unbind() for leaf in self._group.leaves.values()]  # type: ignore[union-attr]
+        gradients = [gradient.unbind() for gradient in self._group.take_gradients()]
         for k, of_run in enumerate(zip(*gradients, strict=True)):
             self._step_of(k, list(of_run))
-        for leaf in self._group.leaves.values():
-            leaf.grad = None
 
     def write_back(self) -> None:
         """Give every run's optimizer its state, as torch keeps it."""
@@ -192,8 +195,8 @@ class RunByRunOptimizer:
         for parameter in options["params"]:
             kept = {name: tensor.contiguous().clone() for name, tensor in optimizer.state[parameter].items()}
             if not kept and not isinstance(optimizer, SGD):
-                slots = ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if options["amsgrad"] else []))
-                kept = {"step": torch.zeros(()), **{slot: torch.zeros(parameter.shape) for slot in slots}}
+                zeros = {slot: torch.zeros(parameter.shape) for slot in _adam_slots(options)}
+                kept = {"step": torch.zeros(()), **zeros}
             states.append(kept)
         return states
 

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +15,38 @@ import torch
 from codeq.config.run import RunConfig
 from codeq.data import DataSplits, RawImages, load_data
 from codeq.train.checkpoint import rng_state, set_rng_state
-from codeq.train.device import prepare_device
+from codeq.train.device import is_lost, prepare_device
 from codeq.train.fused.epoch import train_together
 from codeq.train.fused.probe import Choice, choose_runs
 from codeq.train.fused.shape import shape_of
 from codeq.train.loop import EpochRow, TrainState, fit
-from codeq.train.trial_folder import NO_ROW, TrialFolder
+from codeq.train.trial_folder import NO_ROW, Row, TrialFolder
 from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run, test_accuracy
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, Any]
-
 
 @dataclass
 class Member:
-    """One run in the pack. state: None until it is built. row: its last one. rng: PyTorch's generators, its own."""
+    """One run in the pack. built: None until it is. row: its last one. rng: PyTorch's generators, its own."""
 
     number: int
     folder: TrialFolder
     config: RunConfig
-    state: TrainState | None = None
+    built: TrainState | None = None
     row: Row = field(default_factory=lambda: dict(NO_ROW))
     rng: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def shape(self) -> str:
         return shape_of(self.config)
+
+    @property
+    def state(self) -> TrainState:
+        """The run. Raises ValueError before it is built."""
+        if self.built is None:
+            raise ValueError(f"trial {self.number} is not built yet")
+        return self.built
 
 
 class Pack:
@@ -92,18 +98,18 @@ class Pack:
 
     def _open(self, member: Member) -> Row | None:
         """Build the member, if it is new; a row if it has ended already or cannot be built."""
-        if member.state is not None:
+        if member.built is not None:
             return None
         deaths = self._journal.deaths(member.number)
         if deaths > self._max_failures:
             times = "" if deaths == 1 else f" {deaths} times"
             return {**member.row, "status": "failed", "reason": f"its process died{times}"}
         try:
-            member.state = open_run(member.folder, member.config, self._data_of(member.config))
-            member.rng = rng_state(member.state.device)
+            member.built = open_run(member.folder, member.config, self._data_of(member.config))
+            member.rng = rng_state(member.built.device)
             return ended_row(member.folder)
         except Exception as error:
-            return _failed(member, error)
+            return failed_row(member.folder, member.row, error)
 
     def _data_of(self, config: RunConfig) -> DataSplits:
         """The config's data, of which the process holds one copy for all runs that read the same."""
@@ -132,7 +138,6 @@ class Pack:
         return self._choices[key]
 
     def _choose(self, member: Member) -> Choice:
-        assert member.state is not None
         if self._fuse == 1:
             return Choice(1, "as configured")
         if member.config.use_compile:
@@ -145,49 +150,36 @@ class Pack:
         if len(part) == 1:
             return [(part[0].number, self._train_alone(part[0]))]
         try:
-            rows = train_together([member.state for member in part if member.state], self._grace_epochs)
-        except RuntimeError as error:
-            if _is_lost_device(error):
+            rows = train_together([member.state for member in part], self._grace_epochs)
+        except Exception as error:  # what is wrong with one of them shows when it trains alone
+            if is_lost(error):
                 raise
             half = len(part) // 2
             reason = str(error).partition("\n")[0]
             self._choices[part[0].config.model, part[0].shape] = Choice(half, f"{len(part)} together failed: {reason}")
             log.warning("%d runs together failed, going on with %d: %s", len(part), half, reason)
-            if part[0].state and part[0].state.device.type == "cuda":
+            if part[0].state.device.type == "cuda":
                 torch.cuda.empty_cache()
             return self._train(part[:half]) + self._train(part[half:])
         return [(member.number, _keep(member, row)) for member, row in zip(part, rows, strict=True)]
 
     def _train_alone(self, member: Member) -> Row:
-        assert member.state is not None
         try:
             set_rng_state(member.rng, member.state.device)
             row = next(fit(member.state, self._grace_epochs))
             member.rng = rng_state(member.state.device)
         except Exception as error:
-            return _failed(member, error)
+            return failed_row(member.folder, member.row, error)
         return _keep(member, row)
 
 
 def _keep(member: Member, row: EpochRow) -> Row:
-    assert member.state is not None
     try:
         set_rng_state(member.rng, member.state.device)  # the checkpoint holds it
         member.row = keep_epoch(member.folder, member.state, row)
         return member.row
     except Exception as error:
-        return _failed(member, error)
-
-
-def _failed(member: Member, error: Exception) -> Row:
-    if _is_lost_device(error):
-        raise error
-    return failed_row(member.folder, member.row, error)
-
-
-def _is_lost_device(error: Exception) -> bool:
-    """Whether the process's GPU is lost: only another process can go on."""
-    return type(error).__name__ == "AcceleratorError"
+        return failed_row(member.folder, member.row, error)
 
 
 class _Journal:
@@ -210,4 +202,7 @@ class _Journal:
         self._path.with_suffix(".new").replace(self._path)
 
     def end(self) -> None:
-        self.begin([])
+        if self._deaths:
+            self.begin([])
+        else:  # nothing to remember: a sweep leaves no journal behind
+            self._path.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, field, replace
 
@@ -10,10 +9,9 @@ import psutil
 import torch
 from torch import Tensor
 
+from codeq.train.device import is_lost
 from codeq.train.fused.epoch import train_steps_together
 from codeq.train.loop import TrainState, build, train_steps
-
-log = logging.getLogger(__name__)
 
 MAX_RUNS = {"cpu": 16, "cuda": 256}
 """More than this gains nothing on a CPU, whose cores are busy by then."""
@@ -53,7 +51,9 @@ def choose_runs(state: TrainState, wanted: int | None = None) -> Choice:
             return _measured(copies)
         train_steps_together(copies.take(2))
         return Choice(wanted, "as configured")
-    except (RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # whatever a model may do that cannot be stacked
+        if is_lost(error):
+            raise
         return Choice(1, f"cannot be trained together: {str(error).partition(chr(10))[0]}")
 
 
@@ -65,7 +65,10 @@ def _measured(copies: _Copies) -> Choice:
     most = min(_room(copies.take(1)[0]), MAX_RUNS.get(copies.device.type, 1))
     runs = 2
     while runs <= most and time.perf_counter() - started < BUDGET_S:
-        seconds[runs] = _seconds_per_run(copies, runs)
+        try:
+            seconds[runs] = _seconds_per_run(copies, runs)
+        except torch.OutOfMemoryError:
+            break
         if runs > 2 and seconds[runs] > WORTH_DOUBLING * seconds[runs // 2]:
             break
         runs *= 2

@@ -23,15 +23,18 @@ class Group:
     names: list[str]
     leaves: dict[str, Tensor]
 
-    def gradient(self) -> Tensor:
-        """The leaves' gradients side by side, (K, P); they are taken away from the leaves."""
-        gradients = [
-            torch.zeros_like(leaf).reshape(len(leaf), -1) if leaf.grad is None else leaf.grad.reshape(len(leaf), -1)
-            for leaf in self.leaves.values()
-        ]
-        for leaf in self.leaves.values():
+    def take_gradients(self) -> list[Tensor]:
+        """The leaves' gradients, (K, *shape) each and contiguous; they are taken away from the leaves.
+
+        Raises RuntimeError if a leaf has none: alone its run would not step it, and together there is no way to.
+        """
+        gradients = []
+        for name, leaf in self.leaves.items():
+            if leaf.grad is None:
+                raise RuntimeError(f"{name} gets no gradient")
+            gradients.append(leaf.grad.contiguous())
             leaf.grad = None
-        return gradients[0] if len(gradients) == 1 else torch.cat(gradients, dim=1)
+        return gradients
 
 
 @dataclass(frozen=True)

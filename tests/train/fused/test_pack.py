@@ -172,6 +172,11 @@ def test_whoever_trained_when_the_process_died_trains_alone_and_fails_in_the_end
     assert rows[0]["reason"] == "its process died 2 times"
 
 
+def test_a_pack_in_which_nobody_died_leaves_no_journal(make_pack: MakePack, members: Members, tmp_path: Path) -> None:
+    epochs_of(make_pack(), members([{"seed": 1}]), 1)
+    assert not (tmp_path / "journal.json").exists()
+
+
 def test_a_lost_device_ends_the_process(
     make_pack: MakePack, members: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
+from codeq.models.mlp import MLP
 from codeq.train.fused import probe
 from codeq.train.fused.probe import Choice, choose_runs
 from codeq.train.loop import TrainState
@@ -81,3 +85,28 @@ def test_few_runs_train_alone_where_only_many_pay() -> None:
     choice = Choice(8, "", {1: 1.0, 2: 1.5, 4: 0.9, 8: 0.5})
     assert [choice.pays(runs) for runs in (1, 2, 3, 4, 8, 9)] == [False, False, False, True, True, True]
     assert Choice(4, "as configured").pays(2)
+
+
+class WithSpare(MLP):
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__(in_features, num_classes)
+        self.spare = nn.Linear(2, 2)
+
+
+def test_a_model_with_a_parameter_that_gets_no_gradient_trains_alone(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codeq.models.mlp.MLP", WithSpare)
+    choice = choose_runs(runs(EACH)[0], wanted=3)
+    assert choice.runs == 1
+    assert re.search(r"spare\.\S+ gets no gradient", choice.reason)
+
+
+def test_running_out_of_memory_keeps_what_was_measured(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seconds(copies: object, number: int) -> float:
+        if number == 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return {1: 0.010, 2: 0.006, 4: 0.003}[number]
+
+    monkeypatch.setattr(probe, "_seconds_per_run", seconds)
+    assert choose_runs(runs(EACH)[0]).runs == 4
