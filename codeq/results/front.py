@@ -1,20 +1,12 @@
-"""The Pareto front of trials that trained all their epochs, what is feasible on it, and its knee."""
+"""The Pareto front of trials that trained all their epochs, and its knee."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
-from codeq.config.sweep import parse_bound
+from codeq.config.objectives import Objectives, gains
 from codeq.results.trials import TrialResult
-
-Objectives = Mapping[str, Literal["max", "min"]]
-
-
-def gains(trial: TrialResult, objectives: Objectives) -> tuple[float, ...]:
-    """The trial's objectives, signed so that more is better."""
-    return tuple(trial.row[name] if direction == "max" else -trial.row[name] for name, direction in objectives.items())
 
 
 def pareto_front(trials: Sequence[TrialResult], objectives: Objectives) -> list[TrialResult]:
@@ -22,24 +14,14 @@ def pareto_front(trials: Sequence[TrialResult], objectives: Objectives) -> list[
 
     Ordered by the first objective, best first.
     """
-    finished = [trial for trial in trials if trial.finished and all(map(math.isfinite, gains(trial, objectives)))]
-    points = [gains(trial, objectives) for trial in finished]
+    finished = [trial for trial in trials if trial.finished and all(map(math.isfinite, gains(trial.row, objectives)))]
+    points = [gains(trial.row, objectives) for trial in finished]
     front = [t for t, p in zip(finished, points, strict=True) if not any(_dominates(other, p) for other in points)]
-    return sorted(front, key=lambda trial: gains(trial, objectives), reverse=True)
+    return sorted(front, key=lambda trial: gains(trial.row, objectives), reverse=True)
 
 
 def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a != b and all(x >= y for x, y in zip(a, b, strict=True))
-
-
-def feasible(trial: TrialResult, constraints: Mapping[str, str]) -> bool:
-    """Whether the trial's last row satisfies every constraint."""
-    for name, text in constraints.items():
-        relation, bound = parse_bound(text)
-        value = trial.row[name]
-        if not (value >= bound if relation == ">=" else value <= bound):
-            return False
-    return True
 
 
 def knee(front: Sequence[TrialResult], objectives: Objectives) -> TrialResult:
@@ -47,11 +29,11 @@ def knee(front: Sequence[TrialResult], objectives: Objectives) -> TrialResult:
 
     With one objective it is the best trial. Raises ValueError if the front is empty.
     """
-    points = [gains(trial, objectives) for trial in front]
+    points = [gains(trial.row, objectives) for trial in front]
     best = [max(column) for column in zip(*points, strict=True)]
     span = [(max(column) - min(column)) or 1.0 for column in zip(*points, strict=True)]
 
     def distance(trial: TrialResult) -> float:
-        return math.hypot(*((b - x) / s for b, x, s in zip(best, gains(trial, objectives), span, strict=True)))
+        return math.hypot(*((b - x) / s for b, x, s in zip(best, gains(trial.row, objectives), span, strict=True)))
 
     return min(front, key=distance)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from upath import UPath
 
 from codeq.config import Template
-from codeq.results.front import feasible, knee, pareto_front
+from codeq.config.objectives import is_feasible
+from codeq.results.front import knee, pareto_front
 from codeq.results.trials import TrialResult, load_trials, write_csv
 from codeq.results.winners import TestAccuracy, with_test_accuracy, write_best
 
@@ -43,7 +44,7 @@ def write_report(folder: UPath, template: Template, measure_test: TestAccuracy |
     names = [parameter.name for parameter in template.parameters]
     write_csv(folder / "trials.csv", trials, names)
     sweep = template.sweep
-    satisfying = [trial for trial in trials if trial.finished and feasible(trial, sweep.constraints)]
+    satisfying = [trial for trial in trials if trial.finished and is_feasible(trial.row, sweep.constraints)]
     front = pareto_front(satisfying or trials, sweep.objectives)
     winner = knee(front, sweep.objectives) if satisfying else None
     _write_winners(folder, front, winner, template, names)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from codeq.results.front import feasible, gains, knee, pareto_front
+from codeq.results.front import knee, pareto_front
 from codeq.results.trials import TrialResult
 from codeq.train.trial_folder import TrialFolder, TrialRecord
 
@@ -57,17 +57,6 @@ def test_a_single_objective_gives_its_best_trial() -> None:
     assert numbers(pareto_front(trials, {"val_acc": "max"})) == [1]
 
 
-@pytest.mark.parametrize(
-    ("constraint", "holds"), [(">= 90", True), (">= 90.5", False), ("<= 90", True), ("<=89", False)]
-)
-def test_a_constraint_includes_its_bound(constraint: str, holds: bool) -> None:
-    assert feasible(trial(0, 90.0, 0.1), {"val_acc": constraint}) is holds
-
-
-def test_every_constraint_must_hold() -> None:
-    assert not feasible(trial(0, 90.0, 0.5), {"val_acc": ">= 90", "rel_bops": "<= 0.1"})
-
-
 def test_the_knee_is_the_balanced_trial_not_an_extreme() -> None:
     front = [trial(0, 95, 0.9), trial(1, 94, 0.2), trial(2, 60, 0.1)]
     assert knee(front, BOTH).record.trial == 1
@@ -76,7 +65,3 @@ def test_the_knee_is_the_balanced_trial_not_an_extreme() -> None:
 def test_the_knee_of_one_objective_is_its_best() -> None:
     front = [trial(0, 95, 0.9), trial(1, 94, 0.2)]
     assert knee(front, {"rel_bops": "min"}).record.trial == 1
-
-
-def test_gains_point_upwards_for_both_directions() -> None:
-    assert gains(trial(0, 90, 0.25), BOTH) == (90, -0.25)

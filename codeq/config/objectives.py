@@ -1,0 +1,36 @@
+"""What a sweep wants of a metrics row, in numbers: its gains, and by how much it misses the constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from codeq.config.sweep import parse_bound
+
+Objectives = Mapping[str, Literal["max", "min"]]
+Constraints = Mapping[str, str]
+Row = Mapping[str, Any]
+
+
+def gains(row: Row, objectives: Objectives) -> tuple[float, ...]:
+    """The row's objectives in their order, signed so that more is better."""
+    return tuple(float(row[name]) if direction == "max" else -float(row[name]) for name, direction in objectives.items())
+
+
+def violations(row: Row, constraints: Constraints) -> tuple[float, ...]:
+    """By how much the row misses each constraint, in the metric's unit; zero or less where it is met.
+
+    A value that is not a number misses by infinity.
+    """
+    return tuple(_violation(float(row[name]), bound) for name, bound in constraints.items())
+
+
+def is_feasible(row: Row, constraints: Constraints) -> bool:
+    """Whether the row meets every constraint."""
+    return all(violation <= 0 for violation in violations(row, constraints))
+
+
+def _violation(value: float, text: str) -> float:
+    relation, bound = parse_bound(text)
+    violation = bound - value if relation == ">=" else value - bound
+    return violation if violation == violation else float("inf")
