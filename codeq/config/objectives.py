@@ -14,7 +14,8 @@ Row = Mapping[str, Any]
 
 def gains(row: Row, objectives: Objectives) -> tuple[float, ...]:
     """The row's objectives in their order, signed so that more is better."""
-    return tuple(float(row[name]) if direction == "max" else -float(row[name]) for name, direction in objectives.items())
+    signs = {"max": 1.0, "min": -1.0}
+    return tuple(signs[direction] * float(row[name]) for name, direction in objectives.items())
 
 
 def violations(row: Row, constraints: Constraints) -> tuple[float, ...]:
