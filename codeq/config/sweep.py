@@ -112,7 +112,8 @@ class Resources(Section):
         "auto", description="GPUs, fractions share one; auto: one if there are any"
     )
     fuse: Literal["auto"] | PositiveInt = Field(
-        "auto", description="trials trained together in one process; auto: as many as pays, on GPUs; 1: a process each"
+        "auto",
+        description="trials trained together in one process; auto: what pays (CPU: from 100 trials on)",
     )
 
 

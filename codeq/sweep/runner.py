@@ -124,6 +124,8 @@ def _tune(
     # Ray hides no GPU from a trial that asked for none.
     device = "cpu" if gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
     packs = _packs(state, address, gpus)
+    if packs:  # their trials start at once, or Tune would give the process of one that ends to one that is starting
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(state.remaining)
     kind = FusedTrial if packs else SweepTrial
     needs = {"memory": float(FUSED_TRIAL_BYTES)} if packs else {"cpu": sweep.resources.cpu, "gpu": gpus}
     trainable = tune.with_resources(kind, needs)
@@ -161,13 +163,12 @@ def _packs(state: SweepState, address: str | None, gpus: float) -> Packs | None:
 
     from codeq.sweep.early_stopping import decision_epochs
     from codeq.sweep.pack_actor import PackOptions
-    from codeq.sweep.packs import GUESS, Packs
+    from codeq.sweep.packs import GUESS, Packs, pays
 
     sweep, there = state.template.sweep, ray.cluster_resources()
     fuse = sweep.resources.fuse
-    # On a CPU fusing saves less than what Tune's process for every trial costs beside the packs (README). And compiled
-    # models of one process push each other out.
-    if fuse == 1 or (fuse == "auto" and not gpus) or any(config.use_compile for config in state.template.examples):
+    compiles = any(config.use_compile for config in state.template.examples)
+    if compiles or not pays(fuse, gpus, state.remaining):  # compiled models of one process push each other out
         return None
     options = PackOptions(
         name="",
