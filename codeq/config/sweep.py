@@ -100,8 +100,20 @@ class Scheduler(Section):
     """Who stops hopeless trials early."""
 
     name: Literal["asha", "median", "none"] = Field("asha", description="early-stopping rule")
-    grace_epochs: PositiveInt = Field(5, description="no trial is stopped before this epoch")
-    reduction_factor: Annotated[int, Field(ge=2)] = Field(3, description="asha keeps one in this many at a rung")
+    grace_epochs: PositiveInt = Field(
+        5, description="no trial is stopped before this epoch; at epoch 1 accuracy still ranks badly, sparsity does not"
+    )
+    reduction_factor: Annotated[int, Field(ge=2)] = Field(
+        3, description="asha keeps one in this many at its rungs, which lie at grace_epochs times its powers"
+    )
+
+    def rungs(self, max_epochs: int) -> tuple[int, ...]:
+        """The epochs below max_epochs at which asha compares trials."""
+        epochs, epoch = [], self.grace_epochs
+        while epoch < max_epochs:
+            epochs.append(epoch)
+            epoch *= self.reduction_factor
+        return tuple(epochs)
 
 
 class Resources(Section):

@@ -1,56 +1,98 @@
-"""Who stops hopeless trials: asynchronous successive halving, the median rule, or nobody."""
+"""Who stops hopeless trials: Pareto-aware successive halving, the median rule, or nobody."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Iterable
 
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from codeq.config import Template
+from codeq.config.objectives import Objectives, gains
+from codeq.sweep.rungs import HEALTHY, Rungs
+from codeq.train.trial_folder import Row
 
 SCORE = "stopping_score"
-"""The key of a row under which the scheduler finds what it ranks by; more is better."""
+"""The key under which the median rule finds what it ranks by; more is better."""
 
 _SCALE = {"train_acc": 100.0, "val_acc": 100.0, "mean_bits": 32.0}
 
 
-def stopping_score(row: dict[str, Any], objectives: dict[str, Literal["max", "min"]]) -> float:
+class ParetoASHA(FIFOScheduler):
+    """ASHA in its stopping variant, with as many objectives and constraints as there are: see `codeq.sweep.rungs`.
+
+    Trials go by their own number, which they keep when a sweep goes on.
+    """
+
+    def __init__(self, rungs: Rungs) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._rungs = rungs
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: Row) -> str:
+        """Stop or continue after an epoch."""
+        stops = self._rungs.stops(trial.config["trial"], result)
+        return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: Row) -> None:
+        """Hold a trial whose last epoch is a rung against those that come there later."""
+        self._rungs.record(trial.config["trial"], result)
+
+
+class MedianOfScores(MedianStoppingRule):
+    """Ray's median rule, over the sum of the objectives."""
+
+    metric = None  # Tune is not to look for the score among what trials report
+
+    def __init__(self, objectives: Objectives, grace_epochs: int) -> None:
+        super().__init__(time_attr="epoch", metric=SCORE, mode="max", grace_period=grace_epochs)
+        self._objectives = objectives
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: Row) -> str:
+        """Stop or continue after an epoch."""
+        return str(super().on_trial_result(tune_controller, trial, self._scored(result)))
+
+    def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: Row) -> None:
+        """Keep the last row for the medians to come."""
+        super().on_trial_complete(tune_controller, trial, self._scored(result))
+
+    def _scored(self, row: Row) -> Row:
+        # A collapsed trial is as sparse as can be: its score must not raise the bar for the others.
+        return {**row, SCORE: stopping_score(row, self._objectives) if row.get("status") in HEALTHY else math.nan}
+
+
+def stopping_score(row: Row, objectives: Objectives) -> float:
     """The sum of the objectives, each on a scale of 1 and signed so that more is better.
 
     Ranking by accuracy alone would stop the sparse trials, the very ones wanted. With the default objectives it is
     val_acc / 100 + sparsity.
     """
-    signs = {"max": 1.0, "min": -1.0}
-    return sum(signs[direction] * float(row[name]) / _SCALE.get(name, 1.0) for name, direction in objectives.items())
+    return sum(gain / _SCALE.get(name, 1.0) for name, gain in zip(objectives, gains(row, objectives), strict=True))
 
 
 def decision_epochs(template: Template) -> frozenset[int] | None:
-    """The epochs after which the scheduler may stop a trial: ASHA's rungs, none at all, or any (None)."""
+    """The epochs after which the scheduler may stop a healthy trial: ASHA's rungs, none at all, or any (None)."""
     scheduler, max_epochs = template.sweep.scheduler, template.max_epochs
     if scheduler.name == "none" or max_epochs <= scheduler.grace_epochs:
         return frozenset()
-    if scheduler.name == "median":
-        return None
-    rungs, rung = set(), float(scheduler.grace_epochs)
-    while rung < max_epochs:
-        rungs.add(math.ceil(rung))
-        rung *= scheduler.reduction_factor
-    return frozenset(rungs)
+    return None if scheduler.name == "median" else frozenset(scheduler.rungs(max_epochs))
 
 
-def build_scheduler(template: Template) -> TrialScheduler:
-    """The configured Tune scheduler, which counts in epochs; no trial is stopped before grace_epochs."""
-    scheduler = template.sweep.scheduler
-    if scheduler.name == "none" or template.max_epochs <= scheduler.grace_epochs:
-        return FIFOScheduler()
-    if scheduler.name == "median":
-        return MedianStoppingRule(time_attr="epoch", metric=SCORE, mode="max", grace_period=scheduler.grace_epochs)
-    return ASHAScheduler(
-        time_attr="epoch",
-        metric=SCORE,
-        mode="max",
-        max_t=template.max_epochs,
-        grace_period=scheduler.grace_epochs,
-        reduction_factor=scheduler.reduction_factor,
-    )
+def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> TrialScheduler:
+    """The configured Tune scheduler, which counts in epochs; no trial is stopped before grace_epochs.
+
+    recorded: the numbers and rows of earlier trials, which stand at ASHA's rungs already: a trial that goes on is not
+    judged there again.
+    """
+    sweep = template.sweep
+    match sweep.scheduler.name:
+        case "none":
+            return FIFOScheduler()
+        case "median":
+            return MedianOfScores(sweep.objectives, sweep.scheduler.grace_epochs)
+    rungs = Rungs(sweep.scheduler, sweep.objectives, sweep.constraints, template.max_epochs)
+    for trial, rows in recorded:
+        for row in rows:
+            rungs.record(trial, row)
+    return ParetoASHA(rungs)

@@ -46,7 +46,7 @@ class FusedTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """The row of the next epoch; the same keys every time."""
-        return report_of(self._next_row(), self._config["objectives"])
+        return report_of(self._next_row())
 
     def cleanup(self) -> None:
         """Make room for another trial."""

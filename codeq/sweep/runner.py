@@ -136,7 +136,7 @@ def _tune(
             search_alg=OptunaSearcher(
                 state.template, state.study, state.folder, state.unfinished, device=device, packs=packs, images=images
             ),
-            scheduler=build_scheduler(state.template),
+            scheduler=build_scheduler(state.template, state.rows()),
             num_samples=state.remaining,
             max_concurrent_trials=sweep.max_concurrent,
             time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,

@@ -68,7 +68,6 @@ class OptunaSearcher(Searcher):
             "run_config": {**config.as_dict(), **self._device, "data_dir": data_dir},
             "sweep_folder": str(self._folder),
             "grace_epochs": self._template.sweep.scheduler.grace_epochs,
-            "objectives": self._template.sweep.objectives,
         }
 
     def _unfinished_trial(self) -> tuple[optuna.Trial, RunConfig]:

@@ -17,7 +17,7 @@ from codeq.config.document import parse_document
 from codeq.sweep.cluster import BadInput
 from codeq.sweep.study import open_study, reconcile
 from codeq.train.files import is_local, write_atomically
-from codeq.train.trial_folder import StateDamaged, TrialRecord, trial_folders
+from codeq.train.trial_folder import Row, StateDamaged, TrialRecord, trial_folder, trial_folders
 
 _FREE_TO_CHANGE = {"data_dir", "device", "save_dir", "wandb_project", "workers", "sweep"}
 
@@ -41,6 +41,11 @@ class SweepState:
     def remaining(self) -> int:
         """How many trials there are to train or to finish."""
         return int(self.template.sweep.trials or 1) - (len(self.records) - len(self.unfinished))
+
+    def rows(self) -> Iterator[tuple[int, list[Row]]]:
+        """The number and the recorded rows of each trial. Raises StateDamaged if rows cannot be read."""
+        for record in self.records:
+            yield record.trial, trial_folder(self.folder, record.trial).rows()
 
     def note_unfinished(self, reason: str) -> None:
         """Write down why the trials that are still running did not finish; --resume goes on with them all the same."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,7 @@ from ray import tune
 from upath import UPath
 
 from codeq.config.run import RunConfig
-from codeq.sweep.early_stopping import SCORE, stopping_score
-from codeq.train.trial_folder import NO_ROW, TrialFolder, trial_folder
+from codeq.train.trial_folder import NO_ROW, Row, TrialFolder, trial_folder
 
 if TYPE_CHECKING:
     from codeq.data import RawImages
@@ -28,9 +26,8 @@ class SweepTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """config: trial (number), run_config (plain data), sweep_folder, grace_epochs, objectives, and images: a
-        reference to the data set's raw images in Ray's object store, or None."""
-        self._config = config
+        """config: trial (number), run_config (plain data), sweep_folder, grace_epochs, and images: a reference to the
+        data set's raw images in Ray's object store, or None."""
         self._folder = trial_folder(UPath(config["sweep_folder"]), config["trial"])
         images = ray.get(config["images"]) if config.get("images") is not None else None
         run_config = RunConfig.model_validate(config["run_config"])
@@ -45,19 +42,16 @@ class SweepTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; the same keys every time."""
-        return report_of(next(self._rows), self._config["objectives"])
+        return report_of(next(self._rows))
 
     def __repr__(self) -> str:
         """The trial's name, which Ray's dashboard shows for its actor."""
         return str(self.trial_name)
 
 
-def report_of(row: dict[str, Any], objectives: dict[str, Any]) -> dict[str, Any]:
-    """What Tune hears of a row: whether it is the last, and what the scheduler ranks by."""
-    healthy = row["status"] in ("running", "finished")
-    # A collapsed trial is as sparse as can be: its score must not raise the bar for the others.
-    score = stopping_score(row, objectives) if healthy else math.nan
-    return {**row, "done": row["status"] != "running", SCORE: score}
+def report_of(row: Row) -> Row:
+    """What Tune hears of a row: all of it, and whether it is the last."""
+    return {**row, "done": row["status"] != "running"}
 
 
 def epochs(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from codeq.config import Template
 from codeq.sweep import pack_actor
-from codeq.sweep.early_stopping import build_scheduler, decision_epochs
 from codeq.sweep.pack_actor import PackActor, PackOptions
 from codeq.sweep.packs import CPU_TRIALS, Plan, pays, plan
 
@@ -45,25 +43,6 @@ def test_packs_train_on_gpus_in_long_sweeps_and_where_they_are_asked_for(
     fuse: Any, gpus: float, trials: int, expected: bool
 ) -> None:
     assert pays(fuse, gpus, trials) is expected
-
-
-@pytest.mark.parametrize(("grace", "factor", "epochs"), [(5, 3, 30), (1, 4, 64), (3, 3, 100), (2, 2, 5), (5, 3, 15)])
-def test_decision_epochs_are_the_rungs_of_rays_asha(
-    tiny: dict[str, Any], write_yaml: Callable[..., Path], grace: int, factor: int, epochs: int
-) -> None:
-    scheduler = {"name": "asha", "grace_epochs": grace, "reduction_factor": factor}
-    template = Template.load(write_yaml({**tiny, "epochs": epochs, "sweep": {"scheduler": scheduler}}))
-    rungs = {milestone for milestone, _ in build_scheduler(template)._brackets[0]._rungs}  # type: ignore[attr-defined]
-    assert decision_epochs(template) == {rung for rung in rungs if rung < epochs}
-
-
-@pytest.mark.parametrize(("name", "expected"), [("median", None), ("none", frozenset())])
-def test_other_schedulers_decide_at_any_epoch_or_never(
-    tiny: dict[str, Any], write_yaml: Callable[..., Path], name: str, expected: frozenset[int] | None
-) -> None:
-    sweep = {"scheduler": {"name": name, "grace_epochs": 2}}
-    template = Template.load(write_yaml({**tiny, "epochs": 9, "sweep": sweep}))
-    assert decision_epochs(template) == expected
 
 
 class FakePack:

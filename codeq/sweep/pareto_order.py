@@ -1,0 +1,72 @@
+"""The order in which halving spares vectors of objectives: front by front, spread out within a front.
+
+Vectors are rows of gains, signed so that more is better (`codeq.config.objectives`). Non-dominated sorting puts them
+into fronts, farthest-point selection (an epsilon net) puts a front in order, so that the first few of any front cover
+its whole length: Schmucker et al., arXiv 2106.12639.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float64]
+
+
+def front_numbers(gains: Vectors, violations: Vectors) -> NDArray[np.int64]:
+    """The front of each of n vectors, from 0, the best: the feasible ones' by dominance, then the others' by violation.
+
+    gains: (n, objectives), finite. violations: (n, constraints), positive where a constraint is missed, perhaps
+    infinite. A trial misses the constraints by the sum of its violations, each on the scale of the worst in the rung.
+    """
+    missed = _summed(violations)
+    feasible = missed == 0
+    fronts = np.empty(len(gains), dtype=np.int64)
+    fronts[feasible] = moocore.pareto_rank(-gains[feasible])
+    first = fronts[feasible].max(initial=-1) + 1
+    fronts[~feasible] = first + np.unique(missed[~feasible], return_inverse=True)[1]
+    return fronts
+
+
+def farthest_point_order(points: Vectors) -> Iterator[int]:
+    """The indices of the points (n, d): the first one, then ever the one farthest from all before it.
+
+    Of points equally far the one with the lower index comes first.
+    """
+    distance = np.full(len(points), np.inf)  # squared, to the nearest of those before
+    chosen = 0
+    for _ in range(len(points)):
+        yield chosen
+        np.minimum(distance, np.square(points - points[chosen]).sum(axis=1), out=distance)
+        distance[chosen] = -1.0
+        chosen = int(distance.argmax())
+
+
+def is_last_among_first(gains: Vectors, violations: Vectors, count: int) -> bool:
+    """Whether at most `count` of the vectors come before the last one.
+
+    gains, violations: see `front_numbers`. A front starts with its best in the first objective; distances are taken
+    with every objective scaled to 0..1 over all vectors. Among equals the last vector comes first.
+    """
+    fronts = front_numbers(gains, violations)
+    left = count - int((fronts < fronts[-1]).sum())
+    front = np.flatnonzero(fronts == fronts[-1])
+    if left < 0 or len(front) <= left + 1:
+        return left >= 0
+    low, high = gains.min(axis=0), gains.max(axis=0)
+    points = (gains[front] - low) / np.where(high > low, high - low, 1.0)
+    # Sorted, so that nothing depends on who came when.
+    order = np.lexsort((front < len(gains) - 1, *-points.T[::-1]))
+    newcomer = int(order.argmax())
+    return newcomer in islice(farthest_point_order(points[order]), left + 1)
+
+
+def _summed(violations: Vectors) -> Vectors:
+    missed = violations.clip(min=0.0)
+    worst = np.where(np.isfinite(missed), missed, 0.0).max(axis=0, initial=0.0)
+    summed: Vectors = (missed / np.where(worst > 0, worst, 1.0)).sum(axis=1)
+    return summed
