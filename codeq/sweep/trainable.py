@@ -14,7 +14,7 @@ from upath import UPath
 
 from codeq.config.run import RunConfig
 from codeq.sweep.early_stopping import SCORE, stopping_score
-from codeq.train.trial_folder import NO_ROW, TrialFolder, trial_folder
+from codeq.train.trial_folder import NO_ROW, TrialFolder
 
 if TYPE_CHECKING:
     from codeq.data import RawImages
@@ -28,10 +28,9 @@ class SweepTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """config: trial (number), run_config (plain data), sweep_folder, grace_epochs, objectives, and images: a
-        reference to the data set's raw images in Ray's object store, or None."""
+        """config: see `codeq.sweep.trial_config`."""
         self._config = config
-        self._folder = trial_folder(UPath(config["sweep_folder"]), config["trial"])
+        self._folder = TrialFolder(UPath(config["folder"]))
         images = ray.get(config["images"]) if config.get("images") is not None else None
         run_config = RunConfig.model_validate(config["run_config"])
         self._rows = epochs(self._folder, run_config, config["grace_epochs"], images)
