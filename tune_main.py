@@ -130,7 +130,7 @@ def _confirm(state: SweepState, session: Session, found: Findings) -> bool:
     runs = planned_runs(found.trials, found.ranking, confirm) if confirm else []
     runs = [run for run in runs if run not in found.ended_runs]
     if runs:
-        from codeq.sweep.confirmation import train_again  # Ray
+        from codeq.sweep.confirmation import train_again
 
         print(f"Training {len({number for number, _ in runs})} winners again: {len(runs)} runs", flush=True)
         train_again(state, session, runs)

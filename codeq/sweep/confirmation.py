@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ray.tune.schedulers import FIFOScheduler
-from ray.tune.search import Searcher
-
-from codeq.sweep.callbacks import TensorBoardWriter, TrialRecorder
 from codeq.sweep.session import Session
 from codeq.sweep.state import SweepState
-from codeq.sweep.trainable import SweepTrial
 from codeq.sweep.trial_config import trial_config
 from codeq.train.trial_folder import TrialRecord, confirm_folder, trial_folder
-
-
-class GivenTrials(Searcher):
-    """Proposes the configs that it is given, in their order."""
-
-    def __init__(self, configs: Iterable[dict[str, Any]]) -> None:
-        super().__init__()
-        self._configs = list(configs)
-
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """The next one, as long as Tune asks for no more than there are."""
-        return self._configs.pop(0)
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: there is nothing to learn."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the folders of the runs are the state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing."""
 
 
 def train_again(state: SweepState, session: Session, runs: Sequence[tuple[int, int]]) -> None:
@@ -43,6 +17,12 @@ def train_again(state: SweepState, session: Session, runs: Sequence[tuple[int, i
     Raises StateDamaged for trials that cannot be read, and what `Session.start` raises.
     """
     session.start()
+    from ray.tune.schedulers import FIFOScheduler  # Ray reads its environment when it is imported: not before start
+
+    from codeq.sweep.callbacks import TensorBoardWriter, TrialRecorder
+    from codeq.sweep.given_trials import GivenTrials
+    from codeq.sweep.trainable import SweepTrial
+
     sweep = state.template.sweep
     session.tune(
         SweepTrial,
@@ -56,8 +36,8 @@ def train_again(state: SweepState, session: Session, runs: Sequence[tuple[int, i
 
 def _prepared(state: SweepState, session: Session, number: int, seed: int) -> dict[str, Any]:
     """The run's config for Tune, after its folder has been made."""
-    trial, folder = trial_folder(state.folder, number), confirm_folder(state.folder, number, seed)
-    config = trial.read_config().model_copy(update={"seed": seed})
+    folder = confirm_folder(state.folder, number, seed)
+    config = trial_folder(state.folder, number).read_config().model_copy(update={"seed": seed})
     if folder.read_record() is None:
         folder.write_config(config)
         folder.write_record(TrialRecord(number, config.run_name, seed))
