@@ -401,7 +401,7 @@ def test_results_go_to_a_url_as_to_a_folder(
     assert done.returncode == 0, done.stdout + done.stderr
     far = tmp_path / "bucket" / "far"
     assert {path.name for path in far.iterdir()} == {
-        "template.yaml", "trials", "trials.csv", "pareto.csv", "best.yaml", "study.db",
+        "template.yaml", "trials", "trials.csv", "pareto.csv", "best.yaml", "study.db", "summary.json",
     }  # fmt: skip
     assert len((far / "trials" / "0000" / "metrics.jsonl").read_text().splitlines()) == 2
     assert list((tmp_path / "results" / "far").glob("trials/0000/events.*"))

@@ -129,6 +129,13 @@ class Resources(Section):
     )
 
 
+class Confirm(Section):
+    """Which winners are trained again with fresh seeds once the search is over."""
+
+    top: PositiveInt = Field(3, description="winners to train again: the one of best.yaml and the next best")
+    seeds: PositiveInt = Field(3, description="fresh seeds, none of which the sweep has used, for each of them")
+
+
 class SweepConfig(Section):
     """The whole sweep."""
 
@@ -136,7 +143,7 @@ class SweepConfig(Section):
         None, description="folder below storage; default: the file's name"
     )
     trials: PositiveInt | None = Field(None, description="configs to try; default: 24, or 1 where nothing is searched")
-    time_budget: Duration | None = Field(None, description="the sweep ends after this long: 90s, 30m, 2h")
+    time_budget: Duration | None = Field(None, description="the search ends after this long: 90s, 30m, 2h")
     objectives: Annotated[dict[Metric, Literal["max", "min"]], Field(min_length=1)] = Field(
         {"val_acc": "max", "sparsity": "max"}, description="reported metrics and their directions"
     )
@@ -147,6 +154,9 @@ class SweepConfig(Section):
     resources: Resources = Resources()
     max_concurrent: PositiveInt | None = Field(None, description="trials at a time; null: as many as fit")
     max_failures: NonNegativeInt = Field(3, description="how often a trial whose process died is started again")
+    confirm: Confirm | None = Field(
+        None, description="train the best again with fresh seeds, report mean ± std; null: do not"
+    )
     storage: Annotated[NonEmptyString, AfterValidator(_without_secret)] = Field(
         "results", description="a folder or a URL such as s3://bucket/path"
     )

@@ -119,6 +119,11 @@ class Packs:
         accuracy: float = ray.get(self._packs[0].actor.test_accuracy.remote(str(folder.path)))
         return accuracy
 
+    def close(self) -> None:
+        """End the packs' processes, so that others can have their devices."""
+        for pack in self._packs:
+            ray.kill(pack.actor)
+
     def _start(self, index: int) -> _Pack:
         name = f"codeq-pack-{self._sweep}-{index}"
         actor: Any = self._actor.options(name=name).remote(replace(self._options, name=name))

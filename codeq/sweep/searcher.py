@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -15,6 +14,7 @@ from upath import UPath
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.sweep.packs import Packs
 from codeq.sweep.study import suggest
+from codeq.sweep.trial_config import trial_config
 from codeq.train.trial_folder import TrialRecord, trial_folder
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ class OptunaSearcher(Searcher):
         self._study = study
         self._folder = folder
         self._unfinished = list(unfinished)
-        self._device = {} if device is None else {"device": device}
+        self._device = device
         self._packs = packs
-        self._images = images or {}
+        self._images = images
         self._running: dict[str, optuna.Trial] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -59,16 +59,10 @@ class OptunaSearcher(Searcher):
             return None
         trial, config = self._unfinished_trial() if self._unfinished else self._new_trial()
         self._running[trial_id] = trial
-        data_dir = str(Path(config.data_dir).absolute())
-        return {
-            "trial": trial.number,
-            "images": self._images.get((config.dataset, data_dir)),
-            "pack": pack,
-            # A relative folder is relative to where the user stands, not to where Tune runs the trial.
-            "run_config": {**config.as_dict(), **self._device, "data_dir": data_dir},
-            "sweep_folder": str(self._folder),
-            "grace_epochs": self._template.sweep.scheduler.grace_epochs,
-        }
+        folder = trial_folder(self._folder, trial.number)
+        return trial_config(
+            folder, trial.number, config, self._template.sweep, device=self._device, images=self._images, pack=pack
+        )
 
     def _unfinished_trial(self) -> tuple[optuna.Trial, RunConfig]:
         number = self._unfinished.pop(0).trial

@@ -23,6 +23,7 @@ def test_a_sweep_may_be_left_to_its_defaults() -> None:
     sweep = SweepConfig.model_validate({})
     assert sweep.objectives == {"val_acc": "max", "sparsity": "max"}
     assert (sweep.search.sampler, sweep.scheduler.name, sweep.resources.gpu) == ("tpe", "asha", "auto")
+    assert sweep.confirm is None  # it costs as much as nine trials that nobody stops
 
 
 @pytest.mark.parametrize("name", ["dz_wd", "a", "0", "A.b-c_d", "x" * 100])
@@ -88,6 +89,7 @@ def test_every_reported_metric_can_be_an_objective_or_a_constraint(metric: str) 
           {"fuse": "no"}]),
         ("max_concurrent", [None, 1], [0]),
         ("max_failures", [0], [-1]),
+        ("confirm", [None, {}, {"top": 1, "seeds": 5}], [3, True, {"top": 0}, {"seeds": 0}, {"seed": 3}]),
         ("enqueue", [[], [{}], [{"epochs": 3}]], [None, {}, [None], [3]]),
         ("storage", ["results", "s3://bucket/path"], ["", None, "a\n"]),
         ("study", [None, "sqlite:///x.db"], ["", 3]),
