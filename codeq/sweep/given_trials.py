@@ -16,9 +16,10 @@ class GivenTrials(Searcher):
         super().__init__()
         self._configs = iter(configs)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next config; FINISHED after the last."""
-        return next(self._configs, Searcher.FINISHED)
+        finished: Any = Searcher.FINISHED  # a word, which Tune's own type leaves out
+        return next(self._configs, finished)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: there is nothing to learn."""

@@ -76,6 +76,8 @@ def _tune(state: SweepState, session: Session) -> Packs | None:
         start_at_once=packs is not None,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
+    if packs:
+        packs.hear_out()
     return packs
 
 
