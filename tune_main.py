@@ -132,7 +132,7 @@ def _confirm(state: SweepState, session: Session, found: Findings) -> bool:
     if runs:
         from codeq.sweep.confirmation import train_again
 
-        print(f"Training {len({number for number, _ in runs})} winners again: {len(runs)} runs", flush=True)
+        print(f"Confirmation with fresh seeds, runs to train: {len(runs)}", flush=True)
         train_again(state, session, runs)
     return bool(runs)
 

@@ -16,9 +16,9 @@ class GivenTrials(Searcher):
         super().__init__()
         self._configs = iter(configs)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next config; FINISHED after the last."""
-        return next(self._configs, Searcher.FINISHED)
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next config; None after the last, which Tune does not ask for."""
+        return next(self._configs, None)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: there is nothing to learn."""
