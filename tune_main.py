@@ -108,12 +108,12 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     from codeq.sweep.runner import run_sweep
 
     end, template = run_sweep(state, session), state.template
-    measure_test = None if session.interrupted_by is not None else end.test_accuracy or test_accuracy_here
-    found = write_report(state.folder, template, measure_test, pick)
+    measure_test = end.test_accuracy or test_accuracy_here
+    found = write_report(state.folder, template, None if session.interrupted_by else measure_test, pick)
     print_front(found, template)
     end.release()
     if session.interrupted_by is None and _confirm(state, session, found):
-        found = write_report(state.folder, template, test_accuracy_here, pick)
+        found = write_report(state.folder, template, None if session.interrupted_by else test_accuracy_here, pick)
     print_confirmation(found, template)
     print(f"{state.folder}: {', '.join(found.files)}")
     if session.interrupted_by is not None:
@@ -132,7 +132,7 @@ def _confirm(state: SweepState, session: Session, found: Findings) -> bool:
     if runs:
         from codeq.sweep.confirmation import train_again
 
-        print(f"Training {len({number for number, _ in runs})} winners again: {len(runs)} runs", flush=True)
+        print(f"Confirmation with fresh seeds, runs to train: {len(runs)}", flush=True)
         train_again(state, session, runs)
     return bool(runs)
 

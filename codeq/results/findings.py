@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codeq.config import Template
-from codeq.config.objectives import bounds, is_feasible
+from codeq.config.objectives import Objectives, bounds, is_feasible
 from codeq.config.pick import in_words, wanted
 from codeq.results.confirmation import Confirmed, confirmed_trials
 from codeq.results.front import pareto_front, ranked
@@ -21,13 +21,14 @@ class Findings:
     """What a sweep found.
 
     front: by the first objective, best first. ranking: the front from the winner on; empty where no trial satisfies
-    the constraints. choice: what makes the winner the winner, in words. hypervolume: of the front in `box`, 0..1.
-    selected_on: what val_acc was measured on.
+    the constraints. wanted: what the winner is good at. choice: the same in words, with the constraints. hypervolume:
+    of the ranking in `box`, 0..1. selected_on: what val_acc was measured on.
     """
 
     trials: Sequence[TrialResult]
     front: Sequence[TrialResult]
     ranking: Sequence[TrialResult]
+    wanted: Objectives
     choice: str
     hypervolume: float
     box: Box
@@ -81,6 +82,7 @@ def judge(
         trials=trials,
         front=front,
         ranking=ranking,
+        wanted=goal,
         choice=in_words(goal) + (f" with {satisfied}" if (satisfied := bounds(sweep.constraints)) else ""),
         hypervolume=hypervolume([trial.row for trial in ranking], measured_in),
         box=measured_in,

@@ -28,7 +28,7 @@ def print_front(found: Findings, template: Template) -> None:
         print("The Pareto front is empty: no trial has trained all its epochs and stayed healthy.")
         return
     sweep, parameters = template.sweep, [parameter.name for parameter in template.parameters]
-    objectives, metrics = " and ".join(sweep.objectives), _metrics(sweep)
+    objectives, metrics = " and ".join(sweep.objectives), _metrics(found, sweep)
     table = _table(f"Pareto front: {len(found.front)} trials, {objectives}", [*metrics, *map(_short, parameters)])
     for trial in found.front:
         row = trial.as_row()
@@ -49,7 +49,7 @@ def print_confirmation(found: Findings, template: Template) -> None:
     if not found.confirmed:
         return
     sweep = template.sweep
-    metrics = _metrics(sweep)
+    metrics = _metrics(found, sweep)
     table = _table("Trained again with fresh seeds: mean ± standard deviation", ["runs", *metrics])
     for confirmed in found.confirmed:
         cells = ["" if (s := confirmed.spread(name)) is None else format(s, _format(name)) for name in metrics]
@@ -72,8 +72,8 @@ def _disappointments(confirmed: Confirmed, sweep: SweepConfig) -> list[str]:
     return lines
 
 
-def _metrics(sweep: SweepConfig) -> list[str]:
-    return list(dict.fromkeys([*_ALWAYS, *sweep.objectives, *sweep.constraints]))
+def _metrics(found: Findings, sweep: SweepConfig) -> list[str]:
+    return list(dict.fromkeys([*_ALWAYS, *sweep.objectives, *sweep.constraints, *found.wanted]))
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

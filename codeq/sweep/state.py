@@ -81,14 +81,13 @@ def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
     local = Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
     try:
         local.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(local / ".driver.lock", timeout=0)
-        lock.acquire()
+        held = FileLock(local / ".driver.lock", timeout=0).acquire()
     except Timeout:
         reason = "another tune_main.py is at work there; --name NAME starts another sweep"
         raise StateDamaged(f"{folder}: {reason}") from None
     except OSError as error:
         raise BadInput(f"sweep.storage: {local} cannot be written: {error.strerror or error}") from None
-    with lock:
+    with held:
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
         if records and not resume:
             more = "--resume goes on with them, --name NAME starts another sweep"

@@ -25,7 +25,7 @@ def test_percent_and_shares_are_measured_from_their_own_ends_whatever_was_found(
 
 
 def test_a_metric_without_an_upper_end_takes_the_largest_of_the_finished_trials() -> None:
-    found = [row(1, 1, loss=2.5), row(1, 1, loss=0.5), row(1, 1, loss=math.nan)]
+    found = [row(1, 1, loss=math.nan), row(1, 1, loss=0.5), row(1, 1, loss=2.5)]
     assert box(found, {"loss": "min"}) == Box({"loss": 2.5}, {"loss": 0})
     assert box([], {"loss": "min"}).reference == {"loss": 1}
 

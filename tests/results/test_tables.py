@@ -29,9 +29,9 @@ def trial(number: int, val_acc: float, sparsity: float, status: Any = "finished"
 def shown(
     tiny: dict[str, Any], write_yaml: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    def show(trials: list[TrialResult], runs: list[TrialResult], **sweep: Any) -> str:
+    def show(trials: list[TrialResult], runs: list[TrialResult], pick: str | None = None, **sweep: Any) -> str:
         template = Template.load(write_yaml({**tiny, "sweep": sweep}))
-        found: Findings = judge(trials, runs, template)
+        found: Findings = judge(trials, runs, template, pick)
         print_front(found, template)
         print_confirmation(found, template)
         return capsys.readouterr().out
@@ -50,7 +50,8 @@ def test_the_front_is_followed_by_its_hypervolume_and_by_why_the_winner_won(show
     assert "fresh seeds" not in said
 
 
-def test_every_objective_and_every_constrained_metric_has_a_column(shown: Callable[..., str]) -> None:
+def test_every_metric_that_had_a_say_has_a_column(shown: Callable[..., str]) -> None:
+    assert "loss" in shown(TRIALS, [], pick="loss").splitlines()[2]
     assert "structured_sparsity" in shown(TRIALS, [], objectives=THREE)
     assert "train_acc" in shown(TRIALS, [], constraints={"train_acc": ">= 0"})
 

@@ -65,4 +65,4 @@ def test_what_a_killed_confirmation_left_is_not_begun_anew(
 
 def test_given_trials_are_proposed_once_each_in_their_order() -> None:
     searcher = GivenTrials([{"trial": 2}, {"trial": 1}])
-    assert [searcher.suggest(name) for name in "abc"] == [{"trial": 2}, {"trial": 1}, searcher.FINISHED]
+    assert [searcher.suggest(name) for name in "abc"] == [{"trial": 2}, {"trial": 1}, None]
