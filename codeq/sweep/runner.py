@@ -60,6 +60,8 @@ def run_sweep(template: Template, options: RunOptions) -> SweepEnd:
     """
     with open_sweep(template, options.resume) as state:
         interrupt, packs = Interrupt(), None
+        if state.warm_start:
+            print(f"{len(state.warm_start)} trials of {template.sweep.search.warm_start} to learn from", flush=True)
         if state.remaining > 0:
             raw = _fetch_data(template) if options.address is None else {}
             with _own_sigterm():
@@ -72,7 +74,6 @@ def run_sweep(template: Template, options: RunOptions) -> SweepEnd:
                 packs = _tune(state, options.address, scratch, images, reuse_actors=not dashboard)
             if interrupt.number is None and template.sweep.time_budget:
                 state.note_unfinished(f"time budget of {template.sweep.time_budget}; --resume goes on")
-            state.upload_study()
         return SweepEnd(interrupt.number, packs.test_accuracy if packs else None)
 
 
@@ -132,7 +133,7 @@ def _tune(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=OptunaSearcher(
-                state.template, state.study, state.folder, state.unfinished, device=device, packs=packs, images=images
+                state.template, state.study, state.folder, state.warm_start, device=device, packs=packs, images=images
             ),
             scheduler=build_scheduler(state.template),
             num_samples=state.remaining,
