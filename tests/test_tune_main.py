@@ -216,6 +216,11 @@ def long_sweep(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: 
     return [write_yaml(tiny), "--storage", tmp_path]
 
 
+def states(folder: Path) -> list[TrialState]:
+    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder}/study.db")
+    return [trial.state for trial in study.trials]
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=["INT", "TERM", "KILL"]
 )
@@ -232,6 +237,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
         assert "--resume goes on" in output
         with (folder / "trials.csv").open() as file:
             assert {row["status"] for row in csv.DictReader(file)} <= {"stopped", "finished"}
+        assert TrialState.RUNNING not in states(folder)
     interrupted_at = count_rows(folder)
     assert interrupted_at < 90
 
@@ -242,8 +248,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
         epochs = [json.loads(line)["epoch"] for line in trial.read_text().splitlines()]
         assert epochs == list(range(1, 31)), trial
     assert len(list(folder.glob("trials/*"))) == 3
-    study = optuna.load_study(study_name="long", storage=f"sqlite:///{folder}/study.db")
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+    assert states(folder) == [TrialState.COMPLETE] * 3
 
 
 def test_sigterm_while_ray_starts_ends_the_sweep_with_143(long_sweep: list[object], tmp_path: Path) -> None:
@@ -318,6 +323,33 @@ def test_a_finished_sweep_is_not_overwritten_but_extended(
     assert sorted(path.name for path in (tmp_path / "small" / "trials").iterdir()) == ["0000", "0001"]
     assert (tmp_path / "small" / "trials" / "0000" / "trial.json").read_text() == before
 
+    warm = [*arguments[:-3], "--name", "warm", "--trials", 1, "--set", f"sweep.search.warm_start={tmp_path}/small"]
+    done = run_python(*warm)
+    assert done.returncode == 0, done.stderr
+    assert f"2 trials of {tmp_path}/small to learn from" in done.stdout
+    assert [path.name for path in (tmp_path / "warm" / "trials").iterdir()] == ["0000"]
+    missing = run_python(*warm[:-1], f"sweep.search.warm_start={tmp_path}/nothing", "--resume")
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("--set: sweep.search.warm_start: is ")
+    assert "no such folder" in missing.stderr and len(missing.stderr.splitlines()) == 1
+
+
+def test_a_sweep_that_runs_out_of_configs_ends_well_and_says_so(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
+) -> None:
+    tiny["epochs"] = 1
+    tiny["seed"] = {"distribution": "choice", "choices": [0, 1, 2]}
+    arguments = [write_yaml({**tiny, "sweep": {"name": "small", "trials": 5}}), "--storage", tmp_path]
+    nobody_counts = (
+        "import sys; from codeq.config import template; template.count_configs = lambda tree: float('inf');"
+        "import tune_main; sys.exit(tune_main.main(sys.argv[1:]))"
+    )
+    for more in ([], ["--resume"]):
+        done = run_python("-c", nobody_counts, *arguments, *more)
+        assert done.returncode == 0, done.stderr
+        assert "the search ends: of 100 draws none was a config that is new" in done.stdout
+        assert states(tmp_path / "small") == [TrialState.COMPLETE] * 3
+
 
 def test_a_sweep_whose_every_trial_fails_exits_3(
     tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
@@ -351,6 +383,7 @@ def test_a_time_budget_ends_a_sweep_well_and_says_so(long_sweep: list[object], t
         assert {(row["status"], row["reason"]) for row in csv.DictReader(file)} == {
             ("stopped", "time budget of 6s; --resume goes on")
         }
+    assert set(states(tmp_path / "long")) == {TrialState.WAITING}
 
 
 def test_resources_that_the_machine_does_not_have_are_bad_input(

@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from codeq.config.errors import nearest, shown
 from codeq.config.run import (
@@ -94,6 +94,18 @@ class Search(Section):
     sampler: Literal["tpe", "nsga2", "gp", "random", "grid"] = Field("tpe", description="Optuna's sampler")
     seed: NonNegativeInt = Field(0, description="of the sampler")
     startup_trials: PositiveInt = Field(10, description="random trials before the sampler learns")
+    warm_start: Annotated[NonEmptyString, AfterValidator(_without_secret)] | None = Field(
+        None, description="a sweep's folder, such as results/OTHER, from whose trials the sampler learns beforehand"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Search:
+        if self.warm_start and self.sampler in ("random", "grid"):
+            reason = f"the {self.sampler} sampler learns from no trial; use tpe, nsga2 or gp, or leave warm_start out"
+            raise invalid(reason, line_of="warm_start")
+        if self.sampler == "nsga2" and self.startup_trials < 2:
+            raise invalid("startup_trials is 1, must be 2 or more for nsga2", line_of="startup_trials")
+        return self
 
 
 class Scheduler(Section):

@@ -18,6 +18,7 @@ from upath import UPath
 
 from codeq.config.run import RunConfig
 from codeq.config.sweep import METRICS, Scheduler
+from codeq.sweep.outcome import ending
 from codeq.sweep.trial_config import folder_name
 from codeq.train.tracking import Tracker
 from codeq.train.trial_folder import TrialFolder, TrialRecord
@@ -36,11 +37,8 @@ class TrialRecorder(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record how the trial ended; Tune calls this for stopped trials too."""
-        row = trial.last_result
-        if row["status"] != "running":
-            self._end(trial, row, row["status"], row["reason"])
-        else:
-            self._end(trial, row, "stopped", f"{self._scheduler.name} at epoch {row['epoch']}")
+        ended = ending(trial.last_result, self._scheduler)
+        self._end(trial, ended.row, ended.status, ended.reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record a trial whose process died more often than max_failures allows."""

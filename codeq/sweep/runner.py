@@ -39,12 +39,13 @@ def run_sweep(state: SweepState, session: Session) -> SweepEnd:
     Raises BadInput if the data set's files, the cluster or a trial's resources are not to be had.
     """
     packs, budget = None, state.template.sweep.time_budget
+    if state.warm_start:
+        print(f"{len(state.warm_start)} trials of {state.template.sweep.search.warm_start} to learn from", flush=True)
     if state.remaining > 0:
         session.start()
         packs = _tune(state, session)
         if session.interrupted_by is None and budget:
             state.note_unfinished(f"time budget of {budget}; --resume goes on")
-        state.upload_study()
     return SweepEnd(packs)
 
 
@@ -65,7 +66,7 @@ def _tune(state: SweepState, session: Session) -> Packs | None:
             state.template,
             state.study,
             state.folder,
-            state.unfinished,
+            state.warm_start,
             device=session.device,
             packs=packs,
             images=session.images,
