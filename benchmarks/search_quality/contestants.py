@@ -10,21 +10,21 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import optuna
-from codeq.sweep.outcome import Rule, for_sampler
 from optuna.distributions import FloatDistribution
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from upath import UPath
 
-from benchmarks.options import ROOT
-from benchmarks.search_quality.record import EPOCHS, TEMPLATE
+from benchmarks.search_quality.record import TEMPLATE
 from benchmarks.search_quality.table import Row, Table, Unused
 from codeq.config import Template
 from codeq.config.distributions import LogUniform
 from codeq.sweep.early_stopping import build_scheduler
+from codeq.sweep.outcome import Rule, for_sampler
 from codeq.sweep.searcher import OptunaSearcher
 from codeq.sweep.study import directions
+from codeq.train.trial_folder import NO_ROW
 
 
 class Contestant(Protocol):
@@ -84,6 +84,7 @@ class TuneSearch:
         """What the scheduler decides."""
         trial: Any = self._trials[index]
         controller: Any = None
+        row = {**NO_ROW, **row}  # what a sweep's trials report and the table does not hold
         if is_last:
             self._scheduler.on_trial_complete(controller, trial, row)
         elif self._scheduler.on_trial_result(controller, trial, row) == TrialScheduler.CONTINUE:
@@ -95,7 +96,7 @@ class TuneSearch:
 
 def sweep_template(*overrides: str) -> Template:
     """The table's sweep as it is run."""
-    return Template.load(ROOT / TEMPLATE, [f"epochs={EPOCHS}", "sweep.enqueue=[]", *overrides])
+    return Template.load(TEMPLATE, overrides)
 
 
 def ours(table: Table, seed: int, folder: Path, learn: Rule = for_sampler, overrides: Sequence[str] = ()) -> Contestant:
@@ -127,7 +128,7 @@ def stock(table: Table, seed: int) -> Contestant:
         time_attr="epoch",
         metric="val_acc",
         mode="max",
-        max_t=EPOCHS,
+        max_t=template.max_epochs,
         grace_period=sweep.scheduler.grace_epochs,
         reduction_factor=sweep.scheduler.reduction_factor,
     )

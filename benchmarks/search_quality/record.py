@@ -1,4 +1,4 @@
-"""Train the trials of the table: random configs of `sweeps/dz_wd.yaml`, all their epochs, nobody stops them."""
+"""Train the trials of the table: random configs of digits.yaml, all their epochs, nobody stops them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 from upath import UPath
 
 from benchmarks.command import run_command, temporary_folder
+from benchmarks.options import ROOT
 from benchmarks.search_quality.table import METRICS, RECORDED, RecordedTrial, write_table
 from codeq.results.trials import load_trials
 
-TEMPLATE = "sweeps/dz_wd.yaml"
-TRIALS, EPOCHS = 400, 30
-OVERRIDES = (f"epochs={EPOCHS}", "sweep.enqueue=[]", "sweep.search.sampler=random", "sweep.scheduler.name=none")
+TEMPLATE = ROOT / "benchmarks" / "search_quality" / "digits.yaml"
+OVERRIDES = ("sweep.search.sampler=random", "sweep.scheduler.name=none")
 
 
-def record(path: Path = RECORDED, trials: int = TRIALS) -> None:
+def record(path: Path = RECORDED) -> None:
     """Run the sweep and keep the rows of its trials; minutes."""
     with temporary_folder() as folder:
         overrides = [part for override in OVERRIDES for part in ("--set", override)]
-        command = ["tune_main.py", TEMPLATE, "--name", "table", "--trials", str(trials), "--storage", folder]
-        run_command([*command, *overrides], Path(folder))
-        write_table(recorded_trials(Path(folder) / "table"), path)
-    print(f"{path}: {trials} trials", file=sys.stderr)
+        run_command(["tune_main.py", str(TEMPLATE), "--storage", folder, *overrides], Path(folder))
+        trials = recorded_trials(Path(folder) / "digits")
+        write_table(trials, path)
+    print(f"{path}: {len(trials)} trials", file=sys.stderr)
 
 
 def recorded_trials(sweep_folder: Path) -> list[RecordedTrial]:

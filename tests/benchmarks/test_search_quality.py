@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from benchmarks.search_quality.contestants import RandomSearch, ours, stock, sweep_template
-from benchmarks.search_quality.record import EPOCHS, TRIALS
 from benchmarks.search_quality.replay import Curve, replay
 from benchmarks.search_quality.summary import Summary, markdown
 from benchmarks.search_quality.table import RecordedTrial, Row, Table, Unused, read_table, write_table
 
 OBJECTIVES = sweep_template().sweep.objectives
+EPOCHS = sweep_template().max_epochs
 NAMES = [parameter.name for parameter in sweep_template().parameters]
 
 
@@ -99,6 +99,6 @@ def test_the_summary_tells_costs_against_the_baseline() -> None:
 
 def test_the_recorded_table_holds_what_its_command_records() -> None:
     recorded = read_table(OBJECTIVES)
-    assert len(recorded.trials) == TRIALS
+    assert len(recorded.trials) == sweep_template().sweep.trials
     assert {len(trial.rows) for trial in recorded.trials if trial.finished} == {EPOCHS}
     assert all(set(trial.parameters) == set(NAMES) for trial in recorded.trials)
