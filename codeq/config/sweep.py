@@ -103,6 +103,14 @@ class Scheduler(Section):
     grace_epochs: PositiveInt = Field(5, description="no trial is stopped before this epoch")
     reduction_factor: Annotated[int, Field(ge=2)] = Field(3, description="asha keeps one in this many at a rung")
 
+    def rungs(self, max_epochs: int) -> tuple[int, ...]:
+        """The epochs below max_epochs at which asha compares trials."""
+        epochs, epoch = [], self.grace_epochs
+        while epoch < max_epochs:
+            epochs.append(epoch)
+            epoch *= self.reduction_factor
+        return tuple(epochs)
+
 
 class Resources(Section):
     """What one trial occupies."""

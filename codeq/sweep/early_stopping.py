@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
@@ -23,20 +22,6 @@ def stopping_score(row: dict[str, Any], objectives: dict[str, Literal["max", "mi
     """
     signs = {"max": 1.0, "min": -1.0}
     return sum(signs[direction] * float(row[name]) / _SCALE.get(name, 1.0) for name, direction in objectives.items())
-
-
-def decision_epochs(template: Template) -> frozenset[int] | None:
-    """The epochs after which the scheduler may stop a trial: ASHA's rungs, none at all, or any (None)."""
-    scheduler, max_epochs = template.sweep.scheduler, template.max_epochs
-    if scheduler.name == "none" or max_epochs <= scheduler.grace_epochs:
-        return frozenset()
-    if scheduler.name == "median":
-        return None
-    rungs, rung = set(), float(scheduler.grace_epochs)
-    while rung < max_epochs:
-        rungs.add(math.ceil(rung))
-        rung *= scheduler.reduction_factor
-    return frozenset(rungs)
 
 
 def build_scheduler(template: Template) -> TrialScheduler:

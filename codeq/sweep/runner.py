@@ -13,7 +13,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from codeq.config import Template
+from codeq.config.resources import trains_together
 from codeq.config.run import EMBEDDED_DATASETS
+from codeq.config.rungs import decision_epochs
 from codeq.config.sweep import parse_duration
 from codeq.sweep.cluster import BadInput, expect_room, gpus_per_trial, start_ray
 from codeq.sweep.state import SweepState, open_sweep
@@ -159,15 +161,12 @@ def _packs(state: SweepState, address: str | None, gpus: float) -> Packs | None:
     """Who trains the trials together; None where each is to have a process of its own."""
     import ray
 
-    from codeq.sweep.early_stopping import decision_epochs
     from codeq.sweep.pack_actor import PackOptions
     from codeq.sweep.packs import GUESS, Packs
 
     sweep, there = state.template.sweep, ray.cluster_resources()
     fuse = sweep.resources.fuse
-    # On a CPU fusing saves less than what Tune's process for every trial costs beside the packs (README). And compiled
-    # models of one process push each other out.
-    if fuse == 1 or (fuse == "auto" and not gpus) or any(config.use_compile for config in state.template.examples):
+    if not trains_together(state.template, gpus):
         return None
     options = PackOptions(
         name="",

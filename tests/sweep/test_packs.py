@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from codeq.config import Template
+from codeq.config.rungs import decision_epochs
 from codeq.sweep import pack_actor
-from codeq.sweep.early_stopping import build_scheduler, decision_epochs
+from codeq.sweep.early_stopping import build_scheduler
 from codeq.sweep.pack_actor import PackActor, PackOptions
 from codeq.sweep.packs import Plan, plan
 
