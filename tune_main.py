@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from codeq.config import ConfigError, Template
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
 from codeq.config.pick import wanted
+from codeq.config.plan import plan
 
 if TYPE_CHECKING:
     from codeq.results.findings import Findings
@@ -32,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    if options.dry_run:
-        _print_plan(template)
-        return DONE
+    if options.dry_run or options.probe:
+        print(plan(template))
+        return _forecast(template) if options.probe else DONE
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _sweep(template, options)
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on with the trials that are in the folder already")
     parser.add_argument("--pick", metavar="METRIC", help="best.yaml is the front's best in this metric, or its knee")
     parser.add_argument("--dry-run", action="store_true", help="check the file, print what would be searched, and stop")
+    parser.add_argument("--probe", action="store_true", help="a dry run that also forecasts the time from a few steps")
     return parser
 
 
@@ -69,12 +71,17 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     return [*options.set, *(f"{key}={value}" for key, value in given.items() if value is not None)]
 
 
-def _print_plan(template: Template) -> None:
-    sweep = template.sweep
-    print(f"{sweep.name}: {sweep.trials} trials of at most {template.max_epochs} epochs, {sweep.search.sampler}, "
-          f"{sweep.scheduler.name}, towards {', '.join(f'{d} {m}' for m, d in sweep.objectives.items())}")  # fmt: skip
-    for parameter in template.parameters:
-        print(f"  {parameter.name}: {parameter.distribution}{' (conditional)' if parameter.conditional else ''}")
+def _forecast(template: Template) -> int:
+    from codeq.data import DataUnavailable  # torch
+    from codeq.train.forecast import forecast, forecast_lines
+
+    try:
+        for line in forecast_lines(forecast(template)):
+            print(f"  {line}")
+    except (DataUnavailable, ValueError) as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    return DONE
 
 
 def _sweep(template: Template, options: argparse.Namespace) -> int:
@@ -102,9 +109,11 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
 
 def _run(state: SweepState, session: Session, pick: str | None) -> int:
     """Search, report, confirm the winners, report what that gave."""
+    from codeq.results.advice import write_advice
     from codeq.results.report import write_report
     from codeq.results.tables import print_confirmation, print_front
     from codeq.results.winners import test_accuracy_here
+    from codeq.sweep.importance import importances
     from codeq.sweep.runner import run_sweep
 
     end, template = run_sweep(state, session), state.template
@@ -116,6 +125,7 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
         found = write_report(state.folder, template, None if session.interrupted_by else test_accuracy_here, pick)
     print_confirmation(found, template)
     print(f"{state.folder}: {', '.join(found.files)}")
+    print(write_advice(state.folder, template, found.trials, found.front, importances), end="")
     if session.interrupted_by is not None:
         print(INTERRUPTED, file=sys.stderr)
         return interrupted(session.interrupted_by)

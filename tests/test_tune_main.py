@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from codeq.config import Template
+from codeq.config.plan import plan
 from codeq.config.sweep import METRICS
 from tests.conftest import ROOT, TINY
 
@@ -125,6 +127,13 @@ def test_one_line_per_trial_and_a_table_of_the_front_are_printed(mixed: Sweep) -
     ]  # fmt: skip
     assert "Pareto front: 1 trial" in mixed.done.stdout
     assert any("0000 *" in line for line in lines)
+
+
+def test_advice_is_printed_after_the_front_and_kept(mixed: Sweep) -> None:
+    """Of five trials two are healthy and one wins: there is little to say."""
+    advice = (mixed.folder / "advice.txt").read_text()
+    assert advice == "What mattered: 2 healthy trials are too few to tell, 16 are needed.\n"
+    assert mixed.done.stdout.endswith(advice)
 
 
 def test_the_study_says_the_same(mixed: Sweep) -> None:
@@ -417,11 +426,37 @@ def test_questions_are_answered_without_torch_ray_or_optuna(run_python: Run, arg
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-def test_a_dry_run_lists_what_would_be_searched(run_python: Run) -> None:
-    done = run_python("tune_main.py", "sweeps/dz_wd.yaml", "--dry-run")
+def test_a_dry_run_prints_the_plan_and_starts_nothing(run_python: Run, tmp_path: Path) -> None:
+    done = run_python("tune_main.py", "sweeps/dz_wd.yaml", "--dry-run", "--storage", tmp_path / "results")
     assert done.returncode == 0
-    assert f"  {DECAY}: loguniform [0.1, 50]" in done.stdout
-    assert "dz_wd: 24 trials of at most 20 epochs" in done.stdout
+    assert done.stdout == plan(Template.load(ROOT / "sweeps" / "dz_wd.yaml")) + "\n"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_probe_forecasts_the_time_without_ray(run_python: Run, tmp_path: Path) -> None:
+    check = (
+        "import sys, runpy\n"
+        "sys.argv = ['tune_main.py', *sys.argv[1:]]\n"
+        "try: runpy.run_path('tune_main.py', run_name='__main__')\n"
+        "except SystemExit as exit: print(exit.code, 'ray' in sys.modules)\n"
+    )
+    arguments = ["sweeps/learning_rates.yaml", "--dry-run", "--probe", "--storage", tmp_path / "results"]
+    done = run_python("-c", check, *arguments, "--set", "sweep.trials=4")
+    *_, epoch, at_once, seconds, code = done.stdout.splitlines()
+    assert re.fullmatch(r"  an epoch of mlp_deadzone8b, batch 32: [\d.]+ s", epoch), done.stderr
+    assert re.fullmatch(r"  at once: \d", at_once)
+    assert re.fullmatch(r"  time: about \d+ s expected \(\d+ s to \d+ s\), at most \d+ s", seconds)
+    assert code == "0 False"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_probe_of_what_cannot_be_trained_here_is_bad_input(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
+) -> None:
+    path = write_yaml({**tiny, "dataset": "imagefolder", "data_dir": str(tmp_path / "nothing")})
+    done = run_python("tune_main.py", path, "--probe")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "imagefolder cannot read" in done.stderr
 
 
 def test_results_go_to_a_url_as_to_a_folder(

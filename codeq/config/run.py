@@ -244,8 +244,12 @@ class RunConfig(Section):
     @property
     def run_name(self) -> str:
         """`MODEL_QUANTIZERBITSb_eEPOCHS_lrLR`, or `MODEL_baseline_eEPOCHS_lrLR` without a quantizer."""
-        model = self.model.replace("/", "-")
-        return f"{model}_{self._quantizer_tag}_e{self.epochs}_lr{self.optimizer.param_groups.base.lr:g}"
+        return f"{self.network}_e{self.epochs}_lr{self.optimizer.param_groups.base.lr:g}"
+
+    @property
+    def network(self) -> str:
+        """`MODEL_QUANTIZERBITSb`, or `MODEL_baseline` without a quantizer."""
+        return f"{self.model.replace('/', '-')}_{self._quantizer_tag}"
 
     @property
     def _quantizer_tag(self) -> str:

@@ -7,7 +7,7 @@ import itertools
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -36,16 +36,8 @@ EARLY_STOPPED = 0.5
 PACK_START_S = 3.0
 TRIAL_START_S = 1.0
 """Seconds of one core that it takes to start a pack's process and a trial's."""
-CPU_TRIALS = 100
-"""Trials from which packs pay on a CPU: a shorter sweep is over before the processes of its trials have started."""
-
 LAST_ANSWER_S = 2.0
 """How long the driver waits in the end for a pack that is busy."""
-
-
-def pays(fuse: int | Literal["auto"], gpus: float, trials: int) -> bool:
-    """Whether packs are to train the sweep's trials. fuse: `sweep.resources.fuse`. gpus: that a trial occupies."""
-    return (gpus > 0 or trials >= CPU_TRIALS) if fuse == "auto" else fuse > 1
 
 
 def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int, cores: int) -> Plan:

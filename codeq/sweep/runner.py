@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from codeq.config.resources import trains_together
+from codeq.config.rungs import decision_epochs
 from codeq.config.sweep import parse_duration
 from codeq.sweep.session import Session
 from codeq.sweep.state import SweepState
@@ -86,14 +88,12 @@ def _packs(state: SweepState, address: str | None, gpus: float) -> Packs | None:
     """Who trains the trials together; None where each is to have a process of its own."""
     import ray
 
-    from codeq.sweep.early_stopping import decision_epochs
     from codeq.sweep.pack_actor import PackOptions
-    from codeq.sweep.packs import GUESS, Packs, pays
+    from codeq.sweep.packs import GUESS, Packs
 
     sweep, there = state.template.sweep, ray.cluster_resources()
     fuse = sweep.resources.fuse
-    compiles = any(config.use_compile for config in state.template.examples)
-    if compiles or not pays(fuse, gpus, state.remaining):  # compiled models of one process push each other out
+    if not trains_together(state.template, gpus, state.remaining):
         return None
     options = PackOptions(
         name="",

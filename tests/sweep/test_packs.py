@@ -11,7 +11,7 @@ import pytest
 
 from codeq.sweep import pack_actor
 from codeq.sweep.pack_actor import PackActor, PackOptions
-from codeq.sweep.packs import CPU_TRIALS, Plan, pays, plan
+from codeq.sweep.packs import Plan, plan
 
 EPOCH_S = {1: 0.03, 2: 0.04, 4: 0.025, 8: 0.018, 16: 0.014}
 Row = dict[str, Any]
@@ -27,22 +27,6 @@ def test_a_short_sweep_starts_few_processes() -> None:
 
 def test_where_fusing_is_slower_packs_train_one_at_a_time() -> None:
     assert plan(100_000, {1: 0.3, 2: 0.5}, packs=2, runs=1, cores=2) == Plan(2, 1)
-
-
-@pytest.mark.parametrize(
-    ("fuse", "gpus", "trials", "expected"),
-    [
-        ("auto", 0, CPU_TRIALS - 1, False),
-        ("auto", 0, CPU_TRIALS, True),
-        ("auto", 0.25, 4, True),
-        (1, 1.0, 1000, False),
-        (2, 0, 4, True),
-    ],
-)
-def test_packs_train_on_gpus_in_long_sweeps_and_where_they_are_asked_for(
-    fuse: Any, gpus: float, trials: int, expected: bool
-) -> None:
-    assert pays(fuse, gpus, trials) is expected
 
 
 class FakePack:
