@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING
 
 from codeq.config import ConfigError, Template
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
+from codeq.config.pick import wanted
+from codeq.config.plan import plan
 
 if TYPE_CHECKING:
-    from codeq.sweep.runner import SweepEnd
+    from codeq.results.findings import Findings
+    from codeq.sweep.session import Session
+    from codeq.sweep.state import SweepState
+
+INTERRUPTED = "interrupted; the same command with --resume goes on"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,17 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         template = Template.load(options.template, _overrides(options))
+        wanted(template.sweep, options.pick)  # a bad name is told before anything starts
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    if options.dry_run:
-        _print_plan(template)
-        return DONE
+    if options.dry_run or options.probe:
+        print(plan(template))
+        return _forecast(template) if options.probe else DONE
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _sweep(template, options)
     except KeyboardInterrupt as interrupt:
-        print("interrupted; the same command with --resume goes on", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 
@@ -52,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--address", metavar="ADDRESS", help="join this Ray cluster (auto: the one on this machine)")
     parser.add_argument("--dashboard", action="store_true", help="start Ray's dashboard and print its address")
     parser.add_argument("--resume", action="store_true", help="go on with the trials that are in the folder already")
+    parser.add_argument("--pick", metavar="METRIC", help="best.yaml is the front's best in this metric, or its knee")
     parser.add_argument("--dry-run", action="store_true", help="check the file, print what would be searched, and stop")
+    parser.add_argument("--probe", action="store_true", help="a dry run that also forecasts the time from a few steps")
     return parser
 
 
@@ -62,12 +71,17 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     return [*options.set, *(f"{key}={value}" for key, value in given.items() if value is not None)]
 
 
-def _print_plan(template: Template) -> None:
-    sweep = template.sweep
-    print(f"{sweep.name}: {sweep.trials} trials of at most {template.max_epochs} epochs, {sweep.search.sampler}, "
-          f"{sweep.scheduler.name}, towards {', '.join(f'{d} {m}' for m, d in sweep.objectives.items())}")  # fmt: skip
-    for parameter in template.parameters:
-        print(f"  {parameter.name}: {parameter.distribution}{' (conditional)' if parameter.conditional else ''}")
+def _forecast(template: Template) -> int:
+    from codeq.data import DataUnavailable  # torch
+    from codeq.train.forecast import forecast, forecast_lines
+
+    try:
+        for line in forecast_lines(forecast(template)):
+            print(f"  {line}")
+    except (DataUnavailable, ValueError) as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    return DONE
 
 
 def _sweep(template: Template, options: argparse.Namespace) -> int:
@@ -75,15 +89,16 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
     import dotenv
 
     from codeq.sweep.cluster import BadInput
-    from codeq.sweep.runner import RunOptions, run_sweep
+    from codeq.sweep.session import RunOptions, Session
+    from codeq.sweep.state import open_sweep
     from codeq.train.trial_folder import StateDamaged
 
     dotenv.load_dotenv(Path.cwd() / ".env")
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("codeq.train.tracking").setLevel(logging.INFO)
     try:
-        end = run_sweep(template, RunOptions(options.address, options.dashboard, options.resume))
-        return _report(template, end)
+        with open_sweep(template, options.resume) as state:
+            return _run(state, Session(template, RunOptions(options.address, options.dashboard)), options.pick)
     except BadInput as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
@@ -92,25 +107,44 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
         return DAMAGED
 
 
-def _report(template: Template, end: SweepEnd) -> int:
+def _run(state: SweepState, session: Session, pick: str | None) -> int:
+    """Search, report, confirm the winners, report what that gave."""
+    from codeq.results.advice import write_advice
     from codeq.results.report import write_report
-    from codeq.results.tables import print_front
+    from codeq.results.tables import print_confirmation, print_front
     from codeq.results.winners import test_accuracy_here
-    from codeq.sweep.state import sweep_folder
+    from codeq.sweep.importance import importances
+    from codeq.sweep.runner import run_sweep
 
-    folder, sweep = sweep_folder(template), template.sweep
+    end, template = run_sweep(state, session), state.template
     measure_test = end.test_accuracy or test_accuracy_here
-    report = write_report(folder, template, measure_test if end.interrupted_by is None else None)
-    names = [parameter.name for parameter in template.parameters]
-    print_front(report.front, report.winner, list(sweep.objectives), names)
-    if report.front and report.winner is None:
-        bounds = " and ".join(f"{name} {bound}" for name, bound in sweep.constraints.items())
-        print(f"No trial satisfies {bounds}: no best.yaml.")
-    print(f"{folder}: trials.csv, pareto.csv" + (", best.yaml (marked *)" if report.winner else ""))
-    if end.interrupted_by is not None:
-        print("interrupted; the same command with --resume goes on", file=sys.stderr)
-        return interrupted(end.interrupted_by)
-    return ALL_FAILED if report.all_failed else DONE
+    found = write_report(state.folder, template, None if session.interrupted_by else measure_test, pick)
+    print_front(found, template)
+    end.release()
+    if session.interrupted_by is None and _confirm(state, session, found):
+        found = write_report(state.folder, template, None if session.interrupted_by else test_accuracy_here, pick)
+    print_confirmation(found, template)
+    print(f"{state.folder}: {', '.join(found.files)}")
+    print(write_advice(state.folder, template, found.trials, found.front, importances), end="")
+    if session.interrupted_by is not None:
+        print(INTERRUPTED, file=sys.stderr)
+        return interrupted(session.interrupted_by)
+    return ALL_FAILED if found.all_failed else DONE
+
+
+def _confirm(state: SweepState, session: Session, found: Findings) -> bool:
+    """Train the winners again as `sweep.confirm` asks; whether there was anything left to train."""
+    from codeq.results.confirmation import planned_runs
+
+    confirm = state.template.sweep.confirm
+    runs = planned_runs(found.trials, found.ranking, confirm) if confirm else []
+    runs = [run for run in runs if run not in found.ended_runs]
+    if runs:
+        from codeq.sweep.confirmation import train_again
+
+        print(f"Confirmation with fresh seeds, runs to train: {len(runs)}", flush=True)
+        train_again(state, session, runs)
+    return bool(runs)
 
 
 if __name__ == "__main__":

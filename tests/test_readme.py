@@ -8,9 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from upath import UPath
 
 from codeq.config import ConfigError, Template
 from codeq.config.distributions import DISTRIBUTIONS
+from codeq.results.front import pareto_front, ranked
+from codeq.results.hypervolume import box, hypervolume
+from codeq.results.trials import TrialResult
+from codeq.train.trial_folder import TrialFolder, TrialRecord
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -74,6 +79,39 @@ def test_the_table_of_scores_is_made_by_the_command_beside_it(run_python: Run) -
     assert found["val_acc"] > 95 and found["test_acc"] > 95
     assert found["sparsity"] == pytest.approx(95.6, abs=1.5)
     assert found["rel_bops"] == pytest.approx(0.55, abs=0.15)
+
+
+def shown_tables() -> tuple[list[dict[str, str]], list[dict[str, str]], str]:
+    """The rows of the front and of the fresh seeds as README shows them, and the whole block."""
+    shown = next(text for _, text in BLOCKS if "Hypervolume" in text)
+    tables = []
+    for table in re.split(r"^┏.*$", shown, flags=re.MULTILINE)[1:]:
+        lines = re.findall("^[┃│].*$", table, re.MULTILINE)
+        head, *rows = [[cell.strip() for cell in line[1:-1].split(line[0])] for line in lines]
+        tables.append([dict(zip(head, row, strict=True)) for row in rows])
+    front, confirmed = tables
+    return front, confirmed, shown
+
+
+def test_the_front_that_is_shown_is_one_with_its_hypervolume_and_its_knee(tmp_path: Path) -> None:
+    rows, confirmed, shown = shown_tables()
+    objectives = Template.load(ROOT / "sweeps" / "dz_wd.yaml").sweep.objectives
+    trials = [
+        TrialResult(
+            TrialRecord(int(row["trial"].split()[0]), "run", 0, status="finished"),
+            TrialFolder(UPath(tmp_path)),
+            {name: float(row[name]) for name in objectives},
+        )
+        for row in rows
+    ]
+    front = pareto_front(trials, objectives)
+    assert front == trials
+    (volume,) = re.findall(r"^Hypervolume ([\d.]+) of the box from", shown, re.MULTILINE)
+    assert hypervolume([trial.row for trial in front], box([], objectives)) == pytest.approx(float(volume), abs=2e-4)
+    order = [f"{trial.record.trial:04d}" for trial in ranked(front, objectives, objectives)]
+    assert [row["trial"] for row in rows if "*" in row["trial"]] == [f"{order[0]} *"]
+    assert [row["trial"].split()[0] for row in confirmed] == order[:3]
+    assert all(re.fullmatch(r"[\d.]+ ± [\d.]+", row["test_acc"]) for row in confirmed)
 
 
 def test_nine_files_are_shipped() -> None:

@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from codeq.config import Template
+from codeq.config.plan import plan
 from codeq.config.sweep import METRICS
 from tests.conftest import ROOT, TINY
 
@@ -127,6 +129,13 @@ def test_one_line_per_trial_and_a_table_of_the_front_are_printed(mixed: Sweep) -
     assert any("0000 *" in line for line in lines)
 
 
+def test_advice_is_printed_after_the_front_and_kept(mixed: Sweep) -> None:
+    """Of five trials two are healthy and one wins: there is little to say."""
+    advice = (mixed.folder / "advice.txt").read_text()
+    assert advice == "What mattered: 2 healthy trials are too few to tell, 16 are needed.\n"
+    assert mixed.done.stdout.endswith(advice)
+
+
 def test_the_study_says_the_same(mixed: Sweep) -> None:
     trials = mixed.study().trials
     assert [trial.state for trial in trials] == [
@@ -216,6 +225,11 @@ def long_sweep(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: 
     return [write_yaml(tiny), "--storage", tmp_path]
 
 
+def states(folder: Path) -> list[TrialState]:
+    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder}/study.db")
+    return [trial.state for trial in study.trials]
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=["INT", "TERM", "KILL"]
 )
@@ -232,6 +246,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
         assert "--resume goes on" in output
         with (folder / "trials.csv").open() as file:
             assert {row["status"] for row in csv.DictReader(file)} <= {"stopped", "finished"}
+        assert TrialState.RUNNING not in states(folder)
     interrupted_at = count_rows(folder)
     assert interrupted_at < 90
 
@@ -242,8 +257,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
         epochs = [json.loads(line)["epoch"] for line in trial.read_text().splitlines()]
         assert epochs == list(range(1, 31)), trial
     assert len(list(folder.glob("trials/*"))) == 3
-    study = optuna.load_study(study_name="long", storage=f"sqlite:///{folder}/study.db")
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+    assert states(folder) == [TrialState.COMPLETE] * 3
 
 
 def test_sigterm_while_ray_starts_ends_the_sweep_with_143(long_sweep: list[object], tmp_path: Path) -> None:
@@ -321,6 +335,33 @@ def test_a_finished_sweep_is_not_overwritten_but_extended(
     second = json.loads((tmp_path / "small" / "trials" / "0001" / "trial.json").read_text())
     assert (second["status"], second["reason"]) == ("stopped", "asha at epoch 1")  # it is compared with the first
 
+    warm = [*arguments[:-3], "--name", "warm", "--trials", 1, "--set", f"sweep.search.warm_start={tmp_path}/small"]
+    done = run_python(*warm)
+    assert done.returncode == 0, done.stderr
+    assert f"2 trials of {tmp_path}/small to learn from" in done.stdout
+    assert [path.name for path in (tmp_path / "warm" / "trials").iterdir()] == ["0000"]
+    missing = run_python(*warm[:-1], f"sweep.search.warm_start={tmp_path}/nothing", "--resume")
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("--set: sweep.search.warm_start: is ")
+    assert "no such folder" in missing.stderr and len(missing.stderr.splitlines()) == 1
+
+
+def test_a_sweep_that_runs_out_of_configs_ends_well_and_says_so(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
+) -> None:
+    tiny["epochs"] = 1
+    tiny["seed"] = {"distribution": "choice", "choices": [0, 1, 2]}
+    arguments = [write_yaml({**tiny, "sweep": {"name": "small", "trials": 5}}), "--storage", tmp_path]
+    nobody_counts = (
+        "import sys; from codeq.config import template; template.count_configs = lambda tree: float('inf');"
+        "import tune_main; sys.exit(tune_main.main(sys.argv[1:]))"
+    )
+    for more in ([], ["--resume"]):
+        done = run_python("-c", nobody_counts, *arguments, *more)
+        assert done.returncode == 0, done.stderr
+        assert "the search ends: of 100 draws none was a config that is new" in done.stdout
+        assert states(tmp_path / "small") == [TrialState.COMPLETE] * 3
+
 
 def test_a_sweep_whose_every_trial_fails_exits_3(
     tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
@@ -354,6 +395,7 @@ def test_a_time_budget_ends_a_sweep_well_and_says_so(long_sweep: list[object], t
         assert {(row["status"], row["reason"]) for row in csv.DictReader(file)} == {
             ("stopped", "time budget of 6s; --resume goes on")
         }
+    assert set(states(tmp_path / "long")) == {TrialState.WAITING}
 
 
 def test_resources_that_the_machine_does_not_have_are_bad_input(
@@ -387,11 +429,37 @@ def test_questions_are_answered_without_torch_ray_or_optuna(run_python: Run, arg
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-def test_a_dry_run_lists_what_would_be_searched(run_python: Run) -> None:
-    done = run_python("tune_main.py", "sweeps/dz_wd.yaml", "--dry-run")
+def test_a_dry_run_prints_the_plan_and_starts_nothing(run_python: Run, tmp_path: Path) -> None:
+    done = run_python("tune_main.py", "sweeps/dz_wd.yaml", "--dry-run", "--storage", tmp_path / "results")
     assert done.returncode == 0
-    assert f"  {DECAY}: loguniform [0.1, 50]" in done.stdout
-    assert "dz_wd: 24 trials of at most 20 epochs" in done.stdout
+    assert done.stdout == plan(Template.load(ROOT / "sweeps" / "dz_wd.yaml")) + "\n"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_probe_forecasts_the_time_without_ray(run_python: Run, tmp_path: Path) -> None:
+    check = (
+        "import sys, runpy\n"
+        "sys.argv = ['tune_main.py', *sys.argv[1:]]\n"
+        "try: runpy.run_path('tune_main.py', run_name='__main__')\n"
+        "except SystemExit as exit: print(exit.code, 'ray' in sys.modules)\n"
+    )
+    arguments = ["sweeps/learning_rates.yaml", "--dry-run", "--probe", "--storage", tmp_path / "results"]
+    done = run_python("-c", check, *arguments, "--set", "sweep.trials=4")
+    *_, epoch, at_once, seconds, code = done.stdout.splitlines()
+    assert re.fullmatch(r"  an epoch of mlp_deadzone8b, batch 32: [\d.]+ s", epoch), done.stderr
+    assert re.fullmatch(r"  at once: \d", at_once)
+    assert re.fullmatch(r"  time: about \d+ s expected \(\d+ s to \d+ s\), at most \d+ s", seconds)
+    assert code == "0 False"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_probe_of_what_cannot_be_trained_here_is_bad_input(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
+) -> None:
+    path = write_yaml({**tiny, "dataset": "imagefolder", "data_dir": str(tmp_path / "nothing")})
+    done = run_python("tune_main.py", path, "--probe")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "imagefolder cannot read" in done.stderr
 
 
 def test_results_go_to_a_url_as_to_a_folder(
@@ -404,7 +472,7 @@ def test_results_go_to_a_url_as_to_a_folder(
     assert done.returncode == 0, done.stdout + done.stderr
     far = tmp_path / "bucket" / "far"
     assert {path.name for path in far.iterdir()} == {
-        "template.yaml", "trials", "trials.csv", "pareto.csv", "best.yaml", "study.db",
+        "template.yaml", "trials", "trials.csv", "pareto.csv", "best.yaml", "study.db", "summary.json",
     }  # fmt: skip
     assert len((far / "trials" / "0000" / "metrics.jsonl").read_text().splitlines()) == 2
     assert list((tmp_path / "results" / "far").glob("trials/0000/events.*"))

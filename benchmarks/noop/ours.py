@@ -8,8 +8,10 @@ from __future__ import annotations
 from benchmarks.noop import options
 from benchmarks.options import ROOT
 from codeq.config import Template
-from codeq.sweep import runner
+from codeq.sweep import session
 from codeq.sweep.cluster import start_ray
+from codeq.sweep.runner import run_sweep
+from codeq.sweep.state import open_sweep
 
 
 def main() -> None:
@@ -18,8 +20,9 @@ def main() -> None:
     sizes = [f"sweep.trials={given.trials}", f"epochs={given.epochs}", f"sweep.storage={given.storage}"]
     plainly = ["sweep.scheduler.name=none", "sweep.resources.fuse=1", "device=cpu"]
     template = Template.load(ROOT / "sweeps" / "dz_wd.yaml", [*sizes, *plainly, *given.set])
-    runner.start_ray = _start_ray_and_replace_the_trial  # type: ignore[attr-defined]
-    runner.run_sweep(template, runner.RunOptions())
+    session.start_ray = _start_ray_and_replace_the_trial  # type: ignore[attr-defined]
+    with open_sweep(template, resume=False) as state:
+        run_sweep(state, session.Session(template, session.RunOptions()))
 
 
 def _start_ray_and_replace_the_trial(address: str | None, dashboard: bool) -> str | None:

@@ -31,6 +31,11 @@ def is_feasible(row: Row, constraints: Constraints) -> bool:
     return all(violation <= 0 for violation in violations(row, constraints))
 
 
+def bounds(constraints: Constraints) -> str:
+    """The constraints in words: `val_acc >= 90 and rel_bops <= 0.1`."""
+    return " and ".join(f"{name} {bound}" for name, bound in constraints.items())
+
+
 def _violation(value: float, text: str) -> float:
     relation, bound = parse_bound(text)
     violation = bound - value if relation == ">=" else value - bound

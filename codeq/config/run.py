@@ -6,6 +6,8 @@ from it and validating each one against these classes (see `codeq.config.templat
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -41,6 +43,8 @@ NonEmptyString = Annotated[str, StringConstraints(min_length=1), AfterValidator(
 MODELS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "mlp", "vit")
 EMBEDDED_DATASETS = ("digits", "synthetic")
 """Data sets that need neither files nor a network."""
+RUN_ONLY = frozenset({"device", "threads", "use_compile", "workers", "data_dir", "save_dir", "wandb_project"})
+"""Keys that say where and how a run is trained, not what: scores are the same up to rounding whatever they are."""
 DatasetName = Literal["cifar10", "cifar100", "fashion_mnist", "digits", "imagefolder", "synthetic"]
 
 
@@ -240,8 +244,12 @@ class RunConfig(Section):
     @property
     def run_name(self) -> str:
         """`MODEL_QUANTIZERBITSb_eEPOCHS_lrLR`, or `MODEL_baseline_eEPOCHS_lrLR` without a quantizer."""
-        model = self.model.replace("/", "-")
-        return f"{model}_{self._quantizer_tag}_e{self.epochs}_lr{self.optimizer.param_groups.base.lr:g}"
+        return f"{self.network}_e{self.epochs}_lr{self.optimizer.param_groups.base.lr:g}"
+
+    @property
+    def network(self) -> str:
+        """`MODEL_QUANTIZERBITSb`, or `MODEL_baseline` without a quantizer."""
+        return f"{self.model.replace('/', '-')}_{self._quantizer_tag}"
 
     @property
     def _quantizer_tag(self) -> str:
@@ -252,6 +260,12 @@ class RunConfig(Section):
                 return f"deadzone{kwargs.max_bits if kwargs.learnable_bit else kwargs.fixed_bit_val}b"
             case UniformQuantizer(kwargs=uniform):
                 return f"uniform{uniform.bitwidth}b"
+
+    @property
+    def config_hash(self) -> str:
+        """Twelve hexadecimal digits that configs share which differ in nothing but their seed and `RUN_ONLY`."""
+        what = {key: value for key, value in self.as_dict().items() if key not in RUN_ONLY | {"seed"}}
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
 
     def as_dict(self) -> dict[str, Any]:
         """The config as plain data under the YAML file's own key names; `RunConfig.model_validate` reads it back."""

@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from codeq.config.errors import nearest, shown
 from codeq.config.run import (
@@ -94,6 +94,18 @@ class Search(Section):
     sampler: Literal["tpe", "nsga2", "gp", "random", "grid"] = Field("tpe", description="Optuna's sampler")
     seed: NonNegativeInt = Field(0, description="of the sampler")
     startup_trials: PositiveInt = Field(10, description="random trials before the sampler learns")
+    warm_start: Annotated[NonEmptyString, AfterValidator(_without_secret)] | None = Field(
+        None, description="a sweep's folder, such as results/OTHER, from whose trials the sampler learns beforehand"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Search:
+        if self.warm_start and self.sampler in ("random", "grid"):
+            reason = f"the {self.sampler} sampler learns from no trial; use tpe, nsga2 or gp, or leave warm_start out"
+            raise invalid(reason, line_of="warm_start")
+        if self.sampler == "nsga2" and self.startup_trials < 2:
+            raise invalid("startup_trials is 1, must be 2 or more for nsga2", line_of="startup_trials")
+        return self
 
 
 class Scheduler(Section):
@@ -124,8 +136,16 @@ class Resources(Section):
         "auto", description="GPUs, fractions share one; auto: one if there are any"
     )
     fuse: Literal["auto"] | PositiveInt = Field(
-        "auto", description="trials trained together in one process; auto: as many as pays, on GPUs; 1: a process each"
+        "auto",
+        description="trials trained together in one process; auto: what pays (CPU: from 100 trials on)",
     )
+
+
+class Confirm(Section):
+    """Which winners are trained again with fresh seeds once the search is over."""
+
+    top: PositiveInt = Field(3, description="winners to train again: the one of best.yaml and the next best")
+    seeds: PositiveInt = Field(3, description="fresh seeds, none of which the sweep has used, for each of them")
 
 
 class SweepConfig(Section):
@@ -135,7 +155,7 @@ class SweepConfig(Section):
         None, description="folder below storage; default: the file's name"
     )
     trials: PositiveInt | None = Field(None, description="configs to try; default: 24, or 1 where nothing is searched")
-    time_budget: Duration | None = Field(None, description="the sweep ends after this long: 90s, 30m, 2h")
+    time_budget: Duration | None = Field(None, description="the search ends after this long: 90s, 30m, 2h")
     objectives: Annotated[dict[Metric, Literal["max", "min"]], Field(min_length=1)] = Field(
         {"val_acc": "max", "sparsity": "max"}, description="reported metrics and their directions"
     )
@@ -146,6 +166,9 @@ class SweepConfig(Section):
     resources: Resources = Resources()
     max_concurrent: PositiveInt | None = Field(None, description="trials at a time; null: as many as fit")
     max_failures: NonNegativeInt = Field(3, description="how often a trial whose process died is started again")
+    confirm: Confirm | None = Field(
+        None, description="train the best again with fresh seeds, report mean ± std; null: do not"
+    )
     storage: Annotated[NonEmptyString, AfterValidator(_without_secret)] = Field(
         "results", description="a folder or a URL such as s3://bucket/path"
     )

@@ -40,14 +40,16 @@ class Parameter:
 
 
 class Template:
-    """A checked template: `source` file, `tree` with distributions in it, `sweep` with its defaults filled in."""
+    """A checked template: `source` file, `tree` with distributions in it, `sweep` with its defaults filled in.
+
+    config_count: how many configs can be drawn; infinite where a distribution has no step.
+    """
 
     def __init__(self, source: Path, tree: dict[str, Any], sweep: SweepConfig, document: Document) -> None:
         self.source = source
         self.tree = tree
-        trials = sweep.trials or (DEFAULT_TRIALS if distributions(tree) else 1)
-        if sweep.search.sampler == "grid":
-            trials = min(trials, count_configs(tree))
+        self.config_count = count_configs(tree)
+        trials = int(min(sweep.trials or DEFAULT_TRIALS, self.config_count))  # no config is tried twice
         names = set(parameter_names(tree).values())
         first = [{name: value for name, value in values.items() if name in names} for values in sweep.enqueue]
         defaults = {"name": sweep.name or _name_of(source), "trials": trials, "enqueue": [v for v in first if v]}
@@ -118,6 +120,10 @@ class Template:
                 for path, distribution in searched.items()
             )
         return self.draw(lambda name, distribution: None)
+
+    def problem(self, key: str, reason: str) -> Problem:
+        """What turned out to be wrong with the value at a dotted key after the file had been checked."""
+        return Problem(self._document.mark(tuple(key.split("."))), key, reason)
 
     def to_yaml(self) -> str:
         """The template as resolved: `extends` and overrides folded in. Loads again to an equal template.

@@ -86,12 +86,12 @@ def distributions(tree: Any) -> dict[KeyPath, Distribution]:
     return {path: value for path, _, value in walk(tree) if isinstance(value, Distribution)}
 
 
-def count_configs(tree: Any) -> int:
-    """How many configs can be drawn from a tree whose distributions are all finite."""
+def count_configs(tree: Any) -> float:
+    """How many configs can be drawn from a tree; infinitely many where a distribution has no step."""
     below = [count_configs(child) for _, _, child in children(tree)]
     if isinstance(tree, Choice):
         return sum(below)
-    return int(tree.size()) if isinstance(tree, Uniform | LogUniform | Int) else math.prod(below)
+    return tree.size() if isinstance(tree, Uniform | LogUniform | Int) else math.prod(below, start=1.0)
 
 
 def parameter_names(tree: Any) -> dict[KeyPath, str]:

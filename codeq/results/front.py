@@ -1,9 +1,12 @@
-"""The Pareto front of trials that trained all their epochs, and its knee."""
+"""The Pareto front of trials that trained all their epochs, and its order from the knee outwards."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+import moocore
+import numpy as np
 
 from codeq.config.objectives import Objectives, gains
 from codeq.results.trials import TrialResult
@@ -12,28 +15,33 @@ from codeq.results.trials import TrialResult
 def pareto_front(trials: Sequence[TrialResult], objectives: Objectives) -> list[TrialResult]:
     """The finished trials that no other finished trial equals or beats in every objective and beats in one.
 
-    Ordered by the first objective, best first.
+    Trials that are equal in every objective are all on it. Ordered by the first objective, best first.
     """
     finished = [trial for trial in trials if trial.finished and all(map(math.isfinite, gains(trial.row, objectives)))]
-    points = [gains(trial.row, objectives) for trial in finished]
-    front = [t for t, p in zip(finished, points, strict=True) if not any(_dominates(other, p) for other in points)]
+    if not finished:
+        return []
+    points = np.array([gains(trial.row, objectives) for trial in finished])
+    on_front = moocore.is_nondominated(points, maximise=True, keep_weakly=True)
+    front = [trial for trial, is_on in zip(finished, on_front, strict=True) if is_on]
     return sorted(front, key=lambda trial: gains(trial.row, objectives), reverse=True)
 
 
-def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a != b and all(x >= y for x, y in zip(a, b, strict=True))
+def ranked(front: Sequence[TrialResult], wanted: Objectives, objectives: Objectives) -> list[TrialResult]:
+    """The front by distance to the ideal point in `wanted`, nearest first; every metric scaled to 0..1 over the front.
 
-
-def knee(front: Sequence[TrialResult], objectives: Objectives) -> TrialResult:
-    """The trial nearest to the front's ideal point, every objective scaled to 0..1 over the front.
-
-    With one objective it is the best trial. Raises ValueError if the front is empty.
+    With one metric wanted this is the order in it, with several the first is the knee: the compromise solution of
+    Zeleny (1973), which on a front that bulges is the trial in the bulge, and on one that does not is still a balanced
+    trial. The greatest distance from the chord between the front's ends (Das 1999) would be an end there. Equals in
+    `wanted` are ordered by their distance in all `objectives`, then by number.
     """
+    to_wanted, to_ideal = _distances(front, wanted), _distances(front, objectives)
+    order = sorted(range(len(front)), key=lambda i: (to_wanted[i], to_ideal[i], front[i].record.trial))
+    return [front[i] for i in order]
+
+
+def _distances(front: Sequence[TrialResult], objectives: Objectives) -> list[float]:
+    """Each trial's Euclidean distance to the ideal point, in units of the front's range in each objective."""
     points = [gains(trial.row, objectives) for trial in front]
     best = [max(column) for column in zip(*points, strict=True)]
     span = [(max(column) - min(column)) or 1.0 for column in zip(*points, strict=True)]
-
-    def distance(trial: TrialResult) -> float:
-        return math.hypot(*((b - x) / s for b, x, s in zip(best, gains(trial.row, objectives), span, strict=True)))
-
-    return min(front, key=distance)
+    return [math.hypot(*((b - x) / s for b, x, s in zip(best, point, span, strict=True))) for point in points]

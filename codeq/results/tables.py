@@ -1,4 +1,4 @@
-"""The final table of the Pareto front, for the terminal."""
+"""The final tables for the terminal: the Pareto front, and what fresh seeds made of its winners."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from codeq.results.trials import TrialResult
+from codeq.config import SweepConfig, Template
+from codeq.config.objectives import bounds, is_feasible
+from codeq.results.confirmation import Confirmed
+from codeq.results.findings import Findings
 
 _FORMATS = {
-    "val_acc": "{:.2f}", "test_acc": "{:.2f}", "sparsity": "{:.4f}", "structured_sparsity": "{:.4f}",
-    "rel_bops": "{:.4f}", "mean_bits": "{:.2f}", "loss": "{:.4f}", "train_acc": "{:.2f}",
+    "val_acc": ".2f", "test_acc": ".2f", "sparsity": ".4f", "structured_sparsity": ".4f",
+    "rel_bops": ".4f", "mean_bits": ".2f", "loss": ".4f", "train_acc": ".2f",
 }  # fmt: skip
 _FILE_WIDTH = 200
 """Columns of the table where it is not shown on a terminal: a pipe has no width."""
@@ -19,27 +22,76 @@ _FILE_WIDTH = 200
 _ALWAYS = ("val_acc", "test_acc", "sparsity", "rel_bops", "mean_bits")
 
 
-def print_front(
-    front: Sequence[TrialResult], winner: TrialResult | None, objectives: Sequence[str], parameters: Sequence[str]
-) -> None:
+def print_front(found: Findings, template: Template) -> None:
     """Print one row per trial of the front: its metrics and the drawn values; the winner is marked."""
-    if not front:
+    if not found.front:
         print("The Pareto front is empty: no trial has trained all its epochs and stayed healthy.")
         return
-    metrics = list(dict.fromkeys([*_ALWAYS, *objectives]))
-    table = Table(title=f"Pareto front: {len(front)} trials, {' and '.join(objectives)}", title_justify="left")
-    for column in ("trial", *metrics, *map(_short, parameters)):
-        table.add_column(column, justify="right", overflow="fold")
-    for trial in front:
+    sweep, parameters = template.sweep, [parameter.name for parameter in template.parameters]
+    objectives, metrics = " and ".join(sweep.objectives), _metrics(found, sweep)
+    table = _table(f"Pareto front: {len(found.front)} trials, {objectives}", [*metrics, *map(_short, parameters)])
+    for trial in found.front:
         row = trial.as_row()
-        mark = " *" if winner and trial.record.trial == winner.record.trial else ""
         cells = [_metric(name, row.get(name)) for name in metrics]
         drawn = [_value(trial.record.parameters.get(name, "")) for name in parameters]
-        table.add_row(f"{trial.record.trial:04d}{mark}", *cells, *drawn)
+        table.add_row(_name(trial.record.trial, found), *cells, *drawn)
+    _print(table)
+    if len(sweep.objectives) > 1:
+        print(f"Hypervolume {found.hypervolume:.4f} of the box from {found.box}.")
+    if found.winner is None:
+        print(f"No trial satisfies {bounds(sweep.constraints)}: no best.yaml. The front is that of trials that do not.")
+    else:
+        print(f"* {found.choice}, chosen on {found.selected_on}.")
+
+
+def print_confirmation(found: Findings, template: Template) -> None:
+    """Print mean ± standard deviation of every trial that was trained again, and which seeds disappointed."""
+    if not found.confirmed:
+        return
+    sweep = template.sweep
+    metrics = _metrics(found, sweep)
+    table = _table("Trained again with fresh seeds: mean ± standard deviation", ["runs", *metrics])
+    for confirmed in found.confirmed:
+        cells = ["" if (s := confirmed.spread(name)) is None else format(s, _format(name)) for name in metrics]
+        runs = f"{len(confirmed.finished)}/{len(confirmed.runs)}"
+        table.add_row(_name(confirmed.trial, found), runs, *cells)
+    _print(table)
+    for confirmed in found.confirmed:
+        for line in _disappointments(confirmed, sweep):
+            print(line)
+
+
+def _disappointments(confirmed: Confirmed, sweep: SweepConfig) -> list[str]:
+    """The runs that did not finish, and the constraints that the mean does not meet."""
+    lost = [run.as_row() for run in confirmed.runs if not run.finished]
+    lines = [f"trial {row['trial']:04d} seed {row['seed']}: {row['status']}: {row['reason']}" for row in lost]
+    for name, bound in sweep.constraints.items():
+        spread = confirmed.spread(name)
+        if spread is not None and not is_feasible({name: spread.mean}, {name: bound}):
+            lines.append(f"trial {confirmed.trial:04d} misses {name} {bound} in the mean: {spread:{_format(name)}}")
+    return lines
+
+
+def _metrics(found: Findings, sweep: SweepConfig) -> list[str]:
+    return list(dict.fromkeys([*_ALWAYS, *sweep.objectives, *sweep.constraints, *found.wanted]))
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in ("trial", *columns):
+        table.add_column(column, justify="right", overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     console.print(table)
+
+
+def _name(number: int, found: Findings) -> str:
+    return f"{number:04d}" + (" *" if found.winner and number == found.winner.record.trial else "")
 
 
 def _short(name: str) -> str:
@@ -47,8 +99,12 @@ def _short(name: str) -> str:
     return ".".join(name.split(".")[-2:])
 
 
+def _format(metric: str) -> str:
+    return _FORMATS.get(metric, ".4g")
+
+
 def _metric(name: str, value: float | None) -> str:
-    return "" if value is None else _FORMATS.get(name, "{:.4g}").format(value)
+    return "" if value is None else format(value, _format(name))
 
 
 def _value(value: object) -> str:

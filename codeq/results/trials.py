@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from upath import UPath
 
 from codeq.config.sweep import METRICS
 from codeq.train.files import write_atomically
-from codeq.train.trial_folder import TrialFolder, TrialRecord, trial_folders
+from codeq.train.trial_folder import TrialFolder, TrialRecord, confirm_folders, trial_folders
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,19 @@ class TrialResult:
     record: TrialRecord
     folder: TrialFolder
     row: dict[str, Any]
-    test_acc: float | None = field(default=None)
 
     @property
     def finished(self) -> bool:
         """Whether it trained all its epochs and is healthy: the only kind that can win."""
         return self.record.status == "finished" and bool(self.row)
 
+    @property
+    def test_acc(self) -> float | None:
+        """Test accuracy in percent, None where it was not measured."""
+        return self.record.test_acc
+
     def as_row(self) -> dict[str, Any]:
-        """The trial's row of trials.csv."""
+        """The trial's row of the tables."""
         status, reason = self.record.status, self.record.reason
         if status == "running":
             status, reason = "stopped", reason or "the sweep was interrupted; --resume goes on"
@@ -40,7 +44,7 @@ class TrialResult:
             "reason": reason,
             "epoch": self.row.get("epoch", 0),
             **{name: self.row.get(name) for name in METRICS},
-            **({} if self.test_acc is None else {"test_acc": self.test_acc}),
+            "test_acc": self.record.test_acc,
             **self.record.parameters,
             "seed": self.record.seed,
             "run_name": self.record.run_name,
@@ -50,21 +54,40 @@ class TrialResult:
 
 def load_trials(folder: UPath) -> list[TrialResult]:
     """Every trial of the sweep in `folder`, by number."""
+    return _load(trial_folders(folder))
+
+
+def load_confirm_runs(folder: UPath) -> list[TrialResult]:
+    """Every trial of the sweep in `folder` that was trained again, once for each fresh seed."""
+    return _load(confirm_folders(folder))
+
+
+def _load(folders: Iterable[TrialFolder]) -> list[TrialResult]:
     results = []
-    for trial in trial_folders(folder):
+    for trial in folders:
         record, rows = trial.read_record(), trial.rows()
         if record is not None:
             results.append(TrialResult(record, trial, rows[-1] if rows else {}))
     return results
 
 
-def write_csv(path: UPath, trials: Sequence[TrialResult], parameters: Iterable[str]) -> None:
-    """One row per trial; `parameters` are the columns that hold drawn values, empty where a trial drew none."""
-    with_test = ["test_acc"] if any(trial.test_acc is not None for trial in trials) else []
+def write_csv(
+    path: UPath, trials: Sequence[TrialResult], parameters: Iterable[str], with_test: bool = False
+) -> None:
+    """One row per trial; `parameters` are the columns that hold drawn values, empty where a trial drew none.
+
+    with_test: a column `test_acc`, which a table to choose from must not have.
+    """
+    test = ["test_acc"] if with_test else []
     drawn = dict.fromkeys([*parameters, *(name for trial in trials for name in trial.record.parameters)])
-    columns = ["trial", "status", "reason", "epoch", *METRICS, *with_test, *drawn, "seed", "run_name", "duration_s"]
+    columns = ["trial", "status", "reason", "epoch", *METRICS, *test, *drawn, "seed", "run_name", "duration_s"]
+    write_rows(path, columns, [trial.as_row() for trial in trials])
+
+
+def write_rows(path: UPath, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """A CSV file of these columns of the rows; what a row lacks is empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(trial.as_row() for trial in trials)
+    writer.writerows(rows)
     write_atomically(path, text.getvalue())

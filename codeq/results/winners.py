@@ -14,12 +14,15 @@ import codeq
 from codeq.config import Template
 from codeq.config.document import to_yaml
 from codeq.config.run import RunConfig
+from codeq.results.confirmation import Confirmed
+from codeq.results.findings import Findings
 from codeq.results.trials import TrialResult
 from codeq.train.files import write_atomically
 from codeq.train.trial_folder import TrialFolder
 
 log = logging.getLogger(__name__)
 
+_SCORES = ("val_acc", "sparsity", "rel_bops", "mean_bits", "test_acc")
 
 TestAccuracy = Callable[[TrialFolder], float]
 
@@ -32,37 +35,52 @@ def test_accuracy_here(folder: TrialFolder) -> float:
 
 
 def with_test_accuracy(trials: Sequence[TrialResult], measure: TestAccuracy) -> list[TrialResult]:
-    """The trials with `test_acc` measured from their final checkpoints.
+    """The trials, the finished ones with `test_acc` measured from their final checkpoints, once: it is kept.
 
     None, with a line that says why, where it cannot be measured: the other results must not be lost.
     """
-    return [replace(trial, test_acc=_measured(trial, measure)) for trial in trials]
+    return [_measured(trial, measure) if trial.finished and trial.test_acc is None else trial for trial in trials]
 
 
-def _measured(trial: TrialResult, measure: TestAccuracy) -> float | None:
+def _measured(trial: TrialResult, measure: TestAccuracy) -> TrialResult:
     try:
-        return measure(trial.folder)
+        record = replace(trial.record, test_acc=measure(trial.folder))
+        trial.folder.write_record(record)
     except Exception as error:  # whatever torch, Ray or the disk may raise
         log.warning("trial %d: test accuracy could not be measured: %s", trial.record.trial, error)
-        return None
+        return trial
+    return replace(trial, record=record)
 
 
-def write_best(path: UPath, winner: TrialResult, template: Template) -> None:
+def write_best(path: UPath, winner: TrialResult, found: Findings, template: Template) -> None:
     """Write the winner's config with a header that says where it comes from and how to train it again."""
     config = winner.folder.read_config()
-    header = "".join(f"# {line}\n" for line in _header(path, winner, config, template))
+    header = "".join(f"# {line}\n" for line in _header(path, winner, found, config, template))
     scheduler = {"grace_epochs": template.sweep.scheduler.grace_epochs}  # before which nothing counts as collapsed
     write_atomically(path, header + to_yaml({**config.as_dict(), "sweep": {"scheduler": scheduler}}))
 
 
-def _header(path: UPath, winner: TrialResult, config: RunConfig, template: Template) -> list[str]:
+def _header(path: UPath, winner: TrialResult, found: Findings, config: RunConfig, template: Template) -> list[str]:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
-    scores = ", ".join(f"{name} {winner.row[name]:.6g}" for name in ("val_acc", "sparsity", "rel_bops", "mean_bits"))
-    test = "" if winner.test_acc is None else f", test_acc {winner.test_acc:.6g}"
-    selected = "the test set (val_fraction is 0)" if config.val_fraction == 0 else "the validation split"
+    row = winner.as_row()
+    scores = ", ".join(f"{name} {row[name]:.6g}" for name in _SCORES if row[name] is not None)
+    where = f"Trial {winner.record.trial} of the sweep {template.sweep.name} ({template.source})"
     return [
-        f"Trial {winner.record.trial} of the sweep {template.sweep.name} ({template.source}), chosen on {selected}.",
-        f"Scores after {winner.row['epoch']} epochs: {scores}{test}.",
+        f"{where}: {found.choice}, chosen on {found.selected_on}.",
+        f"Scores after {winner.row['epoch']} epochs: {scores}.",
+        *_confirmation(found.confirmation_of(winner)),
         f"Seed {config.seed}. codeq-tune {codeq.__version__}, {packages}, Python {platform.python_version()}.",
         f"Train it again: python -m codeq.train {path}",
     ]
+
+
+def _confirmation(confirmed: Confirmed | None) -> list[str]:
+    if confirmed is None:
+        return []
+    if not confirmed.finished:
+        return [f"With fresh seeds none of {len(confirmed.runs)} runs finished."]
+    spreads = {name: spread for name in _SCORES if (spread := confirmed.spread(name)) is not None}
+    scores = ", ".join(f"{name} {spread:.4g}" for name, spread in spreads.items())
+    seeds = ", ".join(map(str, confirmed.seeds))
+    count = f"{len(confirmed.finished)} of {len(confirmed.runs)} runs with fresh seeds finished"
+    return [f"{count} (seeds {seeds}), mean ± std: {scores}."]

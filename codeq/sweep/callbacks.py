@@ -6,7 +6,7 @@ import math
 import re
 import time
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ray.tune import Callback
@@ -18,48 +18,45 @@ from upath import UPath
 
 from codeq.config.run import RunConfig
 from codeq.config.sweep import METRICS, Scheduler
+from codeq.sweep.outcome import ending
+from codeq.sweep.trial_config import folder_name
 from codeq.train.tracking import Tracker
-from codeq.train.trial_folder import TrialRecord, trial_folder
+from codeq.train.trial_folder import TrialFolder, TrialRecord
 
 
 class TrialRecorder(Callback):
     """Writes each trial's end into its folder and prints one line about it."""
 
-    def __init__(self, folder: UPath, scheduler: Scheduler) -> None:
-        self._folder = folder
+    def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._started: dict[int, float] = {}
+        self._started: dict[str, float] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Start the clock; a restart after a lost process goes on counting."""
-        self._started.setdefault(trial.config["trial"], time.monotonic())
+        self._started.setdefault(trial.config["folder"], time.monotonic())
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record how the trial ended; Tune calls this for stopped trials too."""
-        row = trial.last_result
-        if row["status"] != "running":
-            self._end(trial, row, row["status"], row["reason"])
-        else:
-            self._end(trial, row, "stopped", f"{self._scheduler.name} at epoch {row['epoch']}")
+        ended = ending(trial.last_result, self._scheduler)
+        self._end(trial, ended.row, ended.status, ended.reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record a trial whose process died more often than max_failures allows."""
         report = Path(str(trial.local_path)) / "error.txt"  # Tune's, in its scratch folder
         text = report.read_text() if report.exists() else ""
         if text:
-            trial_folder(self._folder, trial.config["trial"]).write_error(text)
+            TrialFolder(UPath(trial.config["folder"])).write_error(text)
         self._end(trial, trial.last_result or {}, "failed", _first_sentence(text))
 
     def _end(self, trial: Trial, row: dict[str, Any], status: Any, reason: str) -> None:
-        number = trial.config["trial"]
-        folder = trial_folder(self._folder, number)
+        folder = TrialFolder(UPath(trial.config["folder"]))
         known = folder.read_record()
         if known is None:
             return
-        duration = time.monotonic() - self._started.get(number, time.monotonic())
+        duration = time.monotonic() - self._started.get(trial.config["folder"], time.monotonic())
         record = replace(known, status=status, reason=reason, duration_s=known.duration_s + round(duration, 3))
         folder.write_record(record)
-        print(_line(record, row, trial.config["run_config"]["epochs"]), flush=True)
+        print(_line(folder_name(trial.config), record, row, trial.config["run_config"]["epochs"]), flush=True)
 
 
 def _first_sentence(report: str) -> str:
@@ -68,9 +65,9 @@ def _first_sentence(report: str) -> str:
     return (found[1] or found[2]) if found else "its process died"
 
 
-def _line(record: TrialRecord, row: dict[str, Any], epochs: int) -> str:
+def _line(name: str, record: TrialRecord, row: dict[str, Any], epochs: int) -> str:
     epoch = f"{row.get('epoch', 0)}/{epochs}"
-    parts = [f"trial {record.trial:04d}  {record.status:<9}  epoch {epoch:<7}"]
+    parts = [f"trial {name}  {record.status:<9}  epoch {epoch:<7}"]
     if row.get("epoch"):
         parts.append("val_acc {val_acc:6.2f}  sparsity {sparsity:.3f}  rel_bops {rel_bops:.4f}".format(**row))
     parts.append(f"{record.duration_s:5.1f} s")
@@ -80,30 +77,34 @@ def _line(record: TrialRecord, row: dict[str, Any], epochs: int) -> str:
 
 
 class TensorBoardWriter(Callback):
-    """Writes each trial's metrics as TensorBoard events into its folder below `folder`, as they come."""
+    """Writes each trial's metrics as TensorBoard events into its folder below the sweep's, as they come."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = UPath(folder)
-        self._writers: dict[int, EventFileWriter] = {}
+    def __init__(self, sweep_folder: Path) -> None:
+        """sweep_folder: a local one, wherever the trials' own folders are."""
+        self._sweep_folder = sweep_folder
+        self._writers: dict[str, EventFileWriter] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Add one row."""
-        number, epoch = trial.config["trial"], result["epoch"]
-        if number not in self._writers:
-            self._writers[number] = EventFileWriter(str(trial_folder(self._folder, number).path), flush_secs=5)
+        folder, epoch = trial.config["folder"], result["epoch"]
+        if folder not in self._writers:
+            self._writers[folder] = EventFileWriter(str(self._events(folder)), flush_secs=5)
             # What an interrupted sweep has written of this epoch and later ones is to be forgotten.
-            self._add(number, epoch, session_log=SessionLog(status=SessionLog.START))
+            self._add(folder, epoch, session_log=SessionLog(status=SessionLog.START))
         values = [Summary.Value(tag=name, simple_value=result[name]) for name in METRICS if math.isfinite(result[name])]
-        self._add(number, epoch, summary=Summary(value=values))
+        self._add(folder, epoch, summary=Summary(value=values))
 
-    def _add(self, number: int, epoch: int, **content: Any) -> None:
-        self._writers[number].add_event(Event(wall_time=time.time(), step=epoch, **content))
+    def _events(self, folder: str) -> Path:
+        return self._sweep_folder.joinpath(*PurePosixPath(folder).parts[-2:])
+
+    def _add(self, folder: str, epoch: int, **content: Any) -> None:
+        self._writers[folder].add_event(Event(wall_time=time.time(), step=epoch, **content))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Close the trial's event file."""
-        if (writer := self._writers.pop(trial.config["trial"], None)) is not None:
+        if (writer := self._writers.pop(trial.config["folder"], None)) is not None:
             writer.close()
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

@@ -10,6 +10,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from codeq.config.resources import gpus_of_trial
+
 
 class BadInput(Exception):
     """What the template or the command line asks for is not to be had; one line that says what to do."""
@@ -87,11 +89,7 @@ def gpus_per_trial(wanted: float | str, device: str) -> float:
     """GPUs that one trial occupies; `auto` is one where the cluster has any and the trials may use it."""
     import ray
 
-    if device in ("cpu", "mps"):
-        return 0.0
-    if wanted == "auto":
-        return 1.0 if ray.cluster_resources().get("GPU", 0.0) >= 1.0 else 0.0
-    return float(wanted)
+    return gpus_of_trial(wanted, device, ray.cluster_resources().get("GPU", 0.0))
 
 
 def expect_room(cpu: float, gpu: float) -> None:

@@ -71,14 +71,6 @@ def stopping_score(row: Row, objectives: Objectives) -> float:
     return sum(gain / _SCALE.get(name, 1.0) for name, gain in zip(objectives, gains(row, objectives), strict=True))
 
 
-def decision_epochs(template: Template) -> frozenset[int] | None:
-    """The epochs after which the scheduler may stop a healthy trial: ASHA's rungs, none at all, or any (None)."""
-    scheduler, max_epochs = template.sweep.scheduler, template.max_epochs
-    if scheduler.name == "none" or max_epochs <= scheduler.grace_epochs:
-        return frozenset()
-    return None if scheduler.name == "median" else frozenset(scheduler.rungs(max_epochs))
-
-
 def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> TrialScheduler:
     """The configured Tune scheduler, which counts in epochs; no trial is stopped before grace_epochs.
 

@@ -31,7 +31,7 @@ class FusedTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """config: pack (the actor's name) and what `SweepTrial` takes."""
+        """config: see `codeq.sweep.trial_config`."""
         self._config = config
         self._pack = _pack(config["pack"])
         self._joined = False

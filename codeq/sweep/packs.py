@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import uuid
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ EARLY_STOPPED = 0.5
 PACK_START_S = 3.0
 TRIAL_START_S = 1.0
 """Seconds of one core that it takes to start a pack's process and a trial's."""
+LAST_ANSWER_S = 2.0
+"""How long the driver waits in the end for a pack that is busy."""
 
 
 def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int, cores: int) -> Plan:
@@ -107,10 +110,23 @@ class Packs:
             pack.trials.discard(trial_id)
             self._listen(pack)
 
+    def hear_out(self) -> None:
+        """Say after the last trial what a short sweep had no time to hear."""
+        asked = [pack.actor.status.remote() for pack in self._packs]
+        for answer in ray.wait(asked, num_returns=len(asked), timeout=LAST_ANSWER_S)[0]:
+            with contextlib.suppress(RayError):  # it died, or was never there
+                if status := ray.get(answer):
+                    self._say(status)
+
     def test_accuracy(self, folder: TrialFolder) -> float:
         """The test accuracy of a trial's newest checkpoint in percent, measured by the first pack."""
         accuracy: float = ray.get(self._packs[0].actor.test_accuracy.remote(str(folder.path)))
         return accuracy
+
+    def close(self) -> None:
+        """End the packs' processes, so that others can have their devices."""
+        for pack in self._packs:
+            ray.kill(pack.actor)
 
     def _start(self, index: int) -> _Pack:
         name = f"codeq-pack-{self._sweep}-{index}"
@@ -143,6 +159,9 @@ class Packs:
         if not self._is_measured:
             self._is_measured = True
             self._adjust(status)
+        self._say(status)
+
+    def _say(self, status: PackStatus) -> None:
         for model, reason in status.reasons.items():
             if model not in self._said:
                 self._said.add(model)

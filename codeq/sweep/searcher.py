@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
-from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from upath import UPath
 
-from codeq.config import ConfigError, RunConfig, Template
+from codeq.config import RunConfig, Template
+from codeq.sweep.memory import Exhausted, Proposal, SamplerMemory
+from codeq.sweep.outcome import Ending, Rule, ending, for_sampler, for_study
 from codeq.sweep.packs import Packs
-from codeq.sweep.study import suggest
+from codeq.sweep.study import begin_trial, end_trial, take_up
+from codeq.sweep.trial_config import trial_config
+from codeq.sweep.warm_start import KnownTrial
 from codeq.train.trial_folder import TrialRecord, trial_folder
 
 log = logging.getLogger(__name__)
 
-MAX_REDRAWS = 100
-
 
 class OptunaSearcher(Searcher):
-    """Asks the study for configs and tells it what became of them.
+    """Proposes configs, and tells the stored study and the sampler's memory what became of them.
 
-    A trial that trained all its epochs is told COMPLETE with its last row's objectives, one that was stopped early
-    PRUNED, one that diverged, collapsed or crashed FAIL; its reason is kept as a user attribute.
+    Trials that the study holds unfinished go on, under their numbers, before anything new is proposed.
     """
 
     def __init__(
@@ -34,89 +33,101 @@ class OptunaSearcher(Searcher):
         template: Template,
         study: optuna.Study,
         folder: UPath,
-        unfinished: Iterable[TrialRecord] = (),
+        warm_start: Iterable[KnownTrial] = (),
         device: str | None = None,
         packs: Packs | None = None,
         images: Mapping[tuple[str, str], Any] | None = None,
+        learn: Rule = for_sampler,
     ) -> None:
-        """unfinished: trials of an interrupted sweep, which go on before anything new is proposed. device: where trials
-        run whatever their config says; None: as it says. packs: who trains them; None: each its own process. images:
-        references to data sets' raw images in Ray's object store, by (dataset, data_dir)."""
+        """warm_start: trials of another sweep, for the sampler to learn from. device: where trials run whatever their
+        config says; None: as it says. packs: who trains them; None: each its own process. images: references to data
+        sets' raw images in Ray's object store, by (dataset, data_dir). learn: what the sampler is told of a trial."""
         super().__init__()
         self._template = template
         self._study = study
         self._folder = folder
-        self._unfinished = list(unfinished)
-        self._device = {} if device is None else {"device": device}
+        self._device = device
         self._packs = packs
-        self._images = images or {}
-        self._running: dict[str, optuna.Trial] = {}
+        self._images = images
+        self._learn = learn
+        stored = study.get_trials(deepcopy=False)
+        self._memory = SamplerMemory(template, len(stored))
+        for known in warm_start:
+            self._memory.remember(known.parameters, learn(known.ending, template.sweep), tried_here=False)
+        for trial in stored:
+            if (before := Ending.of_stored(trial)) and trial.state.is_finished():
+                self._memory.remember(trial.params, learn(before, template.sweep))
+        self._unfinished = {t.number: self._memory.resume(t.params) for t in stored if not t.state.is_finished()}
+        begun = [trial.user_attrs.get("enqueued") for trial in stored]
+        for values in template.sweep.enqueue:
+            if values not in begun:
+                self._memory.put_in_queue(values)
+        self._running: dict[str, tuple[optuna.Trial, Proposal]] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial's config for `SweepTrial` or `FusedTrial`; None while there is no room for one."""
+        """The next trial's config for `SweepTrial` or `FusedTrial`; None while there is no room for one, FINISHED when
+        everything has been tried."""
         pack = self._packs.place(trial_id) if self._packs else None
         if self._packs and pack is None:
             return None
-        trial, config = self._unfinished_trial() if self._unfinished else self._new_trial()
-        self._running[trial_id] = trial
-        data_dir = str(Path(config.data_dir).absolute())
-        return {
-            "trial": trial.number,
-            "images": self._images.get((config.dataset, data_dir)),
-            "pack": pack,
-            # A relative folder is relative to where the user stands, not to where Tune runs the trial.
-            "run_config": {**config.as_dict(), **self._device, "data_dir": data_dir},
-            "sweep_folder": str(self._folder),
-            "grace_epochs": self._template.sweep.scheduler.grace_epochs,
+        try:
+            trial, config = self._go_on(trial_id) if self._unfinished else self._begin(trial_id)
+        except Exhausted as reason:
+            log.warning("the search ends: %s", reason)
+            if self._packs:
+                self._packs.release(trial_id)
+            return cast("dict[str, Any]", Searcher.FINISHED)  # a word, which the type of Tune's method leaves out
+        folder = trial_folder(self._folder, trial.number)
+        return trial_config(
+            folder, trial.number, config, self._template.sweep, device=self._device, images=self._images, pack=pack
+        )
+
+    def _go_on(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
+        trial = take_up(self._study)
+        trial.set_user_attr("tune_trial_id", trial_id)
+        proposal = self._unfinished.pop(trial.number)
+        self._running[trial_id] = trial, proposal
+        folder = trial_folder(self._folder, trial.number)
+        if folder.read_record() is None:  # the driver was killed before it had written it
+            return trial, self._write_down(trial, proposal)
+        return trial, folder.read_config()
+
+    def _begin(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
+        proposal = self._memory.propose()
+        config = proposal.config
+        attributes = {
+            "run_name": config.run_name,
+            "seed": config.seed,
+            "config_hash": config.config_hash,
+            "tune_trial_id": trial_id,
         }
+        trial = begin_trial(self._study, self._memory.stored(proposal.asked), attributes)
+        self._running[trial_id] = trial, proposal
+        return trial, self._write_down(trial, proposal)
 
-    def _unfinished_trial(self) -> tuple[optuna.Trial, RunConfig]:
-        number = self._unfinished.pop(0).trial
-        stored = self._study.get_trials(deepcopy=False)[number]
-        return optuna.Trial(self._study, stored._trial_id), trial_folder(self._folder, number).read_config()
-
-    def _new_trial(self) -> tuple[optuna.Trial, RunConfig]:
-        asked, config = self._ask()
+    def _write_down(self, trial: optuna.Trial, proposal: Proposal) -> RunConfig:
+        config = proposal.config
         if config.threads is None:  # kept in the config, so that a winner is trained again with the same sums
             config = config.model_copy(update={"threads": max(1, int(self._template.sweep.resources.cpu))})
-        record = TrialRecord(asked.number, config.run_name, config.seed, dict(asked.params))
-        for name in ("run_name", "seed"):
-            asked.set_user_attr(name, getattr(record, name))
-        folder = trial_folder(self._folder, asked.number)
+        folder = trial_folder(self._folder, trial.number)
         folder.write_config(config)
-        folder.write_record(record)
-        return asked, config
-
-    def _ask(self) -> tuple[optuna.Trial, RunConfig]:
-        """A drawn config that is valid: values can be right one by one and wrong together."""
-        for _ in range(MAX_REDRAWS):
-            asked = self._study.ask()
-            try:
-                return asked, self._template.draw(lambda name, distribution, t=asked: suggest(t, name, distribution))  # type: ignore[misc]
-            except ConfigError as error:
-                asked.set_user_attr("reason", str(error))
-                self._study.tell(asked, state=TrialState.FAIL)
-                log.warning("drew a config that cannot be trained, drawing again: %s", error)
-        raise RuntimeError(f"{MAX_REDRAWS} configs in a row could not be trained; see the warnings above")
+        folder.write_record(TrialRecord(trial.number, config.run_name, config.seed, dict(proposal.asked.params)))
+        return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: Optuna learns from a trial once, when it ends."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell the study how the trial ended."""
+        """Tell the study and the sampler how the trial ended."""
         if self._packs:
             self._packs.release(trial_id)
-        trial = self._running.pop(trial_id, None)
-        stored = self._study.get_trials(deepcopy=False)
-        if trial is None or stored[trial.number].state.is_finished():  # told before the last driver was killed
+        if trial_id not in self._running:
             return
-        status = "failed" if error or result is None else str(result["status"])
-        trial.set_user_attr("status", "stopped" if status == "running" else status)
-        trial.set_user_attr("reason", result["reason"] if result else "its process died")
-        if result is not None and status == "finished":
-            self._study.tell(trial, [float(result[name]) for name in self._template.sweep.objectives])
-        else:
-            self._study.tell(trial, state=TrialState.PRUNED if status == "running" else TrialState.FAIL)
+        trial, proposal = self._running.pop(trial_id)
+        sweep = self._template.sweep
+        ended = ending(None if error else result, sweep.scheduler)
+        end_trial(trial, ended, for_study(ended, sweep))
+        self._memory.tell(proposal.asked, self._learn(ended, sweep))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is the state, and it is stored already."""

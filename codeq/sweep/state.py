@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,38 +14,39 @@ from upath import UPath
 
 from codeq.config import Template
 from codeq.config.document import parse_document
+from codeq.config.run import RUN_ONLY
 from codeq.sweep.cluster import BadInput
-from codeq.sweep.study import open_study, reconcile
+from codeq.sweep.outcome import Ending
+from codeq.sweep.study import expect_all, lay_aside, open_study
+from codeq.sweep.warm_start import KnownTrial, known_trials
 from codeq.train.files import is_local, write_atomically
 from codeq.train.trial_folder import Row, StateDamaged, TrialRecord, trial_folder, trial_folders
 
-_FREE_TO_CHANGE = {"data_dir", "device", "save_dir", "wandb_project", "workers", "sweep"}
+_FREE_TO_CHANGE = RUN_ONLY - {"threads", "use_compile"} | {"sweep"}
+"""Threads and compilation change scores by rounding: the trials of one table are trained alike."""
 
 
 @dataclass(frozen=True)
 class SweepState:
-    """folder: where everything is kept. local: the same, or a folder here if that is behind a URL."""
+    """folder: where everything is kept. local: the same, or a folder here if that is behind a URL. warm_start: what
+    the sampler learns from beforehand."""
 
     template: Template
     folder: UPath
     local: Path
-    records: list[TrialRecord]
     study: optuna.Study
-
-    @property
-    def unfinished(self) -> list[TrialRecord]:
-        """The trials that were running when the last driver ended."""
-        return [record for record in self.records if record.status == "running"]
+    warm_start: Sequence[KnownTrial]
 
     @property
     def remaining(self) -> int:
         """How many trials there are to train or to finish."""
-        return int(self.template.sweep.trials or 1) - (len(self.records) - len(self.unfinished))
+        ended = sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
+        return int(self.template.sweep.trials or 1) - ended
 
     def rows(self) -> Iterator[tuple[int, list[Row]]]:
         """The number and the recorded rows of each trial. Raises StateDamaged if rows cannot be read."""
-        for record in self.records:
-            yield record.trial, trial_folder(self.folder, record.trial).rows()
+        for trial in self.study.get_trials(deepcopy=False):
+            yield trial.number, trial_folder(self.folder, trial.number).rows()
 
     def note_unfinished(self, reason: str) -> None:
         """Write down why the trials that are still running did not finish; --resume goes on with them all the same."""
@@ -75,33 +76,54 @@ def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
     """The sweep's state, this driver's alone until the end of the `with` block.
 
     Raises StateDamaged if it cannot be read, another driver has it, it holds trials and `resume` is not set, or it was
-    begun with another template; BadInput if its folder cannot be written.
+    begun with another template; BadInput if its folder cannot be written or there is nothing to start warm from.
     """
     folder = sweep_folder(template)
     local = Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
     try:
         local.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(local / ".driver.lock", timeout=0)
-        lock.acquire()
+        held = FileLock(local / ".driver.lock", timeout=0).acquire()
     except Timeout:
         reason = "another tune_main.py is at work there; --name NAME starts another sweep"
         raise StateDamaged(f"{folder}: {reason}") from None
     except OSError as error:
         raise BadInput(f"sweep.storage: {local} cannot be written: {error.strerror or error}") from None
-    with lock:
+    with held:
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
-        if records and not resume:
-            more = "--resume goes on with them, --name NAME starts another sweep"
-            raise StateDamaged(f"{folder} holds {len(records)} trials already; {more}")
+        _expect_none(str(folder), len(records), resume)
         if records:
             _expect_same_template(folder / "template.yaml", template)
         database = local / "study.db"
         if not is_local(folder) and not database.exists() and (folder / "study.db").exists():
             write_atomically(database, (folder / "study.db").read_bytes())
+        warm_start = known_trials(template, folder)
         study = open_study(template.sweep, local)
-        reconcile(study, records, str(folder))
+        _expect_none(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
+        expect_all(study, records, str(folder))
+        _write_down_endings(folder, study, records)
         write_atomically(folder / "template.yaml", template.to_yaml())
-        yield SweepState(template, folder, local, records, study)
+        lay_aside(study)  # what a driver that was killed left running
+        state = SweepState(template, folder, local, study, warm_start)
+        try:
+            yield state
+        finally:
+            lay_aside(study)
+            state.upload_study()
+
+
+def _expect_none(where: str, trials: int, resume: bool) -> None:
+    if trials and not resume:
+        more = "--resume goes on with them, --name NAME starts another sweep"
+        raise StateDamaged(f"{where} holds {trials} trials already; {more}")
+
+
+def _write_down_endings(folder: UPath, study: optuna.Study, records: Sequence[TrialRecord]) -> None:
+    """Record the trials that had ended, as the study knows, when a driver was killed before it wrote their records."""
+    stored = study.get_trials(deepcopy=False)
+    for record in records:
+        ended = Ending.of_stored(stored[record.trial])
+        if record.status == "running" and stored[record.trial].state.is_finished() and ended:
+            trial_folder(folder, record.trial).write_record(replace(record, status=ended.status, reason=ended.reason))
 
 
 def _expect_same_template(path: UPath, template: Template) -> None:

@@ -1,70 +1,35 @@
-"""The Optuna study of a sweep: its storage, its directions, its sampler, and how distributions are asked for."""
+"""The stored Optuna study of a sweep: what happened, for people and for --resume.
+
+Its trials are those that have folders, under the same numbers. What the sampler learns from is kept apart
+(`codeq.sweep.memory`).
+"""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 from filelock import FileLock
-from optuna.samplers import BaseSampler, BruteForceSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from codeq.config.distributions import Choice, Distribution, Int, LogUniform, Uniform
-from codeq.config.sweep import Search, SweepConfig
+from codeq.config.sweep import SweepConfig
+from codeq.sweep.outcome import Ending, Told
 from codeq.train.trial_folder import StateDamaged, TrialRecord
 
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+_DASHBOARD_CONSTRAINTS = "constraints"
+"""Where optuna-dashboard 0.21 still looks for constraints: Optuna 4's list of numbers, without names."""
 
 
-def suggest(trial: optuna.Trial, name: str, distribution: Distribution) -> Any:
-    """The sampler's value for the parameter `name`; a Choice gives one of its labels."""
-    match distribution:
-        case Uniform(low=low, high=high, step=step):
-            return trial.suggest_float(name, low, high, step=step)
-        case LogUniform(low=low, high=high):
-            return trial.suggest_float(name, low, high, log=True)
-        case Int(low=low_int, high=high_int, step=step_int, log=log):
-            return trial.suggest_int(name, low_int, high_int, step=step_int, log=log)
-        case Choice(labels=labels):
-            return trial.suggest_categorical(name, labels)
-
-
-def build_sampler(search: Search, trials_before: int = 0) -> BaseSampler:
-    """The configured sampler, seeded. TPE models the parameters of each choice as a group of their own.
-
-    trials_before: trials that the study holds already. They are mixed into the seed, or a resumed sweep would draw
-    its first trials again.
-    """
-    if trials_before and search.sampler != "grid":
-        mixed = int(np.random.SeedSequence((search.seed, trials_before)).generate_state(1)[0])
-        search = search.model_copy(update={"seed": mixed})
-    match search.sampler:
-        case "tpe":
-            return TPESampler(seed=search.seed, n_startup_trials=search.startup_trials, multivariate=True, group=True)
-        case "nsga2":
-            return NSGAIISampler(seed=search.seed, population_size=search.startup_trials)
-        case "gp":
-            return GPSampler(seed=search.seed, n_startup_trials=search.startup_trials)
-        case "random":
-            return RandomSampler(seed=search.seed)
-        case "grid":
-            return _GridSampler(seed=search.seed)
-
-
-class _GridSampler(BruteForceSampler):
-    """Every combination once, nested choices included. Whoever asks knows how many there are and stops in time."""
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Nothing: Optuna's own calls Study.stop here, which is an error for whoever asks and tells."""
+def directions(sweep: SweepConfig) -> list[StudyDirection]:
+    """Optuna's names for the directions of the sweep's objectives."""
+    return [_DIRECTIONS[direction] for direction in sweep.objectives.values()]
 
 
 def study_url(sweep: SweepConfig, folder: Path) -> str:
@@ -75,13 +40,11 @@ def study_url(sweep: SweepConfig, folder: Path) -> str:
 
 
 def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
-    """The sweep's study, created with the configs to try first if it is new.
+    """The sweep's study, created if it is new.
 
     Raises StateDamaged if the storage cannot be used or holds a study with other objectives.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names and TPE's groups
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    quiet_optuna()
     url = study_url(sweep, folder)
     folder.mkdir(parents=True, exist_ok=True)
     # Two processes that create SQLite's tables at once crash each other.
@@ -93,35 +56,67 @@ def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
         raise StateDamaged(f"{where}: cannot be used: {str(error).partition(chr(10))[0]}") from None
 
 
-def reconcile(study: optuna.Study, records: Iterable[TrialRecord], where: str) -> None:
-    """Make the study agree with the trials' folders after a driver was killed between one and the other.
+def quiet_optuna() -> None:
+    """Keep Optuna's notes on its own doings off the terminal."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names and TPE's groups
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
-    A trial that was asked for and never written down is forgotten, but an enqueued one is tried again. Raises
-    StateDamaged if the study lacks trials that have folders: their numbers would be given away a second time.
-    """
-    stored = study.get_trials(deepcopy=False)
+
+def begin_trial(study: optuna.Study, asked: FrozenTrial, attributes: Mapping[str, Any]) -> optuna.Trial:
+    """Store a trial with the parameters of `asked` as running, in one transaction; its number is the next one."""
+    trial = create_trial(
+        state=TrialState.RUNNING,
+        params=asked.params,
+        distributions=asked.distributions,
+        user_attrs={**asked.user_attrs, **attributes},
+    )
+    study.add_trial(trial)
+    return _trial(study, study.get_trials(deepcopy=False)[-1])
+
+
+def end_trial(trial: optuna.Trial, ending: Ending, told: Told) -> None:
+    """Store how the trial ended, for good."""
+    for name, value in ending.attributes.items():
+        trial.set_user_attr(name, value)
+    for name, violation in told.constraints.items():
+        trial.set_constraint(name, violation)
+    if told.constraints:
+        violations = list(told.constraints.values())
+        trial.storage.set_trial_system_attr(trial._trial_id, _DASHBOARD_CONSTRAINTS, violations)
+    trial.study.tell(trial, told.values, told.state)
+
+
+def lay_aside(study: optuna.Study) -> None:
+    """Let trials that are running wait for --resume, so that nothing is RUNNING where no driver is."""
+    for stored in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        trial = _trial(study, stored)
+        trial.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+
+def take_up(study: optuna.Study) -> optuna.Trial:
+    """The trial that has waited longest, running again."""
+    return study.ask()
+
+
+def expect_all(study: optuna.Study, records: Iterable[TrialRecord], where: str) -> None:
+    """Raise StateDamaged if the study lacks trials that have folders: their numbers would be given away again."""
     known = {record.trial for record in records}
-    if known and max(known) >= len(stored):
+    if known and max(known) >= len(study.get_trials(deepcopy=False)):
         reason = "the study lacks trials that have folders; put it back, or start another sweep with --name NAME"
         raise StateDamaged(f"{where}: {reason}")
-    for trial in stored:
-        if trial.state is TrialState.RUNNING and trial.number not in known:
-            study.tell(trial.number, state=TrialState.FAIL)
-            if fixed := trial.system_attrs.get("fixed_params"):
-                study.enqueue_trial(fixed)
+
+
+def _trial(study: optuna.Study, stored: FrozenTrial) -> optuna.Trial:
+    return optuna.Trial(study, stored._trial_id)
 
 
 def _open(url: str, sweep: SweepConfig) -> optuna.Study:
-    directions = [_DIRECTIONS[direction] for direction in sweep.objectives.values()]
     study = optuna.create_study(
-        storage=url, study_name=sweep.name, directions=directions, load_if_exists=True,
+        storage=url, study_name=sweep.name, directions=directions(sweep), load_if_exists=True,
     )  # fmt: skip
-    if study.directions != directions:
-        raise ValueError(f"its directions are {[d.name for d in study.directions]}, not {[d.name for d in directions]}")
-    trials = study.get_trials(deepcopy=False)
-    study.sampler = build_sampler(sweep.search, len(trials))
+    if study.directions != directions(sweep):
+        found, wanted = ([d.name for d in which] for which in (study.directions, directions(sweep)))
+        raise ValueError(f"its directions are {found}, not {wanted}")
     study.set_metric_names(list(sweep.objectives))
-    if not trials:
-        for values in sweep.enqueue:
-            study.enqueue_trial(values)
     return study

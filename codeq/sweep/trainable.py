@@ -12,7 +12,7 @@ from ray import tune
 from upath import UPath
 
 from codeq.config.run import RunConfig
-from codeq.train.trial_folder import NO_ROW, Row, TrialFolder, trial_folder
+from codeq.train.trial_folder import NO_ROW, Row, TrialFolder
 
 if TYPE_CHECKING:
     from codeq.data import RawImages
@@ -26,9 +26,8 @@ class SweepTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """config: trial (number), run_config (plain data), sweep_folder, grace_epochs, and images: a reference to the
-        data set's raw images in Ray's object store, or None."""
-        self._folder = trial_folder(UPath(config["sweep_folder"]), config["trial"])
+        """config: see `codeq.sweep.trial_config`."""
+        self._folder = TrialFolder(UPath(config["folder"]))
         images = ray.get(config["images"]) if config.get("images") is not None else None
         run_config = RunConfig.model_validate(config["run_config"])
         self._rows = epochs(self._folder, run_config, config["grace_epochs"], images)

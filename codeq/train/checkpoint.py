@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from upath import UPath
 
+from codeq.config.run import RUN_ONLY
 from codeq.train.files import write_atomically
 
 if TYPE_CHECKING:
     from codeq.train.loop import TrainState
 
 _REQUIRED = ("epoch", "model")
-_FREE_TO_CHANGE = {"device", "save_dir", "data_dir", "wandb_project", "workers", "threads", "use_compile"}
 
 
 class CheckpointError(Exception):
@@ -104,7 +104,7 @@ def _refuse_another_config(path: Path | UPath, saved: dict[str, Any], state: Tra
     before, now = saved.get("config"), state.config.as_dict()
     if "rng" not in saved or not isinstance(before, dict):
         return
-    changed = [key for key in sorted(before.keys() & now.keys() - _FREE_TO_CHANGE) if before[key] != now[key]]
+    changed = [key for key in sorted(before.keys() & now.keys() - RUN_ONLY) if before[key] != now[key]]
     if changed:
         raise CheckpointError(f"{path}: was written with another {', '.join(changed)}; resume with the same config")
 

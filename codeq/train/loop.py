@@ -38,7 +38,7 @@ class EpochRow:
 
     epoch: completed epochs, from 1. loss: mean training loss, added terms included. train_acc: over the epoch's
     augmented batches. val_acc: on the validation split, after the epoch. lr: of the base group during the epoch.
-    images_per_s: training images over the time of the training steps alone.
+    images_per_s: training images over the time of the training steps alone. val_images: those that val_acc counts.
     """
 
     epoch: int
@@ -52,6 +52,7 @@ class EpochRow:
     lr: float
     epoch_s: float
     images_per_s: float
+    val_images: int
     status: Status = "running"
     reason: str = ""
 
@@ -192,6 +193,7 @@ def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> 
         lr=lr,
         epoch_s=measured.epoch_s,
         images_per_s=state.data.train.num_images / measured.train_s,
+        val_images=state.data.val.num_images,
         status=status if health == "healthy" else health,
         reason=reason,
     )

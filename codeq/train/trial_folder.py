@@ -4,7 +4,8 @@ config.yaml     the run config; written when the trial is created
 metrics.jsonl   one row per completed epoch, appended by the worker before it writes the checkpoint of that epoch
 checkpoint.th   the newest checkpoint, atomically replaced
 error.txt       the traceback, if the trial failed
-trial.json      number, parameters, seed and, in the end, status, reason and duration; written by the driver
+trial.json      number, parameters, seed and, in the end, status, reason, duration and, of a winner, test accuracy;
+                written by the driver
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ NO_ROW: Row = {"epoch": 0, **{name: math.nan for name in METRICS}}
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What the driver knows of a trial. `parameters`: the drawn values by dotted path. duration_s: seconds."""
+    """What the driver knows of a trial.
+
+    parameters: the drawn values by dotted path. duration_s: seconds. test_acc: percent, None: not measured, as for all
+    but winners.
+    """
 
     trial: int
     run_name: str
@@ -42,6 +47,7 @@ class TrialRecord:
     status: Outcome = "running"
     reason: str = ""
     duration_s: float = 0.0
+    test_acc: float | None = None
 
 
 class StateDamaged(Exception):
@@ -128,6 +134,19 @@ def trial_folder(sweep_folder: UPath, number: int) -> TrialFolder:
 
 def trial_folders(sweep_folder: UPath) -> list[TrialFolder]:
     """The folders of all trials of a sweep that have a record, by number."""
-    trials = sweep_folder / "trials"
-    paths = sorted(trials.iterdir(), key=lambda path: path.name) if trials.exists() else []
+    return _recorded(sweep_folder / "trials")
+
+
+def confirm_folder(sweep_folder: UPath, number: int, seed: int) -> TrialFolder:
+    """The folder in which trial `number` is trained again with another seed."""
+    return TrialFolder(sweep_folder / "confirm" / f"{number:04d}_seed{seed}")
+
+
+def confirm_folders(sweep_folder: UPath) -> list[TrialFolder]:
+    """The folders of all trials that were trained again."""
+    return _recorded(sweep_folder / "confirm")
+
+
+def _recorded(parent: UPath) -> list[TrialFolder]:
+    paths = sorted(parent.iterdir(), key=lambda path: path.name) if parent.exists() else []
     return [TrialFolder(path) for path in paths if (path / "trial.json").exists()]

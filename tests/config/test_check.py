@@ -272,15 +272,15 @@ def large_template() -> str:
 def test_a_large_template_is_checked_well_under_a_second() -> None:
     text = large_template()
     load(PLAIN)
-    started = time.perf_counter()
+    started = time.process_time()
     template = load(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert len(distributions(template.tree)) > 200
 
 
 def test_a_large_template_full_of_problems_is_told_well_under_a_second() -> None:
     ranges = "\n".join(f"  - {{distribution: int, low: {i}, high: {i + 2}}}" for i in range(100))
     text = edited((QUANTIZER, f"quantizer:\n  name: deadzone\n  exclude_layers:\n{ranges}\n"))
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(problems(text)) == 200
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

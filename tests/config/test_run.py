@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from codeq.config.run import MODELS, RunConfig
+from tests.conftest import ROOT
 
 BASELINE: dict[str, Any] = {
     "model": "resnet20",
@@ -151,3 +156,31 @@ def test_a_config_as_plain_data_reads_back_equal(data: dict[str, Any]) -> None:
 )
 def test_a_run_is_named_after_model_quantizer_epochs_and_rate(data: dict[str, Any], name: str) -> None:
     assert RunConfig.model_validate(data).run_name == name
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "same"),
+    [
+        ("seed", 9, True),
+        ("data_dir", "elsewhere", True),
+        ("threads", 7, True),
+        ("use_compile", 1, True),
+        ("wandb_project", "p", True),
+        ("epochs", 301, False),
+        ("optimizer.param_groups.base.lr", 0.0010001, False),
+        ("val_fraction", 0.25, False),
+    ],
+)
+def test_configs_that_train_the_same_thing_share_their_hash(path: str, value: Any, same: bool) -> None:
+    hashes = {RunConfig.model_validate(data).config_hash for data in (DEADZONE, changed(path, value))}
+    assert len(hashes) == (1 if same else 2)
+    assert all(re.fullmatch("[0-9a-f]{12}", text) for text in hashes)
+
+
+def test_a_hash_is_the_same_in_every_process_and_for_the_config_as_written() -> None:
+    config = RunConfig.model_validate(DEADZONE)
+    assert RunConfig.model_validate(config.as_dict()).config_hash == config.config_hash
+    command = "import sys, json; from codeq.config import RunConfig; "
+    command += "print(RunConfig.model_validate(json.loads(sys.argv[1])).config_hash)"
+    arguments = [sys.executable, "-c", command, json.dumps(DEADZONE)]
+    assert subprocess.check_output(arguments, cwd=ROOT, text=True).strip() == config.config_hash

@@ -23,6 +23,7 @@ def test_a_sweep_may_be_left_to_its_defaults() -> None:
     sweep = SweepConfig.model_validate({})
     assert sweep.objectives == {"val_acc": "max", "sparsity": "max"}
     assert (sweep.search.sampler, sweep.scheduler.name, sweep.resources.gpu) == ("tpe", "asha", "auto")
+    assert sweep.confirm is None  # it costs as much as nine trials that nobody stops
 
 
 @pytest.mark.parametrize("name", ["dz_wd", "a", "0", "A.b-c_d", "x" * 100])
@@ -88,6 +89,7 @@ def test_every_reported_metric_can_be_an_objective_or_a_constraint(metric: str) 
           {"fuse": "no"}]),
         ("max_concurrent", [None, 1], [0]),
         ("max_failures", [0], [-1]),
+        ("confirm", [None, {}, {"top": 1, "seeds": 5}], [3, True, {"top": 0}, {"seeds": 0}, {"seed": 3}]),
         ("enqueue", [[], [{}], [{"epochs": 3}]], [None, {}, [None], [3]]),
         ("storage", ["results", "s3://bucket/path"], ["", None, "a\n"]),
         ("study", [None, "sqlite:///x.db"], ["", 3]),
@@ -96,3 +98,22 @@ def test_every_reported_metric_can_be_an_objective_or_a_constraint(metric: str) 
 def test_every_key_takes_its_range_and_nothing_else(key: str, good: list[Any], bad: list[Any]) -> None:
     assert [value for value in good if not accepts(**{key: value})] == []
     assert [value for value in bad if accepts(**{key: value})] == []
+
+
+@pytest.mark.parametrize(
+    ("search", "valid"),
+    [
+        ({"warm_start": "results/OTHER"}, True),
+        ({"warm_start": "results/OTHER", "sampler": "nsga2"}, True),
+        ({"warm_start": None, "sampler": "grid"}, True),
+        ({"warm_start": "results/OTHER", "sampler": "random"}, False),
+        ({"warm_start": "results/OTHER", "sampler": "grid"}, False),
+        ({"warm_start": ""}, False),
+        ({"warm_start": "s3://key:secret@bucket/OTHER"}, False),
+        ({"sampler": "nsga2", "startup_trials": 2}, True),
+        ({"sampler": "nsga2", "startup_trials": 1}, False),
+        ({"sampler": "tpe", "startup_trials": 1}, True),
+    ],
+)
+def test_a_search_must_be_able_to_do_what_it_is_told(search: dict[str, Any], valid: bool) -> None:
+    assert accepts(search=search) == valid

@@ -164,15 +164,23 @@ def test_a_single_run_of_a_search_space_is_told_which_values_it_lacks() -> None:
 
 
 def test_a_search_is_24_trials_unless_the_file_says_otherwise() -> None:
-    assert load(TWO_DEEP).sweep.trials == 24
+    assert load(EVERYTHING).sweep.trials == 24
     assert load(f"{TWO_DEEP}sweep: {{trials: 3}}\n").sweep.trials == 3
 
 
-def test_a_grid_is_at_most_as_many_trials_as_it_has_points() -> None:
-    template = load(TWO_DEEP, "seed={distribution: int, low: 0, high: 4, step: 2}", "sweep.search.sampler=grid")
+def test_what_turns_out_later_is_said_with_the_line_of_its_key() -> None:
+    template = load(f"{TWO_DEEP}sweep:\n  trials: 3\n")
+    line = template.source.read_text().splitlines().index("  trials: 3") + 1
+    assert str(template.problem("sweep.trials", "is odd")) == f"{template.source}:{line}: sweep.trials: is odd"
+
+
+@pytest.mark.parametrize("sampler", ["grid", "tpe"])
+def test_there_are_at_most_as_many_trials_as_configs(sampler: str) -> None:
+    sampler = f"sweep.search.sampler={sampler}"
+    template = load(TWO_DEEP, "seed={distribution: int, low: 0, high: 4, step: 2}", sampler)
     assert template.sweep.trials == 24
-    assert load(TWO_DEEP, "sweep.search.sampler=grid").sweep.trials == 1 + 7 + 2 + 6
-    assert load(TWO_DEEP, "sweep.search.sampler=grid", "sweep.trials=3").sweep.trials == 3
+    assert load(TWO_DEEP, sampler).sweep.trials == 1 + 7 + 2 + 6
+    assert load(TWO_DEEP, sampler, "sweep.trials=3").sweep.trials == 3
 
 
 @pytest.mark.parametrize(

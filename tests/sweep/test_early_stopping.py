@@ -15,14 +15,9 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from codeq.config import Template
 from codeq.config.objectives import Objectives
+from codeq.config.rungs import decision_epochs
 from codeq.config.sweep import Scheduler
-from codeq.sweep.early_stopping import (
-    MedianOfScores,
-    ParetoASHA,
-    build_scheduler,
-    decision_epochs,
-    stopping_score,
-)
+from codeq.sweep.early_stopping import MedianOfScores, ParetoASHA, build_scheduler, stopping_score
 from codeq.sweep.rungs import Rungs
 
 ROW = {"val_acc": 90.0, "sparsity": 0.5, "rel_bops": 0.1, "mean_bits": 4.0, "loss": 0.3}

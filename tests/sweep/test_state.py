@@ -7,18 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 from upath import UPath
 
 from codeq.config import Template
 from codeq.sweep.cluster import BadInput
+from codeq.sweep.outcome import ending, for_study
 from codeq.sweep.searcher import OptunaSearcher
 from codeq.sweep.state import SweepState, open_sweep
+from codeq.sweep.study import end_trial, take_up
 from codeq.train.trial_folder import StateDamaged, trial_folder
+from tests.sweep.conftest import row
 
 LR = "optimizer.param_groups.base.lr"
-ROW = {"val_acc": 90.0, "sparsity": 0.5, "reason": "", "status": "finished"}
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def learning_rates(state: SweepState, count: int) -> set[float]:
 
 
 def propose(state: SweepState, count: int) -> list[dict[str, Any]]:
-    searcher = OptunaSearcher(state.template, state.study, state.folder, state.unfinished)
+    searcher = OptunaSearcher(state.template, state.study, state.folder, state.warm_start)
     return [searcher.suggest(f"id{i}") for i in range(count)]
 
 
@@ -48,7 +51,9 @@ def finish(state: SweepState, number: int) -> None:
     record = folder.read_record()
     assert record is not None
     folder.write_record(replace(record, status="finished"))
-    state.study.tell(number, [90.0, 0.5])
+    ended = ending(row(), state.template.sweep.scheduler)
+    trial = optuna.Trial(state.study, state.study.trials[number]._trial_id)
+    end_trial(trial, ended, for_study(ended, state.template.sweep))
 
 
 def begin(template: Template, trials: int = 2) -> None:
@@ -74,7 +79,6 @@ def test_what_is_left_to_do_counts_unfinished_trials(template: Callable[..., Tem
         propose(state, 2)
         finish(state, 0)
     with open_sweep(template(), resume=True) as state:
-        assert [record.trial for record in state.unfinished] == [1]
         assert state.remaining == 3
         assert [proposal["trial"] for proposal in propose(state, 3)] == [1, 2, 3]
 
@@ -139,27 +143,49 @@ def test_more_trials_and_other_resources_are_the_same_sweep(template: Callable[.
         assert state.remaining == 7
 
 
-def test_a_trial_that_was_asked_for_and_never_written_down_is_tried_again(template: Callable[..., Template]) -> None:
-    enqueue = [{LR: 0.05}]
-    with open_sweep(template(enqueue=enqueue), resume=False) as state:
-        state.study.ask()  # the driver is killed here
-    with open_sweep(template(enqueue=enqueue), resume=True) as state:
-        assert state.study.trials[0].state is TrialState.FAIL
-        (proposal,) = propose(state, 1)
-    assert proposal["run_config"]["optimizer"]["param_groups"]["base"]["lr"] == pytest.approx(0.05)
+def states(state: SweepState) -> list[TrialState]:
+    return [trial.state for trial in state.study.trials]
 
 
-def test_a_trial_that_was_told_before_its_record_was_written_is_not_told_twice(
-    template: Callable[..., Template],
-) -> None:
+def test_nothing_is_running_where_no_driver_is(template: Callable[..., Template]) -> None:
+    with open_sweep(template(), resume=False) as state:
+        propose(state, 2)
+        finish(state, 0)
+        assert states(state) == [TrialState.COMPLETE, TrialState.RUNNING]
+    assert states(state) == [TrialState.COMPLETE, TrialState.WAITING]
+    with pytest.raises(KeyboardInterrupt), open_sweep(template(), resume=True) as state:
+        propose(state, 1)
+        raise KeyboardInterrupt
+    assert states(state) == [TrialState.COMPLETE, TrialState.WAITING]
+
+
+def test_what_a_killed_driver_left_running_goes_on(template: Callable[..., Template]) -> None:
     with open_sweep(template(), resume=False) as state:
         propose(state, 1)
-        state.study.tell(0, [80.0, 0.1])  # and the driver is killed before the record
+    take_up(state.study)  # and the driver is killed here
     with open_sweep(template(), resume=True) as state:
-        searcher = OptunaSearcher(state.template, state.study, state.folder, state.unfinished)
-        assert searcher.suggest("id")["trial"] == 0
-        searcher.on_trial_complete("id", ROW)
-        assert state.study.trials[0].values == [80.0, 0.1]
+        assert states(state) == [TrialState.WAITING]
+        assert [proposal["trial"] for proposal in propose(state, 2)] == [0, 1]
+
+
+def test_a_trial_that_was_told_before_its_record_was_written_has_ended(template: Callable[..., Template]) -> None:
+    with open_sweep(template(), resume=False) as state:
+        searcher = OptunaSearcher(state.template, state.study, state.folder)
+        searcher.suggest("id")
+        searcher.on_trial_complete("id", row(status="running", epoch=3))  # and the driver is killed before the record
+    with open_sweep(template(), resume=True) as state:
+        assert state.remaining == 3
+        assert propose(state, 1)[0]["trial"] == 1
+    record = trial_folder(UPath(str(state.folder)), 0).read_record()
+    assert record is not None and (record.status, record.reason) == ("stopped", "asha at epoch 3")
+
+
+def test_a_study_with_trials_is_not_gone_on_with_unasked(template: Callable[..., Template], tmp_path: Path) -> None:
+    begin(template(study=f"sqlite:///{tmp_path}/shared.db"))
+    (tmp_path / "s" / "trials").rename(tmp_path / "elsewhere")
+    with pytest.raises(StateDamaged, match="the study s holds 2 trials already; --resume"):
+        with open_sweep(template(study=f"sqlite:///{tmp_path}/shared.db"), resume=False):
+            pass
 
 
 def test_a_study_behind_a_url_is_fetched_on_another_machine(
@@ -170,12 +196,11 @@ def test_a_study_behind_a_url_is_fetched_on_another_machine(
         (tmp_path / machine).mkdir()
     monkeypatch.chdir(tmp_path / "first")
     with open_sweep(template(storage=url), resume=False) as state:
-        propose(state, 1)
+        propose(state, 2)
         finish(state, 0)
-        state.upload_study()
     monkeypatch.chdir(tmp_path / "second")
     with open_sweep(template(storage=url), resume=True) as state:
-        assert [trial.state for trial in state.study.trials] == [TrialState.COMPLETE]
+        assert states(state) == [TrialState.COMPLETE, TrialState.WAITING]
         assert propose(state, 1)[0]["trial"] == 1
 
 
@@ -197,5 +222,6 @@ def test_why_trials_did_not_finish_is_noted_and_they_stay_unfinished(template: C
 def test_the_recorded_rows_come_with_the_number_of_their_trial(template: Callable[..., Template]) -> None:
     begin(template())
     with open_sweep(template(), resume=True) as state:
-        trial_folder(state.folder, 1).append_row({"epoch": 1, **ROW})
-        assert list(state.rows()) == [(0, []), (1, [{"epoch": 1, **ROW}])]
+        row = {"epoch": 1, "val_acc": 90.0, "status": "running", "reason": ""}
+        trial_folder(state.folder, 1).append_row(row)
+        assert list(state.rows()) == [(0, []), (1, [row])]

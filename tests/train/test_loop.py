@@ -27,7 +27,8 @@ def test_each_epoch_gives_a_row_with_every_metric_and_the_last_one_is_finished(t
     found = rows(tiny)
     assert [row.epoch for row in found] == [1, 2, 3, 4]
     assert [row.status for row in found] == ["running"] * 3 + ["finished"]
-    assert set(found[0].as_dict()) == {"epoch", *METRICS, "status", "reason"}
+    assert set(found[0].as_dict()) == {"epoch", *METRICS, "val_images", "status", "reason"}
+    assert {row.val_images for row in found} == {287}  # a fifth of 1,437, class by class
 
 
 def test_a_tiny_network_learns_and_gets_sparser(tiny: dict[str, Any]) -> None:

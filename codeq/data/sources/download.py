@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -20,6 +21,18 @@ from codeq.data.errors import EMBEDDED_HINT, DataUnavailable, one_line
 TIMEOUT_S = 20.0
 
 Found = TypeVar("Found")
+
+_may_download: ContextVar[bool] = ContextVar("may_download", default=True)
+
+
+@contextmanager
+def no_downloads() -> Iterator[None]:
+    """Inside, a data set whose files are not there is unavailable: nothing is fetched."""
+    token = _may_download.set(False)
+    try:
+        yield
+    finally:
+        _may_download.reset(token)
 
 
 @dataclass(frozen=True)
@@ -38,11 +51,13 @@ class Download(Generic[Found]):
     def find_or_fetch(self, data_dir: str) -> Found:
         """What `locate` finds; only if that is nothing is anything downloaded or written.
 
-        Processes that come at the same time wait for the first. Raises DataUnavailable without network or
-        without permission to write.
+        Processes that come at the same time wait for the first. Raises DataUnavailable without network, without
+        permission to write or inside `no_downloads`.
         """
         folder = Path(data_dir).expanduser()
         found = self.locate(folder)
+        if found is None and not _may_download.get():
+            raise DataUnavailable(f"{self.name} is not in {folder}")
         return self._fetch_into(folder) if found is None else found
 
     def _fetch_into(self, folder: Path) -> Found:

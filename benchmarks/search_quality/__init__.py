@@ -1,0 +1,1 @@
+"""How soon a search finds the front, replayed over recorded trials: see `__main__`."""

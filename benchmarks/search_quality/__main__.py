@@ -1,0 +1,88 @@
+"""How soon a search finds the front, measured by replaying recorded trials: minutes for what would take days to train.
+
+    python -m benchmarks.search_quality             replay all searches, print the table, keep it and the plot
+    python -m benchmarks.search_quality --variants  ours with other rules and samplers, side by side; keeps nothing
+    python -m benchmarks.search_quality --record    train the table's trials again (see `record`), minutes
+
+The table holds all epochs of random digits configs. A search proposes parameters, the nearest config that was not
+tried yet stands for them, its rows are read instead of trained, and a stopped trial costs the epochs that it ran. What
+a search has found is the hypervolume of its trials that trained all their epochs, as a share of the whole table's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.command import temporary_folder
+from benchmarks.search_quality.contestants import Contestant, RandomSearch, ours, stock, sweep_template
+from benchmarks.search_quality.record import record
+from benchmarks.search_quality.replay import Curve, replay
+from benchmarks.search_quality.summary import Summary, markdown, write_json
+from benchmarks.search_quality.table import Table, read_table
+
+SEEDS = 20
+OURS, STOCK, RANDOM = "CoDeQ Tune", "stock OptunaSearch, ASHA on val_acc", "random search, no stopping"
+
+Make = Callable[[Table, int, Path], Contestant]
+
+SEARCHES: dict[str, Make] = {
+    OURS: ours,
+    STOCK: lambda table, seed, folder: stock(table, seed),
+    RANDOM: lambda table, seed, folder: RandomSearch(table, seed),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    if options.record:
+        record()
+        return 0
+    table = read_table(sweep_template().sweep.objectives)
+    if options.variants:
+        from benchmarks.search_quality.variants import VARIANTS
+
+        print(markdown(_summary(table, {**VARIANTS, RANDOM: SEARCHES[RANDOM]}, options.seeds)), end="")
+        return 0
+    summary = _summary(table, SEARCHES, options.seeds)
+    print(markdown(summary), end="")
+    if options.seeds == SEEDS:
+        from benchmarks.search_quality.plot import plot
+
+        write_json(summary)
+        plot(summary)
+    return 0
+
+
+def _summary(table: Table, searches: Mapping[str, Make], seeds: int) -> Summary:
+    curves = {name: [_replayed(table, make, seed) for seed in _said(name, seeds)] for name, make in searches.items()}
+    return Summary(curves, baseline=RANDOM, trials=len(table.trials))
+
+
+def _replayed(table: Table, make: Make, seed: int) -> Curve:
+    with temporary_folder() as folder:
+        return replay(table, make(table, seed, Path(folder)), seed)
+
+
+def _said(name: str, seeds: int) -> range:
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    return range(seeds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.search_quality",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--record", action="store_true", help="train the table's trials again")
+    parser.add_argument("--variants", action="store_true", help="compare rules and samplers")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"replays of each search; {SEEDS} are kept")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The searches that are compared, each with the code that a sweep would run, without Ray's processes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import optuna
+from optuna.distributions import FloatDistribution
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+from upath import UPath
+
+from benchmarks.search_quality.record import TEMPLATE
+from benchmarks.search_quality.table import Row, Table, Unused
+from codeq.config import Template
+from codeq.config.distributions import LogUniform
+from codeq.sweep.early_stopping import build_scheduler
+from codeq.sweep.outcome import Rule, for_sampler
+from codeq.sweep.searcher import OptunaSearcher
+from codeq.sweep.study import directions
+from codeq.train.trial_folder import NO_ROW
+
+
+class Contestant(Protocol):
+    """A search and an early stopping."""
+
+    def suggest(self, unused: Unused) -> int:
+        """The table's trial to run next, of those that are unused; at least one is."""
+
+    def goes_on(self, index: int, row: Row, *, is_last: bool) -> bool:
+        """Hear a row of a running trial; False where it ends, by itself or because it is stopped."""
+
+
+class RandomSearch:
+    """Trials in random order, all their epochs: what anybody does first."""
+
+    def __init__(self, table: Table, seed: int) -> None:
+        self._order = iter(np.random.default_rng(seed).permutation(len(table.trials)))
+
+    def suggest(self, unused: Unused) -> int:
+        """The next one."""
+        return int(next(self._order))
+
+    def goes_on(self, index: int, row: Row, *, is_last: bool) -> bool:
+        """To the end."""
+        return not is_last
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What schedulers see of Tune's trial."""
+
+    trial_id: str
+    config: dict[str, Any]
+
+
+class TuneSearch:
+    """A Tune searcher and a Tune scheduler, called as Tune calls them."""
+
+    def __init__(
+        self, table: Table, searcher: Searcher, scheduler: TrialScheduler, parameters: Callable[[Any], dict[str, float]]
+    ) -> None:
+        """parameters: of a config that the searcher suggests."""
+        self._table, self._searcher, self._scheduler = table, searcher, scheduler
+        self._parameters = parameters
+        self._trials: dict[int, _Trial] = {}
+
+    def suggest(self, unused: Unused) -> int:
+        """The unused trial nearest to what the searcher suggests."""
+        trial_id = str(len(self._trials))
+        config = self._searcher.suggest(trial_id)
+        index = self._table.nearest(self._parameters(config), unused)
+        self._trials[index] = _Trial(trial_id, cast("dict[str, Any]", config))
+        self._scheduler.on_trial_add(cast("Any", None), cast("Any", self._trials[index]))
+        return index
+
+    def goes_on(self, index: int, row: Row, *, is_last: bool) -> bool:
+        """What the scheduler decides."""
+        trial: Any = self._trials[index]
+        controller: Any = None
+        row = {**NO_ROW, **row}  # what a sweep's trials report and the table does not hold
+        if is_last:
+            self._scheduler.on_trial_complete(controller, trial, row)
+        elif self._scheduler.on_trial_result(controller, trial, row) == TrialScheduler.CONTINUE:
+            self._searcher.on_trial_result(trial.trial_id, row)
+            return True
+        self._searcher.on_trial_complete(trial.trial_id, row)
+        return False
+
+
+def sweep_template(*overrides: str) -> Template:
+    """The table's sweep as it is run."""
+    return Template.load(TEMPLATE, overrides)
+
+
+def ours(table: Table, seed: int, folder: Path, learn: Rule = for_sampler, overrides: Sequence[str] = ()) -> Contestant:
+    """What `tune_main.py` runs. folder: for the trials' configs. learn: what the sampler is told of a trial."""
+    template = sweep_template(f"sweep.search.seed={seed}", *overrides)
+    study = optuna.create_study(directions=directions(template.sweep))
+    searcher = OptunaSearcher(template, study, UPath(folder), learn=learn)
+    return TuneSearch(
+        table,
+        searcher,
+        build_scheduler(template),
+        lambda config: dict(study.get_trials(deepcopy=False)[config["trial"]].params),
+    )
+
+
+def stock(table: Table, seed: int) -> Contestant:
+    """What Ray's documentation puts together: its Optuna searcher, told both objectives, and ASHA on accuracy."""
+    logging.getLogger("ray.tune.search.optuna.optuna_search").setLevel(logging.ERROR)
+    template = sweep_template()
+    sweep = template.sweep
+    ranges = {p.name: cast("LogUniform", p.distribution) for p in template.parameters}
+    searcher = OptunaSearch(
+        space={name: FloatDistribution(d.low, d.high, log=True) for name, d in ranges.items()},
+        metric=list(sweep.objectives),
+        mode=list(sweep.objectives.values()),
+        seed=seed,
+    )
+    asha = ASHAScheduler(
+        time_attr="epoch",
+        metric="val_acc",
+        mode="max",
+        max_t=template.max_epochs,
+        grace_period=sweep.scheduler.grace_epochs,
+        reduction_factor=sweep.scheduler.reduction_factor,
+    )
+    return TuneSearch(table, searcher, asha, dict)

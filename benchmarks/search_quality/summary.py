@@ -1,0 +1,103 @@
+"""What the curves of several seeds say: what it costs to find the front, and the mean and spread at every budget."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.machine import describe
+from benchmarks.options import ROOT
+from benchmarks.search_quality.replay import Curve
+
+SHARE = 0.995
+"""Of the table's hypervolume: where a search counts as having found the front."""
+POINTS = 200
+RESULT = ROOT / "benchmarks" / "results" / "search_quality.json"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """curves: of each search, a replay per seed. baseline: the search that costs are compared with. trials: in the
+    table."""
+
+    curves: Mapping[str, Sequence[Curve]]
+    baseline: str
+    trials: int
+
+    @property
+    def budgets(self) -> NDArray[np.int64]:
+        """Trial-epochs from none to the longest replay's, evenly."""
+        most = max(curve.spent[-1] for curves in self.curves.values() for curve in curves)
+        return np.linspace(0, most, POINTS, dtype=np.int64)
+
+    def shares(self, name: str) -> Floats:
+        """The search's share of the hypervolume, (seeds, budgets)."""
+        return np.array([[curve.at(int(budget)) for budget in self.budgets] for curve in self.curves[name]])
+
+    def costs(self, name: str) -> list[int]:
+        """Trial-epochs to the wanted share, of the seeds that reached it."""
+        return [cost for curve in self.curves[name] if (cost := curve.reaching(SHARE)) is not None]
+
+    def cost(self, name: str) -> float:
+        """The median cost over all seeds; infinite if half of them never got there."""
+        costs = [float(cost) for cost in self.costs(name)]
+        return statistics.median(costs + [float("inf")] * (len(self.curves[name]) - len(costs)))
+
+    def behind(self, name: str, other: str) -> float:
+        """By how much the mean share of `name` is below that of `other` at the worst budget; 0: never."""
+        difference = self.shares(other).mean(axis=0) - self.shares(name).mean(axis=0)
+        return float(max(0.0, difference.max()))
+
+
+def markdown(summary: Summary) -> str:
+    """A line for each search."""
+    header = (
+        "search",
+        f"trial-epochs to {100 * SHARE:g} % of the hypervolume, median (min to max)",
+        f"of {summary.baseline}",
+        "got there",
+        "in the end, mean ± std %",
+        "trial-epochs in all, mean",
+    )
+    lines = [header, ("---",) * len(header), *(_cells(summary, name) for name in summary.curves)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cells(summary: Summary, name: str) -> tuple[str, ...]:
+    curves, costs = summary.curves[name], summary.costs(name)
+    final = [100 * curve.hypervolume[-1] for curve in curves]
+    ratio = summary.cost(name) / summary.cost(summary.baseline)
+    return (
+        name,
+        f"{summary.cost(name):,.0f} ({min(costs):,} to {max(costs):,})" if costs else "never",
+        f"{ratio:.2f}" if np.isfinite(ratio) else "",
+        f"{len(costs)} of {len(curves)}",
+        f"{statistics.mean(final):.2f} ± {statistics.pstdev(final):.2f}",
+        f"{statistics.mean(curve.spent[-1] for curve in curves):,.0f}",
+    )
+
+
+def write_json(summary: Summary, path: Path = RESULT) -> None:
+    """Keep the figures, and every search's mean and standard deviation at some budgets."""
+    chosen = slice(None, None, POINTS // 20)
+    searches = {
+        name: {
+            "median_cost": summary.cost(name),
+            "costs": summary.costs(name),
+            "share_mean": [round(float(x), 5) for x in summary.shares(name).mean(axis=0)[chosen]],
+            "share_std": [round(float(x), 5) for x in summary.shares(name).std(axis=0)[chosen]],
+        }
+        for name in summary.curves
+    }
+    seeds = len(summary.curves[summary.baseline])
+    kept = {"machine": describe(), "share": SHARE, "trials": summary.trials, "seeds": seeds,
+            "budgets": summary.budgets[chosen].tolist(), "searches": searches}  # fmt: skip
+    path.write_text(json.dumps(kept, indent=1) + "\n")

@@ -1,0 +1,48 @@
+"""Our search with other samplers, early stopping and rules of what the sampler is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from codeq.sweep.outcome import Ending, Rule, Told, for_sampler, for_study
+from optuna.trial import TrialState
+
+from benchmarks.search_quality.contestants import Contestant, ours
+from benchmarks.search_quality.table import Table
+from codeq.config.sweep import SweepConfig
+
+Make = Callable[[Table, int, Path], Contestant]
+
+
+def stopped_as_complete(ending: Ending, sweep: SweepConfig) -> Told:
+    """As Ray's searcher does: what was stopped counts with the values that it had."""
+    return for_study(replace(ending, status="finished") if ending.status == "stopped" else ending, sweep)
+
+
+def stopped_as_fail(ending: Ending, sweep: SweepConfig) -> Told:
+    """The sampler hears only of what trained all its epochs."""
+    told = for_study(ending, sweep)
+    return Told(TrialState.FAIL) if told.state is TrialState.PRUNED else told
+
+
+def _variant(learn: Rule = for_sampler, overrides: Sequence[str] = ()) -> Make:
+    return lambda table, seed, folder: ours(table, seed, folder, learn, overrides)
+
+
+def _sampler(name: str) -> Make:
+    return _variant(overrides=[f"sweep.search.sampler={name}"])
+
+
+VARIANTS: dict[str, Make] = {
+    "as shipped": ours,
+    "diverged and collapsed told as FAIL": _variant(for_study),
+    "stopped told as COMPLETE": _variant(stopped_as_complete),
+    "stopped told as FAIL": _variant(stopped_as_fail),
+    "no early stopping": _variant(overrides=["sweep.scheduler.name=none"]),
+    "median rule": _variant(overrides=["sweep.scheduler.name=median"]),
+    "grace of 3 epochs": _variant(overrides=["sweep.scheduler.grace_epochs=3"]),
+    "nsga2": _sampler("nsga2"),
+    "random": _sampler("random"),
+}

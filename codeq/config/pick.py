@@ -1,0 +1,57 @@
+"""Which trial of a front is wanted: best in one metric, or the knee of several."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from codeq.config.errors import ConfigError, Mark, Problem, nearest, shown
+from codeq.config.objectives import Objectives
+from codeq.config.sweep import SweepConfig, parse_bound
+
+KNEE = "knee"
+
+DIRECTIONS: Objectives = {
+    "loss": "min", "train_acc": "max", "val_acc": "max", "sparsity": "max", "structured_sparsity": "max",
+    "rel_bops": "min", "mean_bits": "min", "epoch_s": "min", "images_per_s": "max",
+}  # fmt: skip
+"""Which way each reported metric is better where it is no objective; a learning rate has no better."""
+
+
+def wanted(sweep: SweepConfig, pick: str | None = None) -> Objectives:
+    """What the winner must be good at: the best of the front in the one metric, or the knee in the several.
+
+    pick: a metric, `knee` for all objectives, or None. Then it is what the constraints leave open: of `val_acc` and
+    `sparsity` with `val_acc: ">= 90"`, the sparsity. Without constraints, or where they leave nothing open, it is all
+    objectives. Raises ConfigError for any other `pick`.
+    """
+    if pick is None:
+        return _open_objectives(sweep) or sweep.objectives
+    if pick == KNEE:
+        return sweep.objectives
+    directions = {**DIRECTIONS, **sweep.objectives}
+    if pick not in directions:
+        raise ConfigError([Problem(Mark("--pick"), "", _refusal(pick, [KNEE, *directions]))])
+    return {pick: directions[pick]}
+
+
+def _refusal(pick: str, choices: list[str]) -> str:
+    if pick == "test_acc":
+        return "test_acc cannot be picked by: a winner chosen on the test set would have nothing left to be judged by"
+    return f"is {shown(pick)}, must be one of {', '.join(choices)}{nearest(pick, choices)}"
+
+
+def _open_objectives(sweep: SweepConfig) -> Objectives:
+    """The objectives that no constraint bounds from their bad side: of the others there is enough."""
+    return {name: d for name, d in sweep.objectives.items() if not _is_settled(d, sweep.constraints.get(name))}
+
+
+def _is_settled(direction: Literal["max", "min"], bound: str | None) -> bool:
+    return bound is not None and parse_bound(bound)[0] == {"max": ">=", "min": "<="}[direction]
+
+
+def in_words(objectives: Objectives) -> str:
+    """The choice as tables and headers say it: `highest sparsity`, or `knee in val_acc and sparsity`."""
+    if len(objectives) > 1:
+        return f"knee in {' and '.join(objectives)}"
+    superlative = {"max": "highest", "min": "lowest"}
+    return "".join(f"{superlative[direction]} {name}" for name, direction in objectives.items())

@@ -1,0 +1,71 @@
+"""What a sweep would do, in words, from its template alone: `--dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from codeq.config.effort import Effort, effort
+from codeq.config.sweep import SweepConfig
+from codeq.config.template import Template
+
+
+def plan(template: Template) -> str:
+    """What is searched, towards what, by whom, and for how many epochs; a line each."""
+    sweep = template.sweep
+    trials, epochs = counted(int(sweep.trials or 1), "trial"), counted(template.max_epochs, "epoch")
+    return "\n".join([f"{sweep.name}: {trials} of at most {epochs}", *(f"  {line}" for line in _lines(template))])
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 trial`, `1,200 trials`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _lines(template: Template) -> Iterator[str]:
+    sweep, planned = template.sweep, effort(template)
+    yield "objectives: " + ", ".join(f"{metric} {direction}" for metric, direction in sweep.objectives.items())
+    if sweep.constraints:
+        yield "constraints: " + ", ".join(f"{metric} {bound}" for metric, bound in sweep.constraints.items())
+    if template.parameters:
+        yield f"sampler: {_sampler(sweep)}"
+        for parameter in template.parameters:
+            yield f"{parameter.name}: {parameter.distribution}{' (conditional)' if parameter.conditional else ''}"
+        yield f"early stopping: {_stopping(template, planned)}"
+    yield f"trial-epochs: {_epochs(template, planned)}"
+    if sweep.time_budget:
+        yield f"time budget: {sweep.time_budget}"
+
+
+def _sampler(sweep: SweepConfig) -> str:
+    search = sweep.search
+    learns = {
+        "tpe": f", random for the first {search.startup_trials} trials",
+        "gp": f", random for the first {search.startup_trials} trials",
+        "nsga2": f", generations of {search.startup_trials} trials",
+    }
+    enqueued = f"; {counted(len(sweep.enqueue), 'enqueued config')} first" if sweep.enqueue else ""
+    return f"{search.sampler}{learns.get(search.sampler, '')}{enqueued}"
+
+
+def _stopping(template: Template, planned: Effort | None) -> str:
+    scheduler = template.sweep.scheduler
+    if planned is None:
+        return f"{scheduler.name}, after any epoch from {scheduler.grace_epochs} on"
+    if scheduler.name == "none":
+        return "none"
+    if len(planned.reach) == 1:
+        return f"none: {scheduler.name} stops nobody before epoch {scheduler.grace_epochs}"
+    (_, trials), *later = planned.reach.items()
+    go_on = [f"{number:,.0f} after epoch {epoch}" for epoch, (_, number) in zip(planned.reach, later, strict=False)]
+    share = f"one trial in {scheduler.reduction_factor} goes on"
+    return f"{scheduler.name}, {share}: of {trials:,.0f} about {', '.join(go_on)}"
+
+
+def _epochs(template: Template, planned: Effort | None) -> str:
+    if planned is None:
+        worst = int(template.sweep.trials or 1) * template.max_epochs
+        return f"{worst:,} at most; how many are saved depends on the curves"
+    if round(planned.expected) == planned.worst:
+        return f"{planned.worst:,}"
+    low, high = planned.likely
+    return f"{planned.worst:,} at most, about {planned.expected:,.0f} expected ({low:,.0f} to {high:,.0f})"

@@ -1,0 +1,50 @@
+"""All the advice there is after a sweep, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codeq.config import Template
+from codeq.config.objectives import Row
+from codeq.results.advice.edges import Edge, edges
+from codeq.results.advice.failures import FailureRegion, failure_regions
+from codeq.results.advice.observations import healthy, observations
+from codeq.results.advice.ties import Accuracies, accuracies
+from codeq.results.trials import TrialResult
+
+Importances = Callable[[Template, Sequence[Mapping[str, Any]], Sequence[Row]], dict[str, dict[str, float]]]
+"""See `codeq.sweep.importance.importances`: (template, drawn values, rows) -> by objective, parameters that matter."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a sweep's trials support.
+
+    importances: by objective, the share of each parameter that matters for it, most important first, as `observed`
+    trials show it after `epoch`; None and no importances where these are too few.
+    """
+
+    observed: int
+    epoch: int | None
+    importances: Mapping[str, Mapping[str, float]]
+    edges: Sequence[Edge]
+    accuracies: Accuracies | None
+    failures: Sequence[FailureRegion]
+
+
+def advise(
+    template: Template, trials: Sequence[TrialResult], front: Sequence[TrialResult], importances: Importances
+) -> Advice:
+    """The advice on a sweep with these trials, of which those on the front are the winners."""
+    seen = observations(trials)
+    important = importances(template, seen.parameters, seen.rows) if seen else {}
+    return Advice(
+        observed=len(seen.rows if seen else healthy(trials)),
+        epoch=seen.epoch if seen else None,
+        importances=important,
+        edges=edges(front, template, important),
+        accuracies=accuracies(front, template.sweep.objectives),
+        failures=failure_regions(trials, template),
+    )

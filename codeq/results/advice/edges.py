@@ -1,0 +1,113 @@
+"""Winners at the edge of a range: better ones may lie beyond it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from codeq.config import ConfigError, Template
+from codeq.config.distributions import Choice, Int, LogUniform, Uniform
+from codeq.config.objectives import Objectives, gains
+from codeq.results.advice.chance import LEVEL, at_least
+from codeq.results.trials import TrialResult
+
+EDGE = 0.05
+"""The outermost share of a range, in its own scale."""
+
+End = Literal["low", "high"]
+Range = Uniform | LogUniform | Int
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One end of a parameter's range that is worth widening.
+
+    bound: the value there. trials: the winners near it, of the `winners` that drew the parameter. objective: where
+    they are but the best in this objective, for which the parameter matters; None: more winners than chance explains.
+    """
+
+    parameter: str
+    end: End
+    bound: float
+    trials: tuple[int, ...]
+    winners: int
+    objective: str | None = None
+
+
+def edges(front: Sequence[TrialResult], template: Template, important: Mapping[str, Mapping[str, float]]) -> list[Edge]:
+    """The ends of ranges at which winners lie, save those that the config's own limits leave no room beyond.
+
+    front: the winners. important: by objective, the parameters that matter for it.
+    """
+    found = []
+    objectives = template.sweep.objectives
+    for name, searched in _ranges(template).items():
+        matters_for = {o: direction for o, direction in objectives.items() if name in important.get(o, {})}
+        winners = [trial for trial in front if name in trial.record.parameters]
+        found += [edge for edge in _edges_of(name, searched, winners, matters_for) if _has_room(edge, front, template)]
+    return found
+
+
+def position(value: float, searched: Range) -> float:
+    """Where a value lies in a range, 0 its low and 1 its high end, in the scale in which it is drawn."""
+    low, high = float(searched.low), float(searched.high)
+    if _is_log(searched):
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return (value - low) / (high - low)
+
+
+def _ranges(template: Template) -> dict[str, Range]:
+    searched = {parameter.name: parameter.distribution for parameter in template.parameters}
+    return {name: distribution for name, distribution in searched.items() if not isinstance(distribution, Choice)}
+
+
+def _edges_of(
+    name: str, searched: Range, winners: Sequence[TrialResult], matters_for: Objectives
+) -> Iterator[Edge]:
+    by_chance = max(EDGE, 1 / searched.size())
+    best_in = [(_best(winners, {o: direction}), o) for o, direction in matters_for.items() if winners]
+    ends: tuple[tuple[End, float], ...] = (("low", searched.low), ("high", searched.high))
+    for end, bound in ends:
+        there = tuple(trial.record.trial for trial in winners if _is_near(trial.record.parameters[name], searched, end))
+        alone = [Edge(name, end, bound, (number,), len(winners), o) for number, o in best_in if number in there]
+        if there and at_least(len(there), len(winners), by_chance) <= LEVEL:
+            yield Edge(name, end, bound, there, len(winners))
+        else:
+            yield from alone[:1]
+
+
+def _is_near(value: float, searched: Range, end: End) -> bool:
+    place = position(value, searched)
+    return place <= EDGE if end == "low" else place >= 1 - EDGE
+
+
+def _best(trials: Sequence[TrialResult], wanted: Objectives) -> int:
+    return max(trials, key=lambda trial: gains(trial.row, wanted)).record.trial
+
+
+def _has_room(edge: Edge, front: Sequence[TrialResult], template: Template) -> bool:
+    """Whether the config of the first winner there is still valid with a value beyond the end."""
+    winner = next(trial for trial in front if trial.record.trial == edge.trials[0])
+    beyond = _beyond(_ranges(template)[edge.parameter], edge.end)
+    values = {**winner.record.parameters, edge.parameter: beyond}
+    try:
+        template.draw(lambda name, distribution: values[name])
+    except ConfigError:
+        return False
+    return True
+
+
+def _beyond(searched: Range, end: End) -> float:
+    sign = 1 if end == "high" else -1
+    bound = searched.high if end == "high" else searched.low
+    if isinstance(searched, Int):
+        return bound + sign * searched.step
+    if _is_log(searched):
+        return float(bound * (searched.high / searched.low) ** (sign * EDGE))
+    return float(bound + sign * (searched.high - searched.low) * EDGE)
+
+
+def _is_log(searched: Range) -> bool:
+    return isinstance(searched, LogUniform) or (isinstance(searched, Int) and searched.log)

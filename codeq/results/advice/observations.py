@@ -1,0 +1,42 @@
+"""The trials of a sweep at one and the same epoch, so that early-stopped ones tell something too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codeq.config.objectives import Row
+from codeq.results.trials import TrialResult
+
+ENOUGH = 16
+"""With fewer trials chance explains nearly everything: a parameter that decides alone is found in half the cases."""
+NEARLY_ALL = 0.9
+"""Of the trials, those that must have reached an epoch: the few that went furthest were chosen for what they show."""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Drawn values by dotted path, and the rows of the same trials after `epoch`."""
+
+    epoch: int
+    parameters: Sequence[Mapping[str, Any]]
+    rows: Sequence[Row]
+
+
+def observations(trials: Sequence[TrialResult]) -> Observations | None:
+    """The healthy trials at the last epoch that nearly all of them reached; None where there are not enough."""
+    candidates = healthy(trials)
+    if len(candidates) < ENOUGH:
+        return None
+    reached = sorted((int(trial.row["epoch"]) for trial in candidates), reverse=True)
+    epoch = reached[math.ceil(NEARLY_ALL * len(reached)) - 1]
+    there = [trial for trial in candidates if trial.row["epoch"] >= epoch]
+    rows = [next(row for row in trial.folder.rows() if row["epoch"] == epoch) for trial in there]
+    return Observations(epoch, [trial.record.parameters for trial in there], rows)
+
+
+def healthy(trials: Sequence[TrialResult]) -> list[TrialResult]:
+    """The trials that went as far as they were let: finished, or stopped early."""
+    return [trial for trial in trials if trial.record.status in ("finished", "stopped") and trial.row]

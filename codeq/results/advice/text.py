@@ -1,0 +1,99 @@
+"""The advice in words, for the terminal and for advice.txt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+from upath import UPath
+
+from codeq.config import Template
+from codeq.results.advice.advice import Advice, Importances, advise
+from codeq.results.advice.edges import Edge
+from codeq.results.advice.failures import FailureRegion
+from codeq.results.advice.observations import ENOUGH
+from codeq.results.advice.ties import Accuracies, Tie
+from codeq.results.trials import TrialResult
+from codeq.train.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+
+def write_advice(
+    folder: UPath,
+    template: Template,
+    trials: Sequence[TrialResult],
+    front: Sequence[TrialResult],
+    importances: Importances,
+) -> str:
+    """Write advice.txt into the sweep's folder and return what it says; empty where nothing was searched or found.
+
+    Never raises: a sweep's results do not depend on what may be said about them. What goes wrong is logged in a line.
+    """
+    try:
+        text = "".join(f"{line}\n" for line in advice_lines(advise(template, trials, front, importances), template))
+        if text:
+            write_atomically(folder / "advice.txt", text)
+        return text
+    except Exception as error:  # whatever Optuna, odd values or the disk may raise
+        log.warning("no advice: %s", str(error).partition("\n")[0] or type(error).__name__)
+        return ""
+
+
+def advice_lines(advice: Advice, template: Template) -> Iterator[str]:
+    """One line for each thing to know or to do."""
+    if not template.parameters:
+        return
+    yield from _importances(advice)
+    yield from map(_edge, advice.edges)
+    if advice.accuracies:
+        yield from _accuracies(advice.accuracies)
+    yield from map(_failures, advice.failures)
+
+
+def _importances(advice: Advice) -> Iterator[str]:
+    if advice.epoch is None:
+        yield f"What mattered: {advice.observed} healthy trials are too few to tell, {ENOUGH} are needed."
+    for objective, shares in advice.importances.items():
+        named = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
+        yield f"What mattered for {objective} ({advice.observed} trials at epoch {advice.epoch}): " + (
+            f"{named}." if named else "nothing that chance does not explain."
+        )
+
+
+def _edge(edge: Edge) -> str:
+    who = f"{_trials(edge.trials)} of {edge.winners} winners"
+    if edge.objective:
+        who = f"{_trials(edge.trials)}, the best in {edge.objective},"
+    verb = "lies" if len(edge.trials) == 1 else "lie"
+    do = "raise" if edge.end == "high" else "lower"
+    return f"{_capital(who)} {verb} at the {edge.end} end of {edge.parameter}: {do} its {edge.end} ({edge.bound:g})."
+
+
+def _accuracies(found: Accuracies) -> Iterator[str]:
+    if not found.ties:
+        yield (f"The winners' accuracies differ by more than the noise of {found.images:,} validation images "
+               f"(±{found.noise:.2f}).")  # fmt: skip
+    yield from map(_tie, found.ties)
+
+
+def _tie(tie: Tie) -> str:
+    choice = ", ".join(f"{name} (trial {trial:04d})" for name, trial in tie.best.items())
+    return (
+        f"{_capital(_trials(tie.trials))} differ by at most {tie.gap:.2f} points of val_acc; {tie.images:,} validation "
+        f"images have a noise of ±{tie.noise:.2f}: treat them as equal" + (f", choose by {choice}." if choice else ".")
+    )
+
+
+def _failures(region: FailureRegion) -> str:
+    every = f"All {len(region.trials)} {region.status} trials"
+    return f"{every} have {region.parameter} {region.side} {region.bound:.3g}, no healthy one has."
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    *early, last = [f"{number:04d}" for number in numbers]
+    return f"trials {', '.join(early)} and {last}" if early else f"trial {last}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,91 @@
+"""What a sweep found: its front, the winner and those next to it, what fresh seeds made of them. Reads no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codeq.config import Template
+from codeq.config.objectives import Objectives, bounds, is_feasible
+from codeq.config.pick import in_words, wanted
+from codeq.results.confirmation import Confirmed, confirmed_trials
+from codeq.results.front import pareto_front, ranked
+from codeq.results.hypervolume import Box, box, hypervolume
+from codeq.results.trials import TrialResult
+
+FAILURES = ("diverged", "collapsed", "failed")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a sweep found.
+
+    front: by the first objective, best first. ranking: the front from the winner on; empty where no trial satisfies
+    the constraints. wanted: what the winner is good at. choice: the same in words, with the constraints. hypervolume:
+    of the ranking in `box`, 0..1. selected_on: what val_acc was measured on.
+    """
+
+    trials: Sequence[TrialResult]
+    front: Sequence[TrialResult]
+    ranking: Sequence[TrialResult]
+    wanted: Objectives
+    choice: str
+    hypervolume: float
+    box: Box
+    confirmed: Sequence[Confirmed]
+    selected_on: str
+
+    @property
+    def winner(self) -> TrialResult | None:
+        """The trial of best.yaml."""
+        return self.ranking[0] if self.ranking else None
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether every trial diverged, collapsed or crashed."""
+        return all(trial.record.status in FAILURES for trial in self.trials)
+
+    @property
+    def ended_runs(self) -> set[tuple[int, int]]:
+        """The (trial, seed) of the runs with fresh seeds that need no more training."""
+        runs = (run.record for confirmed in self.confirmed for run in confirmed.runs)
+        return {(record.trial, record.seed) for record in runs if record.status != "running"}
+
+    @property
+    def files(self) -> list[str]:
+        """What the report has written, for people."""
+        best = ["best.yaml (marked *)"] if self.winner else []
+        return ["trials.csv", "pareto.csv", *(["confirm.csv"] if self.confirmed else []), *best]
+
+    def confirmation_of(self, trial: TrialResult) -> Confirmed | None:
+        """The trial's runs with fresh seeds, if there are any."""
+        return next((found for found in self.confirmed if found.trial == trial.record.trial), None)
+
+
+def judge(
+    trials: Sequence[TrialResult], runs: Sequence[TrialResult], template: Template, pick: str | None = None
+) -> Findings:
+    """The findings in a sweep's `trials` and in the `runs` with fresh seeds.
+
+    pick: see `codeq.config.pick.wanted`. The front is that of the trials that satisfy the constraints. Where none
+    does it is that of all, so that one sees how far they are from it; its hypervolume is 0 and nobody wins.
+    """
+    sweep = template.sweep
+    finished = [trial for trial in trials if trial.finished]
+    satisfying = [trial for trial in finished if is_feasible(trial.row, sweep.constraints)]
+    front = pareto_front(satisfying or finished, sweep.objectives)
+    goal = wanted(sweep, pick)
+    ranking = ranked(front, goal, sweep.objectives) if satisfying else []
+    measured_in = box([trial.row for trial in finished], sweep.objectives)
+    on_test = any(config.val_fraction == 0 for config in template.examples)
+    return Findings(
+        trials=trials,
+        front=front,
+        ranking=ranking,
+        wanted=goal,
+        choice=in_words(goal) + (f" with {satisfied}" if (satisfied := bounds(sweep.constraints)) else ""),
+        hypervolume=hypervolume([trial.row for trial in ranking], measured_in),
+        box=measured_in,
+        confirmed=confirmed_trials(runs, ranking),
+        selected_on="the test set (val_fraction is 0)" if on_test else "the validation split",
+    )

@@ -1,0 +1,58 @@
+"""The hypervolume of a front, on a scale that does not depend on which trials there happened to be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import moocore
+import numpy as np
+
+from codeq.config.objectives import Objectives, Row
+
+LARGEST = {
+    "train_acc": 100.0, "val_acc": 100.0, "sparsity": 1.0, "structured_sparsity": 1.0, "rel_bops": 1.0,
+    "mean_bits": 32.0,
+}  # fmt: skip
+"""The upper ends of the metrics that have one: percent, shares, and the bits of an uncompressed weight."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where the hypervolume is measured. reference, ideal: the worst and the best value of each objective."""
+
+    reference: dict[str, float]
+    ideal: dict[str, float]
+
+    def __str__(self) -> str:
+        """`val_acc 0, sparsity 0 to val_acc 100, sparsity 1`."""
+        ends = (self.reference, self.ideal)
+        return " to ".join(", ".join(f"{name} {value:g}" for name, value in end.items()) for end in ends)
+
+
+def box(finished: Sequence[Row], objectives: Objectives) -> Box:
+    """From the worst to the best that each objective can be.
+
+    Every reported metric begins at 0. Where it has no upper end (a loss, a time), the largest value of the `finished`
+    trials stands for one, and the hypervolumes of two sweeps cannot be compared.
+    """
+    ends = {name: (0.0, LARGEST.get(name) or _largest(finished, name)) for name in objectives}
+    return Box(
+        reference={name: ends[name][0 if objectives[name] == "max" else 1] for name in objectives},
+        ideal={name: ends[name][1 if objectives[name] == "max" else 0] for name in objectives},
+    )
+
+
+def _largest(finished: Sequence[Row], name: str) -> float:
+    return max((value for row in finished if math.isfinite(value := float(row[name]))), default=0.0) or 1.0
+
+
+def hypervolume(rows: Sequence[Row], box: Box) -> float:
+    """The share of the box that the rows equal or beat, 0..1."""
+    if not rows:
+        return 0.0
+    names = list(box.reference)
+    reference, ideal = (np.array([end[name] for name in names]) for end in (box.reference, box.ideal))
+    points = np.array([[float(row[name]) for name in names] for row in rows])
+    return float(moocore.hypervolume((points - reference) / (ideal - reference), ref=0, maximise=True))

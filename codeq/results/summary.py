@@ -1,0 +1,31 @@
+"""The sweep in one small file: how its trials ended, its front, its hypervolume, its winner and why."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from upath import UPath
+
+from codeq.config import Template
+from codeq.results.findings import Findings
+from codeq.train.files import write_atomically
+
+
+def write_summary(path: UPath, found: Findings, template: Template) -> None:
+    """Write summary.json."""
+    sweep, winner = template.sweep, found.winner
+    summary = {
+        "name": sweep.name,
+        "trials": dict(Counter(trial.as_row()["status"] for trial in found.trials)),
+        "objectives": sweep.objectives,
+        "constraints": sweep.constraints,
+        "selected_on": found.selected_on,
+        "front": [trial.record.trial for trial in found.front],
+        "hypervolume": found.hypervolume,
+        "hypervolume_reference": found.box.reference,
+        "hypervolume_ideal": found.box.ideal,
+        "winner": None if winner is None else winner.record.trial,
+        "winner_is": found.choice,
+    }
+    write_atomically(path, json.dumps(summary, indent=1) + "\n")

@@ -1,0 +1,179 @@
+"""Ray and Tune as one driver uses them: started when there is something to train, shared by all that it trains."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from codeq.config import Template
+from codeq.config.run import EMBEDDED_DATASETS
+from codeq.sweep.cluster import BadInput, expect_room, gpus_per_trial, start_ray
+from codeq.sweep.trial_config import folder_name
+
+if TYPE_CHECKING:
+    from ray.tune import Callback, Trainable
+    from ray.tune.schedulers import TrialScheduler
+    from ray.tune.search import Searcher
+
+    from codeq.data import RawImages
+
+Images = dict[tuple[str, str], Any]
+"""References to raw images in Ray's object store by (dataset, data_dir)."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line adds to the template. address: of a Ray cluster, None: a local one."""
+
+    address: str | None = None
+    dashboard: bool = False
+
+
+class Session:
+    """One driver's Ray. images: see `Images`. gpus: that each trial occupies. device: where trials run whatever their
+    config says, None: as it says. interrupted_by: the signal that ended the training early, if one did."""
+
+    def __init__(self, template: Template, options: RunOptions) -> None:
+        """Starts nothing yet."""
+        self.template, self.options = template, options
+        self.images: Images = {}
+        self.gpus = 0.0
+        self.device: str | None = None
+        self.interrupted_by: int | None = None
+        self._reuse_actors = True
+        self._is_started = False
+
+    def start(self) -> None:
+        """Start or join Ray, once. Raises BadInput if the data, the cluster or a trial's resources are not there."""
+        if self._is_started:
+            return
+        raw = _fetch_data(self.template) if self.options.address is None else {}
+        with _own_sigterm():
+            dashboard = start_ray(self.options.address, self.options.dashboard)
+        if dashboard:
+            print(f"Ray dashboard: {dashboard} (it wants the token that `ray get-auth-token` prints)", flush=True)
+        # A dashboard would show the first trial's name for all that a process takes.
+        self._reuse_actors = not dashboard
+        self._find_room()
+        self.images = _share(raw)
+        self._is_started = True
+
+    def tune(
+        self,
+        trainable: type[Trainable],
+        needs: dict[str, float],
+        *,
+        searcher: Searcher,
+        scheduler: TrialScheduler,
+        callbacks: Sequence[Callback],
+        trials: int,
+        start_at_once: bool = False,
+        time_budget_s: float | None = None,
+    ) -> None:
+        """Train `trials` configs of the searcher to their ends, or until a signal or the time budget ends it.
+
+        needs: what Ray sets aside for each. start_at_once: as many as the searcher gives, not one after the other, or
+        Tune gives the process of a trial that ends to one that is starting. Tune's own files go to a scratch folder
+        that nobody reads.
+        """
+        from ray import tune
+
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(trials) if start_at_once else "auto"
+        sweep = self.template.sweep
+        placed = tune.with_resources(trainable, needs)
+        placed.__name__ = placed.__qualname__ = trainable.__name__  # what the dashboard calls its class
+        with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals():
+            tune.Tuner(
+                placed,
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    scheduler=scheduler,
+                    num_samples=trials,
+                    max_concurrent_trials=sweep.max_concurrent,
+                    time_budget_s=time_budget_s,
+                    reuse_actors=self._reuse_actors,
+                    trial_name_creator=lambda trial: f"{sweep.name}_{folder_name(trial.config)}",
+                    trial_dirname_creator=lambda trial: folder_name(trial.config),
+                ),
+                run_config=tune.RunConfig(
+                    name="tune",
+                    storage_path=scratch,
+                    callbacks=list(callbacks),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
+                    verbose=0,
+                ),
+            ).fit()
+
+    def _find_room(self) -> None:
+        import ray
+
+        resources = self.template.sweep.resources
+        self.gpus = gpus_per_trial(resources.gpu, str(self.template.tree.get("device", "auto")))
+        if self.options.address is None:
+            expect_room(resources.cpu, self.gpus)
+        # Ray hides no GPU from a trial that asked for none.
+        self.device = "cpu" if self.gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the training after the reports in flight; a second one ends it at once."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.interrupted_by is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+                raise KeyboardInterrupt(number)
+            self.interrupted_by = number
+            os.kill(os.getpid(), signal.SIGUSR1)  # Tune's own handler: finish the step and return
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        usr1 = signal.getsignal(signal.SIGUSR1)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.signal(signal.SIGUSR1, usr1)
+
+
+def _fetch_data(template: Template) -> dict[tuple[str, str], RawImages]:
+    """Download what is missing once and before anything starts, so that it is not every trial that fails.
+
+    Returns the images of data sets that do not come with a package, by (dataset, data_dir).
+    """
+    needed = {(str(config.dataset), str(Path(config.data_dir).absolute())): config for config in template.examples}
+    found = {}
+    for (dataset, data_dir), config in needed.items():
+        if dataset not in EMBEDDED_DATASETS:
+            from codeq.data import DataUnavailable, load_raw  # torch's seconds of import, for these data sets only
+
+            try:
+                found[dataset, data_dir] = load_raw(config.model_copy(update={"data_dir": data_dir}))
+            except DataUnavailable as error:
+                raise BadInput(str(error)) from None
+    return found
+
+
+def _share(raw: dict[tuple[str, str], RawImages]) -> Images:
+    """Put the images into Ray's object store, where all processes of a machine read one copy."""
+    import ray
+
+    return {key: ray.put(images) for key, images in raw.items()}
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray replaces the handler of SIGTERM by one that exits with 15; here it interrupts, as before and after."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as exit:
+        raise KeyboardInterrupt(int(signal.SIGTERM)) if exit.code == signal.SIGTERM else exit from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,152 @@
+"""How long a sweep will take on this machine, without Ray: epochs measured here, trial-epochs from the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from statistics import mean
+
+import joblib
+import torch
+
+from codeq.config import RunConfig, Template
+from codeq.config.effort import effort
+from codeq.config.resources import gpus_of_trial, trains_together
+from codeq.data import load_data, load_or_make_up
+from codeq.train.device import prepare_device
+from codeq.train.epoch_time import EpochTime, measure_epoch
+from codeq.train.fused.probe import choose_runs
+from codeq.train.fused.shape import shape_of
+from codeq.train.loop import TrainState, build
+
+START_S = 12.0
+"""Imports, Ray's start and end, the first trials' processes: measured on two CPU cores."""
+REPORT_S = 0.012
+"""What a trial-epoch costs beyond its training: Tune's part, and its processes beside the trials'. As START_S."""
+MOST_SHAPES = 8
+"""Shapes of runs that are measured, each of which takes some seconds."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One shape of the sweep's runs. made_up: whether its images are, for want of the data set's files.
+
+    together: how many runs share the time of a step; 1: each has its own process.
+    """
+
+    name: str
+    time: EpochTime
+    together: int
+    made_up: bool
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """at_once: trials, or packs of trials, that train side by side. Times are seconds of a whole command.
+
+    expected: None where the stopping rule allows no forecast. likely: see `codeq.config.effort.Effort`. worst: if no
+    trial is stopped, and every run has the slowest shape.
+    """
+
+    probes: tuple[Probe, ...]
+    unmeasured: int
+    at_once: int
+    expected: float | None
+    likely: tuple[float, float] | None
+    worst: float
+
+
+def forecast(template: Template) -> Forecast:
+    """Measure a run of each shape, alone on the machine, and reckon: trials are taken not to slow each other.
+
+    Nothing is downloaded: made-up images stand in for those of a data set that is not there, and weights that a
+    published model starts from are left out. Raises DataUnavailable for image folders that are not there, ValueError
+    for a model, a device or resources that are not to be had.
+    """
+    at_once = trials_at_once(template)
+    shapes = list({shape_of(config): config for config in reversed(template.examples)}.values())
+    probes = tuple(_probe(config, template) for config in shapes[:MOST_SHAPES])
+    trials, epochs = int(template.sweep.trials or 1), template.max_epochs
+    mean_s, slowest_s = mean(p.time.epoch_s for p in probes), max(p.time.epoch_s for p in probes)
+    build_s = mean(p.time.build_s for p in probes) * trials / at_once
+
+    def seconds(trial_epochs: float, epoch_s: float) -> float:
+        """No sooner than a trial that trains all its epochs."""
+        return START_S + build_s + (epoch_s + REPORT_S) * max(trial_epochs / at_once, epochs)
+
+    planned = effort(template)
+    return Forecast(
+        probes=probes,
+        unmeasured=len(shapes) - len(probes),
+        at_once=at_once,
+        expected=seconds(planned.expected, mean_s) if planned else None,
+        likely=(seconds(planned.likely[0], mean_s), seconds(planned.likely[1], mean_s)) if planned else None,
+        worst=seconds(trials * epochs, slowest_s),
+    )
+
+
+def trials_at_once(template: Template) -> int:
+    """Trials, or packs of trials, for which this machine has room. Raises ValueError if there is none for one."""
+    sweep, gpus_there, cpus_there = template.sweep, torch.cuda.device_count(), joblib.cpu_count()
+    cpu, gpu = sweep.resources.cpu, _gpus(template)
+    places = min(int(cpus_there / cpu), int(gpus_there / gpu) if gpu else cpus_there)
+    if not places:
+        kind, wanted, there = ("cpu", cpu, cpus_there) if cpu > cpus_there else ("gpu", gpu, gpus_there)
+        raise ValueError(f"sweep.resources.{kind} is {wanted:g}, but this machine has {there}")
+    return min(places, sweep.max_concurrent or places, int(sweep.trials or 1))
+
+
+def _gpus(template: Template) -> float:
+    device = str(template.tree.get("device", "auto"))
+    return gpus_of_trial(template.sweep.resources.gpu, device, torch.cuda.device_count())
+
+
+def _probe(config: RunConfig, template: Template) -> Probe:
+    raw, made_up = load_or_make_up(config)
+    threads = config.threads or max(1, int(template.sweep.resources.cpu))  # as the sweep's searcher has it
+    device = "cpu" if torch.cuda.device_count() and not _gpus(template) else config.device
+    config = config.model_copy(update={"threads": threads, "device": device, "pretrained": False})
+    state = build(config, load_data(config, prepare_device(device, threads), raw))
+    together, time = _together(state, template), measure_epoch(state)
+    name = f"{config.network}, batch {config.batch_size}"
+    if together is None:
+        return Probe(name, time, 1, made_up)
+    return Probe(name, replace(time, train_s=together[1]), together[0], made_up)
+
+
+def _together(state: TrainState, template: Template) -> tuple[int, float] | None:
+    """How many runs like it a pack trains together, and the seconds of a run's share of an epoch's steps."""
+    if not trains_together(template, _gpus(template), int(template.sweep.trials or 1)):
+        return None
+    choice, fuse = choose_runs(state), template.sweep.resources.fuse
+    measured = {runs: seconds for runs, seconds in choice.epoch_s.items() if fuse == "auto" or runs <= fuse}
+    runs = choice.runs if choice.runs in measured else max(measured, default=1)
+    return (runs, measured[runs]) if measured else None
+
+
+def forecast_lines(found: Forecast) -> Iterator[str]:
+    """What was measured and what follows from it, a line each."""
+    for probe in found.probes:
+        shared = f", {probe.together} together" if probe.together > 1 else ""
+        images = " (made-up images: the data set is not there)" if probe.made_up else ""
+        yield f"an epoch of {probe.name}: {probe.time.epoch_s:.3g} s{shared}{images}"
+    if found.unmeasured:
+        yield f"{found.unmeasured} more shapes of runs not measured"
+    yield f"at once: {found.at_once}"
+    yield f"time: {_time(found)}"
+
+
+def _time(found: Forecast) -> str:
+    worst = in_words(found.worst)
+    if found.expected is None or found.likely is None:
+        return f"at most {worst}"
+    expected, low, high = map(in_words, (found.expected, *found.likely))
+    return f"about {worst}" if low == worst else f"about {expected} expected ({low} to {high}), at most {worst}"
+
+
+def in_words(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.4 h`, `2.1 days`."""
+    for unit, length in (("days", 86400.0), ("h", 3600.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

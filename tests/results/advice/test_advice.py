@@ -1,0 +1,98 @@
+"""The advice as a whole: what it rests on, what it says, and that it never costs a sweep its results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from upath import UPath
+
+from codeq.config import Template
+from codeq.results.advice import advise, write_advice
+from codeq.results.advice.observations import ENOUGH, observations
+from codeq.results.trials import TrialResult
+from tests.results.advice.conftest import DECAY, LR
+
+Make = Callable[..., TrialResult]
+
+
+def decay_matters(template: Template, parameters: Sequence[Mapping[str, Any]], rows: Sequence[Any]) -> Any:
+    assert len(parameters) == len(rows)
+    return {"val_acc": {}, "sparsity": {DECAY: 0.75, LR: 0.25}}
+
+
+def test_trials_are_compared_at_the_last_epoch_that_nearly_all_reached(make_trial: Make) -> None:
+    finished = [make_trial(i, epochs=4, sparsity=0.8) for i in range(6)]
+    stopped = [make_trial(6 + i, {DECAY: float(i)}, status="stopped", epochs=2, sparsity=0.4) for i in range(14)]
+    early = make_trial(20, status="stopped", epochs=1)
+    wrong = [make_trial(21 + i, status=status, epochs=4) for i, status in enumerate(("collapsed", "failed", "running"))]
+    seen = observations([*finished, *stopped, early, *wrong])
+    assert seen is not None and seen.epoch == 2
+    assert [row["epoch"] for row in seen.rows] == [2] * 20
+    assert [row["sparsity"] for row in seen.rows] == [0.4] * 20
+    assert [one[DECAY] for one in seen.parameters] == [5.0] * 6 + [float(i) for i in range(14)]
+
+
+def test_too_few_trials_are_said_to_be_too_few(template: Template, make_trial: Make, tmp_path: Path) -> None:
+    trials = [make_trial(i) for i in range(ENOUGH - 1)]
+    assert observations(trials) is None
+    text = write_advice(UPath(tmp_path), template, trials, [], decay_matters)
+    assert text == f"What mattered: {ENOUGH - 1} healthy trials are too few to tell, {ENOUGH} are needed.\n"
+
+
+def test_the_advice_says_what_mattered_what_to_widen_what_is_equal_and_where_trials_collapse(
+    template: Template, make_trial: Make, tmp_path: Path
+) -> None:
+    front = [
+        make_trial(0, {DECAY: 2.0}, val_acc=90.0, sparsity=0.2),
+        make_trial(1, {DECAY: 8.0}, val_acc=89.0, sparsity=0.8),
+        make_trial(2, {DECAY: 9.6, LR: 1e-2}, val_acc=80.0, sparsity=0.9),
+        make_trial(3, {DECAY: 7.0, LR: 1e-2}, val_acc=70.0, sparsity=0.95),
+    ]
+    front[2].record.parameters[LR] = front[3].record.parameters[LR] = 1e-2
+    others = [make_trial(4 + i, status="stopped") for i in range(12)]
+    wrong = [make_trial(16 + i, {LR: 1e-2, DECAY: 9.9}, status="collapsed") for i in range(3)]
+    text = write_advice(UPath(tmp_path), template, [*front, *others, *wrong], front, decay_matters)
+    assert text.splitlines() == [
+        "What mattered for val_acc (16 trials at epoch 4): nothing that chance does not explain.",
+        f"What mattered for sparsity (16 trials at epoch 4): {DECAY} (75%), {LR} (25%).",
+        f"Trial 0003, the best in sparsity, lies at the high end of {LR}: raise its high (0.01).",
+        "Trials 0000 and 0001 differ by at most 1.00 points of val_acc; 400 validation images have a noise of ±1.50: "
+        "treat them as equal, choose by sparsity (trial 0001).",
+        f"All 3 collapsed trials have {DECAY} above 9.6, no healthy one has.",
+    ]
+    assert (tmp_path / "advice.txt").read_text() == text
+
+
+def test_winners_that_differ_are_said_to_differ(template: Template, make_trial: Make, tmp_path: Path) -> None:
+    front = [make_trial(0, val_acc=90.0), make_trial(1, val_acc=80.0)]
+    text = write_advice(UPath(tmp_path), template, front, front, decay_matters)
+    assert text.endswith("The winners' accuracies differ by more than the noise of 400 validation images (±1.50).\n")
+
+
+def test_no_error_in_the_advice_reaches_the_sweep(
+    template: Template, make_trial: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: object) -> Any:
+        raise RuntimeError("no such distribution\nand more")
+
+    with caplog.at_level(logging.WARNING):
+        assert write_advice(UPath(tmp_path), template, [make_trial(i) for i in range(20)], [], fail) == ""
+    assert [record.getMessage() for record in caplog.records] == ["no advice: no such distribution"]
+
+
+def test_trials_without_a_single_epoch_and_an_empty_front_are_no_error(template: Template, make_trial: Make) -> None:
+    advice = advise(template, [make_trial(0, status="failed", epochs=0)], [], decay_matters)
+    assert (advice.observed, advice.epoch, list(advice.edges), advice.accuracies) == (0, None, [], None)
+    assert not advice.failures
+
+
+def test_a_config_that_searches_nothing_gets_no_advice(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], make_trial: Make, tmp_path: Path
+) -> None:
+    plain = Template.load(write_yaml({**tiny, "sweep": {"name": "plain"}}, "plain.yaml"))
+    assert write_advice(UPath(tmp_path), plain, [make_trial(0)], [make_trial(0)], decay_matters) == ""
+    assert not (tmp_path / "advice.txt").exists()

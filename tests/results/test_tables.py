@@ -1,0 +1,88 @@
+"""What is printed in the end: the front, its hypervolume, the choice, and the winners with fresh seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from upath import UPath
+
+from codeq.config import Template
+from codeq.config.sweep import METRICS
+from codeq.results.findings import Findings, judge
+from codeq.results.tables import print_confirmation, print_front
+from codeq.results.trials import TrialResult
+from codeq.train.trial_folder import TrialFolder, TrialRecord
+
+THREE = {"val_acc": "max", "sparsity": "max", "structured_sparsity": "max"}
+
+
+def trial(number: int, val_acc: float, sparsity: float, status: Any = "finished", seed: int = 0) -> TrialResult:
+    row = {**dict.fromkeys(METRICS, 0.5), "val_acc": val_acc, "sparsity": sparsity, "epoch": 4}
+    record = TrialRecord(number, "run", seed, status=status, reason="" if status == "finished" else "fc1 is zero")
+    return TrialResult(record, TrialFolder(UPath("unused")), row)
+
+
+@pytest.fixture
+def shown(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    def show(trials: list[TrialResult], runs: list[TrialResult], pick: str | None = None, **sweep: Any) -> str:
+        template = Template.load(write_yaml({**tiny, "sweep": sweep}))
+        found: Findings = judge(trials, runs, template, pick)
+        print_front(found, template)
+        print_confirmation(found, template)
+        return capsys.readouterr().out
+
+    return show
+
+
+TRIALS = [trial(0, 98.0, 0.1), trial(1, 97.0, 0.8), trial(2, 60.0, 0.9)]
+
+
+def test_the_front_is_followed_by_its_hypervolume_and_by_why_the_winner_won(shown: Callable[..., str]) -> None:
+    said = shown(TRIALS, [])
+    assert "Hypervolume 0.8370 of the box from val_acc 0, sparsity 0 to val_acc 100, sparsity 1." in said
+    assert "* knee in val_acc and sparsity, chosen on the validation split." in said
+    assert [line for line in said.splitlines() if "0001 *" in line and "97.00" in line]
+    assert "fresh seeds" not in said
+
+
+def test_every_metric_that_had_a_say_has_a_column(shown: Callable[..., str]) -> None:
+    assert "loss" in shown(TRIALS, [], pick="loss").splitlines()[2]
+    assert "structured_sparsity" in shown(TRIALS, [], objectives=THREE)
+    assert "train_acc" in shown(TRIALS, [], constraints={"train_acc": ">= 0"})
+
+
+def test_one_objective_has_no_hypervolume(shown: Callable[..., str]) -> None:
+    said = shown(TRIALS, [], objectives={"val_acc": "max"})
+    assert "Hypervolume" not in said and "* highest val_acc" in said
+
+
+def test_constraints_that_nobody_meets_are_named(shown: Callable[..., str]) -> None:
+    said = shown(TRIALS, [], constraints={"val_acc": ">= 99", "rel_bops": "<= 0.1"})
+    assert "No trial satisfies val_acc >= 99 and rel_bops <= 0.1: no best.yaml." in said
+    assert "*" not in said
+
+
+def test_fresh_seeds_are_shown_as_mean_and_spread_with_the_winner_first(shown: Callable[..., str]) -> None:
+    runs = [trial(0, 96.0, 0.1, seed=1), trial(1, 95.0, 0.8, seed=1), trial(1, 97.0, 0.8, seed=2)]
+    lines = shown(TRIALS, runs).splitlines()
+    (winner,) = [line for line in lines if "96.00 ± 1.41" in line]
+    (other,) = [line for line in lines if "1/1" in line]
+    assert "0001 *" in winner and "2/2" in winner and "0.8000 ± 0.0000" in winner
+    assert lines.index(winner) < lines.index(other)
+
+
+def test_a_seed_that_went_wrong_and_a_constraint_that_the_mean_misses_are_said(shown: Callable[..., str]) -> None:
+    runs = [trial(1, 95.0, 0.8, seed=1), trial(1, 96.0, 0.8, seed=2), trial(1, 10.0, 1.0, "collapsed", seed=3)]
+    said = shown(TRIALS, runs, constraints={"val_acc": ">= 97"})
+    assert "2/3" in said
+    assert "trial 0001 seed 3: collapsed: fc1 is zero" in said
+    assert "trial 0001 misses val_acc >= 97 in the mean: 95.50 ± 0.71" in said
+
+
+def test_an_empty_front_is_said(shown: Callable[..., str]) -> None:
+    assert "The Pareto front is empty" in shown([trial(0, 1.0, 0.1, "failed")], [])
