@@ -319,8 +319,9 @@ def test_a_trial_whose_process_dies_too_often_is_failed_and_the_sweep_goes_on(
 def test_a_finished_sweep_is_not_overwritten_but_extended(
     tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
 ) -> None:
-    tiny["epochs"] = 1
-    tiny["optimizer"]["param_groups"]["dz"]["weight_decay"] = {"distribution": "uniform", "low": 1, "high": 5}
+    tiny["epochs"] = 2
+    tiny["optimizer"]["param_groups"]["base"]["lr"] = {"distribution": "loguniform", "low": 1e-4, "high": 1e-1}
+    tiny["sweep"] = {"scheduler": {"grace_epochs": 1}, "enqueue": [{LR: 0.01}, {LR: 0.0003}]}
     arguments = ["tune_main.py", write_yaml(tiny), "--storage", tmp_path, "--name", "small", "--trials"]
     assert run_python(*arguments, 1).returncode == 0
     before = (tmp_path / "small" / "trials" / "0000" / "trial.json").read_text()
@@ -331,6 +332,8 @@ def test_a_finished_sweep_is_not_overwritten_but_extended(
     assert extended.returncode == 0, extended.stderr
     assert sorted(path.name for path in (tmp_path / "small" / "trials").iterdir()) == ["0000", "0001"]
     assert (tmp_path / "small" / "trials" / "0000" / "trial.json").read_text() == before
+    second = json.loads((tmp_path / "small" / "trials" / "0001" / "trial.json").read_text())
+    assert (second["status"], second["reason"]) == ("stopped", "asha at epoch 1")  # it is compared with the first
 
     warm = [*arguments[:-3], "--name", "warm", "--trials", 1, "--set", f"sweep.search.warm_start={tmp_path}/small"]
     done = run_python(*warm)

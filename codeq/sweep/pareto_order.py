@@ -37,11 +37,12 @@ def farthest_point_order(points: Vectors) -> Iterator[int]:
 
     Of points equally far the one with the lower index comes first.
     """
+    columns = np.ascontiguousarray(points.T)  # short rows are slow to sum
     distance = np.full(len(points), np.inf)  # squared, to the nearest of those before
     chosen = 0
     for _ in range(len(points)):
         yield chosen
-        np.minimum(distance, np.square(points - points[chosen]).sum(axis=1), out=distance)
+        np.minimum(distance, np.square(columns - columns[:, [chosen]]).sum(axis=0), out=distance)
         distance[chosen] = -1.0
         chosen = int(distance.argmax())
 
@@ -49,8 +50,9 @@ def farthest_point_order(points: Vectors) -> Iterator[int]:
 def is_last_among_first(gains: Vectors, violations: Vectors, count: int) -> bool:
     """Whether at most `count` of the vectors come before the last one.
 
-    gains, violations: see `front_numbers`. A front starts with its best in the first objective; distances are taken
-    with every objective scaled to 0..1 over all vectors. Among equals the last vector comes first.
+    gains, violations: see `front_numbers`. A front starts with its best in the objective in which the last vector is
+    strongest; strength and distances are taken with every objective scaled to 0..1 over all vectors. Among equals the
+    last vector comes first.
     """
     fronts = front_numbers(gains, violations)
     left = count - int((fronts < fronts[-1]).sum())
@@ -59,6 +61,7 @@ def is_last_among_first(gains: Vectors, violations: Vectors, count: int) -> bool
         return left >= 0
     low, high = gains.min(axis=0), gains.max(axis=0)
     points = (gains[front] - low) / np.where(high > low, high - low, 1.0)
+    points = np.roll(points, -int(points[-1].argmax()), axis=1)
     # Sorted, so that nothing depends on who came when.
     order = np.lexsort((front < len(gains) - 1, *-points.T[::-1]))
     newcomer = int(order.argmax())

@@ -85,7 +85,7 @@ def _is_below_cutoff(values: Vectors, reduction_factor: int) -> bool:
     """Whether the last value is below the best 1 / reduction_factor of the others.
 
     Ray's ASHA interpolates between the two values at the cut, which a position cannot say: this is its rule to the bit.
-    It differs from the rule of positions only where the newcomer lies between these two.
+    The rule of positions decides otherwise only about a newcomer right at the cut.
     """
     others = values[:-1]
     return bool(others.size and values[-1] < np.percentile(others, (1 - 1 / reduction_factor) * 100))

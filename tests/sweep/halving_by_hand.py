@@ -30,10 +30,13 @@ def summed_violations(violations: Sequence[Vector]) -> list[float]:
 
 
 def order(gains: Sequence[Vector], violations: Sequence[Vector]) -> list[int]:
-    """All indices, best first. The last vector is the newcomer, who comes first among equals."""
+    """All indices, best first. The last vector is the newcomer, who comes first among equals and in whose strongest
+    objective each front begins."""
     low = [min(column) for column in zip(*gains, strict=True)]
     spans = [max(column) - min(column) or 1.0 for column in zip(*gains, strict=True)]
     points = [[(x - a) / s for x, a, s in zip(vector, low, spans, strict=True)] for vector in gains]
+    first = points[-1].index(max(points[-1]))
+    points = [point[first:] + point[:first] for point in points]
     found: list[int] = []
     for front in fronts(gains, violations):
         found += farthest_first(points, sorted(front, key=lambda i: ([-x for x in points[i]], i != len(gains) - 1)))

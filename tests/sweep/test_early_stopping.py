@@ -17,12 +17,7 @@ from codeq.config import Template
 from codeq.config.objectives import Objectives
 from codeq.config.rungs import decision_epochs
 from codeq.config.sweep import Scheduler
-from codeq.sweep.early_stopping import (
-    MedianOfScores,
-    ParetoASHA,
-    build_scheduler,
-    stopping_score,
-)
+from codeq.sweep.early_stopping import MedianOfScores, ParetoASHA, build_scheduler, stopping_score
 from codeq.sweep.rungs import Rungs
 
 ROW = {"val_acc": 90.0, "sparsity": 0.5, "rel_bops": 0.1, "mean_bits": 4.0, "loss": 0.3}
@@ -110,11 +105,11 @@ def test_decision_epochs_are_those_where_asha_stops_somebody(
 
 def test_trials_of_different_lengths_meet_at_the_rungs_that_they_reach(load: Load) -> None:
     scheduler = build_scheduler(load({"distribution": "int", "low": 3, "high": 40}))
-    scheduler.on_trial_complete(CONTROLLER, trial(0), report(3, "finished"))
-    assert not stops(scheduler, 1, report(5, val_acc=80.0))
-    scheduler.on_trial_complete(CONTROLLER, trial(2), report(5, "finished"))
-    assert stops(scheduler, 3, report(5, val_acc=80.0, sparsity=0.4))
+    scheduler.on_trial_complete(CONTROLLER, trial(0), report(3, "finished", val_acc=99.0))
     assert not stops(scheduler, 1, report(15, val_acc=80.0))
+    scheduler.on_trial_complete(CONTROLLER, trial(2), report(5, "finished"))
+    assert stops(scheduler, 3, report(5, val_acc=80.0))
+    assert stops(scheduler, 4, report(15, val_acc=70.0))
 
 
 def test_a_trial_that_tune_ends_before_its_first_row_leaves_no_trace(load: Load) -> None:

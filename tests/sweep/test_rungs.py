@@ -67,12 +67,13 @@ def test_a_newcomer_that_dominates_everything_is_never_stopped(objectives: Objec
 
 
 def test_few_pareto_optimal_newcomers_are_stopped_and_many_by_a_single_objective() -> None:
-    """Schmucker's halving on independent uniform objectives: about 7 %, ASHA on one of them 28 %."""
+    """Independent uniform objectives: 28 % by ASHA on one, 7 % by halving whose fronts always begin in the same
+    objective, 4 % by ours, whose fronts begin where the newcomer is strongest."""
     rng = np.random.default_rng(0)
     optimal, stopped = 0, np.zeros(2)
     for _ in range(200):
         by_both, by_one = rungs(BOTH), rungs({"val_acc": "max"})
-        points = rng.random((32, 2))
+        points = rng.random((28, 2))
         for trial, (accuracy, sparsity) in enumerate(points):
             arrival = row(val_acc=accuracy, sparsity=sparsity)
             decisions = by_both.stops(trial, arrival), by_one.stops(trial, arrival)
@@ -80,8 +81,16 @@ def test_few_pareto_optimal_newcomers_are_stopped_and_many_by_a_single_objective
                 optimal += 1
                 stopped += decisions
     of_both, of_one = stopped / optimal
-    assert 0.05 < of_both < 0.09
-    assert 0.26 < of_one < 0.31
+    assert 0.02 < of_both < 0.06
+    assert 0.26 < of_one < 0.32
+
+
+@pytest.mark.parametrize("sparsity_first", [False, True])
+def test_two_extremes_of_a_front_are_both_spared(sparsity_first: bool) -> None:
+    dense, sparse = row(val_acc=98.0, sparsity=0.1), row(val_acc=90.0, sparsity=0.99)
+    judging = rungs()
+    assert not judging.stops(0, sparse if sparsity_first else dense)
+    assert not judging.stops(1, dense if sparsity_first else sparse)
 
 
 def test_a_feasible_newcomer_is_spared_and_an_infeasible_one_is_not() -> None:
@@ -108,7 +117,8 @@ def test_an_objective_that_is_not_finite_stops_at_once_and_stands_nowhere(
     judging = rungs(objectives)
     assert judging.stops(0, row(epoch=1, val_acc=value, sparsity=0.5))
     assert judging.stops(1, row(epoch=5, val_acc=value, sparsity=0.5))
-    assert not judging.stops(2, row(epoch=5, val_acc=0.0, sparsity=0.0))  # the first there
+    assert not judging.record(2, row(epoch=5, val_acc=value, sparsity=0.5))
+    assert not judging.stops(3, row(epoch=5, val_acc=0.0, sparsity=0.0))  # the first there
 
 
 @pytest.mark.parametrize("status", ["collapsed", "diverged", "failed"])

@@ -217,3 +217,11 @@ def test_why_trials_did_not_finish_is_noted_and_they_stay_unfinished(template: C
     record = trial_folder(UPath(str(state.folder)), 0).read_record()
     assert record is not None
     assert (record.status, record.reason) == ("running", "time budget of 8s")
+
+
+def test_the_recorded_rows_come_with_the_number_of_their_trial(template: Callable[..., Template]) -> None:
+    begin(template())
+    with open_sweep(template(), resume=True) as state:
+        row = {"epoch": 1, "val_acc": 90.0, "status": "running", "reason": ""}
+        trial_folder(state.folder, 1).append_row(row)
+        assert list(state.rows()) == [(0, []), (1, [row])]
