@@ -3,9 +3,9 @@
     python -m benchmarks.plain_tune --storage FOLDER [--trials 24] [--epochs 30]
 
 A function trainable, a process for each trial on one core, ASHA, stock OptunaSearch on val_acc, Ray's default loggers
-and dashboard. The network, the quantizer and the loop are the literature's; data, batch size, search space, first
-configs and early stopping those of `sweeps/dz_wd.yaml`. Kinder than many: the data is loaded once and handed to the
-trials (`tune.with_parameters`), held as tensors, and no checkpoints are written.
+and dashboard. The network, the quantizer and the loop are the literature's; data, batch size, search space, seed and
+rungs those of `sweeps/dz_wd.yaml`. Kinder than many: the data is loaded once and handed to the trials
+(`tune.with_parameters`), held as tensors, and no checkpoints are written.
 """
 
 from __future__ import annotations
@@ -31,10 +31,6 @@ SPACE = {
     "dz_weight_decay": tune.loguniform(0.1, 50.0),
     "group_lasso": tune.loguniform(1e-5, 1e-2),
 }
-FIRST = [
-    {"base_lr": 0.015, "dz_lr": 0.001, "dz_weight_decay": 0.1, "group_lasso": 1e-5},
-    {"base_lr": 0.01, "dz_lr": 0.001, "dz_weight_decay": 0.1, "group_lasso": 1e-5},
-]
 
 Split = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -86,7 +82,7 @@ def build_tuner(trials: int, epochs: int, storage: str) -> tune.Tuner:
             metric="val_acc",
             mode="max",
             num_samples=trials,
-            search_alg=OptunaSearch(points_to_evaluate=FIRST, seed=1),
+            search_alg=OptunaSearch(seed=0),
             scheduler=ASHAScheduler(
                 time_attr="training_iteration", max_t=epochs, grace_period=min(5, epochs), reduction_factor=3
             ),

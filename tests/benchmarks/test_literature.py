@@ -59,9 +59,7 @@ def test_plain_tune_searches_the_space_of_the_shipped_sweep() -> None:
     bounds = {(d.low, d.high) for d in (p.distribution for p in TEMPLATE.parameters) if isinstance(d, LogUniform)}
     assert {(domain.lower, domain.upper) for domain in plain_tune.SPACE.values()} == bounds
     assert len(bounds) == len(plain_tune.SPACE) == len(TEMPLATE.parameters)
-    assert [sorted(first.values()) for first in plain_tune.FIRST] == [
-        sorted(first.values()) for first in TEMPLATE.sweep.enqueue
-    ]
+    assert not TEMPLATE.sweep.enqueue  # neither begins with configs of somebody's choice
 
 
 def test_plain_tunes_trial_learns_digits_and_prunes(monkeypatch: pytest.MonkeyPatch) -> None:
