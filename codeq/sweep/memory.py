@@ -20,7 +20,7 @@ from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.check import MAX_GRID
 from codeq.sweep.outcome import Told
 from codeq.sweep.sampler import GridSampler, as_optuna, build_sampler, suggest
-from codeq.sweep.study import directions
+from codeq.sweep.study import directions, quiet_optuna
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class SamplerMemory:
 
     def __init__(self, template: Template, trials_before: int = 0) -> None:
         """trials_before: how many the sweep holds already (see `build_sampler`)."""
+        quiet_optuna()
         self._template = template
         self._distributions = {p.name: as_optuna(p.distribution) for p in template.parameters}
         self._sampler = build_sampler(template.sweep, trials_before)

@@ -80,23 +80,13 @@ def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
     """
     folder = sweep_folder(template)
     local = Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
-    try:
-        local.mkdir(parents=True, exist_ok=True)
-        held = FileLock(local / ".driver.lock", timeout=0).acquire()
-    except Timeout:
-        reason = "another tune_main.py is at work there; --name NAME starts another sweep"
-        raise StateDamaged(f"{folder}: {reason}") from None
-    except OSError as error:
-        raise BadInput(f"sweep.storage: {local} cannot be written: {error.strerror or error}") from None
-    with held:
+    with _lock(folder, local):
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
         _expect_none(str(folder), len(records), resume)
         if records:
             _expect_same_template(folder / "template.yaml", template)
-        database = local / "study.db"
-        if not is_local(folder) and not database.exists() and (folder / "study.db").exists():
-            write_atomically(database, (folder / "study.db").read_bytes())
         warm_start = known_trials(template, folder)
+        _fetch_study(folder, local)
         study = open_study(template.sweep, local)
         _expect_none(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
         expect_all(study, records, str(folder))
@@ -109,6 +99,25 @@ def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
         finally:
             lay_aside(study)
             state.upload_study()
+
+
+def _lock(folder: UPath, local: Path) -> contextlib.AbstractContextManager[Any]:
+    """The lock of the one driver, acquired, to be released at the end of a `with` block."""
+    try:
+        local.mkdir(parents=True, exist_ok=True)
+        return FileLock(local / ".driver.lock", timeout=0).acquire()
+    except Timeout:
+        reason = "another tune_main.py is at work there; --name NAME starts another sweep"
+        raise StateDamaged(f"{folder}: {reason}") from None
+    except OSError as error:
+        raise BadInput(f"sweep.storage: {local} cannot be written: {error.strerror or error}") from None
+
+
+def _fetch_study(folder: UPath, local: Path) -> None:
+    """Get the SQLite study that `upload_study` has put behind a URL, unless it is here already."""
+    database = local / "study.db"
+    if not is_local(folder) and not database.exists() and (folder / "study.db").exists():
+        write_atomically(database, (folder / "study.db").read_bytes())
 
 
 def _expect_none(where: str, trials: int, resume: bool) -> None:

@@ -14,7 +14,6 @@ from codeq.config import ConfigError, RunConfig, Template
 from codeq.sweep import memory as memory_module
 from codeq.sweep.memory import Exhausted, SamplerMemory
 from codeq.sweep.outcome import Told
-from codeq.sweep.study import quiet_optuna
 from tests.sweep.test_sampler import SAMPLERS
 
 LR = "optimizer.param_groups.base.lr"
@@ -25,8 +24,6 @@ Load = Callable[..., Template]
 @pytest.fixture
 def load(tiny: dict[str, Any], write_yaml: Callable[..., Path]) -> Load:
     """Loads a template that searches what it is given by group: base learning rate and dead-zone weight decay."""
-    quiet_optuna()
-
     def load(lr: Any, weight_decay: Any, **sweep: Any) -> Template:
         groups = tiny["optimizer"]["param_groups"]
         groups["base"]["lr"], groups["dz"]["weight_decay"] = lr, weight_decay
