@@ -13,9 +13,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from codeq.config import Template
+from codeq.config.decisions import decision_epochs
 from codeq.config.resources import trains_together
 from codeq.config.run import EMBEDDED_DATASETS
-from codeq.config.rungs import decision_epochs
 from codeq.config.sweep import parse_duration
 from codeq.sweep.cluster import BadInput, expect_room, gpus_per_trial, start_ray
 from codeq.sweep.state import SweepState, open_sweep

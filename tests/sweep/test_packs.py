@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from codeq.config import Template
-from codeq.config.rungs import decision_epochs
+from codeq.config.decisions import decision_epochs
 from codeq.sweep import pack_actor
 from codeq.sweep.early_stopping import build_scheduler
 from codeq.sweep.pack_actor import PackActor, PackOptions
