@@ -25,15 +25,15 @@ def decay_matters(template: Template, parameters: Sequence[Mapping[str, Any]], r
 
 
 def test_trials_are_compared_at_the_last_epoch_that_nearly_all_reached(make_trial: Make) -> None:
-    finished = [make_trial(i, epochs=4, sparsity=0.8) for i in range(6)]
-    stopped = [make_trial(6 + i, {DECAY: float(i)}, status="stopped", epochs=2, sparsity=0.4) for i in range(14)]
+    finished = [make_trial(i, epochs=4, sparsity=0.8) for i in range(12)]
+    stopped = [make_trial(12 + i, {DECAY: float(i)}, status="stopped", epochs=2, sparsity=0.4) for i in range(8)]
     early = make_trial(20, status="stopped", epochs=1)
     wrong = [make_trial(21 + i, status=status, epochs=4) for i, status in enumerate(("collapsed", "failed", "running"))]
     seen = observations([*finished, *stopped, early, *wrong])
     assert seen is not None and seen.epoch == 2
     assert [row["epoch"] for row in seen.rows] == [2] * 20
     assert [row["sparsity"] for row in seen.rows] == [0.4] * 20
-    assert [one[DECAY] for one in seen.parameters] == [5.0] * 6 + [float(i) for i in range(14)]
+    assert [one[DECAY] for one in seen.parameters] == [5.0] * 12 + [float(i) for i in range(8)]
 
 
 def test_too_few_trials_are_said_to_be_too_few(template: Template, make_trial: Make, tmp_path: Path) -> None:
