@@ -12,6 +12,11 @@ from upath import UPath
 
 from codeq.config import ConfigError, Template
 from codeq.config.distributions import DISTRIBUTIONS
+from codeq.config.plan import plan
+from codeq.results.advice import Advice
+from codeq.results.advice.edges import Edge
+from codeq.results.advice.text import advice_lines
+from codeq.results.advice.ties import Accuracies, Tie
 from codeq.results.front import pareto_front, ranked
 from codeq.results.hypervolume import box, hypervolume
 from codeq.results.trials import TrialResult
@@ -53,6 +58,29 @@ def test_the_example_of_errors_is_what_is_printed(tmp_path: Path, monkeypatch: p
         Template.load("typo.yaml")
     shown = next(text for _, text in BLOCKS if "typo.yaml" in text)
     assert str(raised.value).splitlines() == shown.splitlines()[1:]
+
+
+def test_the_example_of_a_dry_run_is_what_is_printed() -> None:
+    shown = next(text for _, text in BLOCKS if "--dry-run --probe" in text).splitlines()[1:]
+    planned = plan(Template.load(ROOT / "sweeps" / "dz_wd.yaml")).splitlines()
+    assert shown[: len(planned)] == planned
+    assert [line.split(":")[0] for line in shown[len(planned) :]] == [
+        "  an epoch of mlp_deadzone4b, batch 32", "  at once", "  time",
+    ]  # fmt: skip
+
+
+def test_the_example_of_advice_is_in_the_words_of_the_code() -> None:
+    decay, lr = "optimizer.param_groups.dz.weight_decay", "optimizer.param_groups.dz.lr"
+    advice = Advice(
+        observed=24,
+        epoch=5,
+        importances={"val_acc": {decay: 0.47}, "sparsity": {decay: 0.83}},
+        edges=[Edge(lr, "high", 0.01, (7, 12, 15), 9), Edge(decay, "low", 0.1, (0,), 9, "val_acc")],
+        accuracies=Accuracies(9, 434, 0.56, (Tie((13, 17), 0.46, 0.79, 434, {"sparsity": 17}),)),
+        failures=[],
+    )
+    shown = next(text for _, text in BLOCKS if "What mattered" in text).splitlines()
+    assert shown == list(advice_lines(advice, Template.load(ROOT / "sweeps" / "dz_wd.yaml")))
 
 
 def test_every_distribution_is_in_the_table() -> None:

@@ -330,6 +330,7 @@ def test_a_finished_sweep_is_not_overwritten_but_extended(
     assert "holds 1 trials already; --resume" in refused.stderr
     extended = run_python(*arguments, 2, "--resume")
     assert extended.returncode == 0, extended.stderr
+    assert "What mattered: 2 healthy trials are too few" in extended.stdout
     assert sorted(path.name for path in (tmp_path / "small" / "trials").iterdir()) == ["0000", "0001"]
     assert (tmp_path / "small" / "trials" / "0000" / "trial.json").read_text() == before
     second = json.loads((tmp_path / "small" / "trials" / "0001" / "trial.json").read_text())

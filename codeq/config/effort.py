@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import quantiles
 
-from codeq.config.rungs import decision_epochs
+from codeq.config.decisions import decision_epochs
 from codeq.config.template import Template
 
 SIMULATED_TRIALS = 20_000

@@ -68,4 +68,5 @@ def _epochs(template: Template, planned: Effort | None) -> str:
     if round(planned.expected) == planned.worst:
         return f"{planned.worst:,}"
     low, high = planned.likely
-    return f"{planned.worst:,} at most, about {planned.expected:,.0f} expected ({low:,.0f} to {high:,.0f})"
+    learns = ", more as the sampler learns" if template.sweep.search.sampler not in ("random", "grid") else ""
+    return f"{planned.worst:,} at most, about {planned.expected:,.0f} expected ({low:,.0f} to {high:,.0f}){learns}"

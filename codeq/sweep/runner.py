@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from codeq.config.decisions import decision_epochs
 from codeq.config.resources import trains_together
-from codeq.config.rungs import decision_epochs
 from codeq.config.sweep import parse_duration
 from codeq.sweep.session import Session
 from codeq.sweep.state import SweepState

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
-from torch.nn.utils import parametrize
 from upath import UPath
 
 from codeq.train.compression import measure_compression
@@ -41,51 +39,43 @@ class EpochTime:
 def measure_epoch(state: TrainState) -> EpochTime:
     """The time of one epoch: medians over as many batches as are quickly done, the first ones excluded.
 
-    state: is trained on; of no use to anyone else.
+    state: is trained on; of no use to anyone else. `use_compile: auto` counts as no.
     """
-    wait = torch.cuda.synchronize if state.device.type == "cuda" else _no_wait
     train, val = state.data.train, state.data.val
-
-    def train_on(batches: int) -> None:
-        train_steps(replace(state, data=state.data.first(batches)))
-
-    def judge(batches: int) -> None:
-        with parametrize.cached():
-            evaluate(state, val.first(batches))
-            measure_compression(state.model, state.macs)
-
-    train_s = _pass_s(train_on, len(train), wait)
-    judge_s = _pass_s(judge, len(val), wait)
-    build_s = _seconds(lambda: build(state.config, state.data), wait)
-    return EpochTime(build_s, train_s, judge_s + _keep_s(state, wait))
+    train_s = _pass_s(lambda count: train_steps(replace(state, data=state.data.first(count))), len(train))
+    evaluate_s = _pass_s(lambda count: evaluate(state, val.first(count)), len(val))
+    build_s = _seconds(lambda: build(state.config, state.data))
+    return EpochTime(build_s, train_s, evaluate_s + _end_s(state))
 
 
-def _pass_s(run: Callable[[int], None], batches: int, wait: Callable[[], None]) -> float:
+def _pass_s(run: Callable[[int], object], batches: int) -> float:
     """Seconds of `run(batches)`, from runs over fewer where these take long."""
     run(1)  # warms up: memory, autotuner, compiler
     few = min(FEWEST_BATCHES, batches)
-    batch_s = _seconds(lambda: run(few), wait) / few
+    batch_s = _seconds(lambda: run(few)) / few
     if batch_s > PASS_S:
         return batches * batch_s
     measured = min(batches, max(few, int(PASS_S / batch_s)))
-    return batches / measured * statistics.median(_seconds(lambda: run(measured), wait) for _ in range(REPEATS))
+    return batches / measured * statistics.median(_seconds(lambda: run(measured)) for _ in range(REPEATS))
 
 
-def _keep_s(state: TrainState, wait: Callable[[], None]) -> float:
-    """Seconds to write an epoch's row and checkpoint."""
-    row = next(fit(replace(state, data=replace(state.data.first(1), val=state.data.val.first(1)))))
+def _end_s(state: TrainState) -> float:
+    """Seconds to measure compression and to write an epoch's row and checkpoint."""
+    eager = state.config.model_copy(update={"use_compile": 0})  # no time to compile for one epoch
+    short = replace(state, config=eager, data=replace(state.data.first(1), val=state.data.val.first(1)))
+    row = next(fit(short))
     with tempfile.TemporaryDirectory(prefix="codeq-probe-") as folder:
         trial = TrialFolder(UPath(folder) / "trial")
-        return statistics.median(_seconds(lambda: keep_epoch(trial, state, row), wait) for _ in range(REPEATS))
+
+        def end() -> None:
+            measure_compression(state.model, state.macs)
+            keep_epoch(trial, state, row)
+
+        return statistics.median(_seconds(end) for _ in range(REPEATS))
 
 
-def _seconds(work: Callable[[], object], wait: Callable[[], None]) -> float:
-    wait()
+def _seconds(work: Callable[[], object]) -> float:
+    """Of work whose result the host waits for, as it does at the end of every pass and checkpoint."""
     started = time.perf_counter()
     work()
-    wait()
     return time.perf_counter() - started
-
-
-def _no_wait() -> None:
-    """A CPU has done what it was told when the call returns."""

@@ -14,8 +14,8 @@ import pytest
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from codeq.config import Template
+from codeq.config.decisions import decision_epochs
 from codeq.config.objectives import Objectives
-from codeq.config.rungs import decision_epochs
 from codeq.config.sweep import Scheduler
 from codeq.sweep.early_stopping import MedianOfScores, ParetoASHA, build_scheduler, stopping_score
 from codeq.sweep.rungs import Rungs

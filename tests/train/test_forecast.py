@@ -62,7 +62,7 @@ def test_few_batches_are_enough_where_they_take_long(tiny: dict[str, Any], monke
 
     monkeypatch.setattr(epoch_time, "train_steps", ten_seconds_a_step)
     monkeypatch.setattr(epoch_time.time, "perf_counter", lambda: clock)
-    monkeypatch.setattr(epoch_time, "_keep_s", lambda state, wait: 0.0)
+    monkeypatch.setattr(epoch_time, "_end_s", lambda state: 0.0)
     monkeypatch.setattr(epoch_time, "evaluate", lambda state, batches: second())
     state = build(RunConfig.model_validate(tiny))
     epoch = 10.0 * len(state.data.train)
@@ -82,7 +82,7 @@ def test_an_epoch_is_its_steps_and_what_follows_them(tiny: dict[str, Any]) -> No
 def test_a_whole_epoch_is_measured_where_it_is_quick(tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(epoch_time, "train_steps", lambda state: seen.append(len(state.data.train)))
-    monkeypatch.setattr(epoch_time, "_keep_s", lambda state, wait: 0.0)
+    monkeypatch.setattr(epoch_time, "_end_s", lambda state: 0.0)
     state = build(RunConfig.model_validate(tiny))
     measure_epoch(state)
     assert seen[2:] == [len(state.data.train)] * 3

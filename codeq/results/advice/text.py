@@ -66,22 +66,23 @@ def _edge(edge: Edge) -> str:
     if edge.objective:
         who = f"{_trials(edge.trials)}, the best in {edge.objective},"
     verb = "lies" if len(edge.trials) == 1 else "lie"
-    do = "raise" if edge.end == "high" else "lower"
-    return f"{_capital(who)} {verb} at the {edge.end} end of {edge.parameter}: {do} its {edge.end} ({edge.bound:g})."
+    do = f"try a {edge.end} {'above' if edge.end == 'high' else 'below'} {edge.bound:g}"
+    return f"{_capital(who)} {verb} at the {edge.end} end of {edge.parameter}: {do}."
 
 
 def _accuracies(found: Accuracies) -> Iterator[str]:
     if not found.ties:
-        yield (f"The winners' accuracies differ by more than the noise of {found.images:,} validation images "
-               f"(±{found.noise:.2f}).")  # fmt: skip
+        noise = f"its noise on {found.images:,} images (±{found.noise:.2f} for the best)"
+        yield f"The winners differ in val_acc by more than {noise}."
     yield from map(_tie, found.ties)
 
 
 def _tie(tie: Tie) -> str:
-    choice = ", ".join(f"{name} (trial {trial:04d})" for name, trial in tie.best.items())
+    best = [f"{name} (trial {trial:04d})" for name, trial in tie.best.items()]
+    choice = f", choose by {' or '.join(best)}" if best else ""
     return (
-        f"{_capital(_trials(tie.trials))} differ by at most {tie.gap:.2f} points of val_acc; {tie.images:,} validation "
-        f"images have a noise of ±{tie.noise:.2f}: treat them as equal" + (f", choose by {choice}." if choice else ".")
+        f"{_capital(_trials(tie.trials))} differ by at most {tie.gap:.2f} points of val_acc, whose noise on "
+        f"{tie.images:,} images is ±{tie.noise:.2f}: treat them as equal{choice}."
     )
 
 

@@ -25,15 +25,15 @@ def decay_matters(template: Template, parameters: Sequence[Mapping[str, Any]], r
 
 
 def test_trials_are_compared_at_the_last_epoch_that_nearly_all_reached(make_trial: Make) -> None:
-    finished = [make_trial(i, epochs=4, sparsity=0.8) for i in range(6)]
-    stopped = [make_trial(6 + i, {DECAY: float(i)}, status="stopped", epochs=2, sparsity=0.4) for i in range(14)]
+    finished = [make_trial(i, epochs=4, sparsity=0.8) for i in range(12)]
+    stopped = [make_trial(12 + i, {DECAY: float(i)}, status="stopped", epochs=2, sparsity=0.4) for i in range(8)]
     early = make_trial(20, status="stopped", epochs=1)
     wrong = [make_trial(21 + i, status=status, epochs=4) for i, status in enumerate(("collapsed", "failed", "running"))]
     seen = observations([*finished, *stopped, early, *wrong])
     assert seen is not None and seen.epoch == 2
     assert [row["epoch"] for row in seen.rows] == [2] * 20
     assert [row["sparsity"] for row in seen.rows] == [0.4] * 20
-    assert [one[DECAY] for one in seen.parameters] == [5.0] * 6 + [float(i) for i in range(14)]
+    assert [one[DECAY] for one in seen.parameters] == [5.0] * 12 + [float(i) for i in range(8)]
 
 
 def test_too_few_trials_are_said_to_be_too_few(template: Template, make_trial: Make, tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_the_advice_says_what_mattered_what_to_widen_what_is_equal_and_where_tri
     assert text.splitlines() == [
         "What mattered for val_acc (16 trials at epoch 4): nothing that chance does not explain.",
         f"What mattered for sparsity (16 trials at epoch 4): {DECAY} (75%), {LR} (25%).",
-        f"Trial 0003, the best in sparsity, lies at the high end of {LR}: raise its high (0.01).",
-        "Trials 0000 and 0001 differ by at most 1.00 points of val_acc; 400 validation images have a noise of ±1.50: "
+        f"Trial 0003, the best in sparsity, lies at the high end of {LR}: try a high above 0.01.",
+        "Trials 0000 and 0001 differ by at most 1.00 points of val_acc, whose noise on 400 images is ±1.50: "
         "treat them as equal, choose by sparsity (trial 0001).",
         f"All 3 collapsed trials have {DECAY} above 9.6, no healthy one has.",
     ]
@@ -70,7 +70,7 @@ def test_the_advice_says_what_mattered_what_to_widen_what_is_equal_and_where_tri
 def test_winners_that_differ_are_said_to_differ(template: Template, make_trial: Make, tmp_path: Path) -> None:
     front = [make_trial(0, val_acc=90.0), make_trial(1, val_acc=80.0)]
     text = write_advice(UPath(tmp_path), template, front, front, decay_matters)
-    assert text.endswith("The winners' accuracies differ by more than the noise of 400 validation images (±1.50).\n")
+    assert text.endswith("The winners differ in val_acc by more than its noise on 400 images (±1.50 for the best).\n")
 
 
 def test_no_error_in_the_advice_reaches_the_sweep(

@@ -1,4 +1,4 @@
-"""The epochs after which a trial may be stopped: known from the template alone, so that a plan can name them."""
+"""The epochs after which a trial may be stopped, from the template alone, so that a plan can name them."""
 
 from __future__ import annotations
 
