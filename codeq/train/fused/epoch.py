@@ -79,7 +79,7 @@ def _train(
     epochs = [state.epoch for state in states]
     for images, labels in epochs_together([state.data.train for state in states], epochs):
         logits, added = forward(images)  # (K, B, classes), (K,)
-        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1) + added
+        loss = _cross_entropies(logits, labels) + added
         loss.sum().backward()
         with torch.no_grad():
             for optimizer in optimizers:
@@ -88,6 +88,13 @@ def _train(
             loss_sum += loss * labels.shape[1]
             correct += (logits.argmax(2) == labels).sum(1)
     return [total / images_seen for total in loss_sum.tolist()], _percent(correct, images_seen)
+
+
+def _cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """Each run's mean cross-entropy (K,), on a CPU by the very sum that a run alone takes. logits: (K, B, classes)."""
+    if logits.device.type == "cpu":
+        return torch.stack([F.cross_entropy(*of_run) for of_run in zip(logits, labels, strict=True)])
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
 
 
 def _percent(correct: Tensor, images: int) -> list[float]:

@@ -147,6 +147,7 @@ class Pack:
         return choose_runs(member.state, self._fuse)
 
     def _train(self, part: list[Member]) -> list[tuple[int, Row]]:
+        prepare_device(part[0].config.device, part[0].config.threads)  # of one shape, so the same for all
         if len(part) == 1:
             return [(part[0].number, self._train_alone(part[0]))]
         try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -21,10 +22,13 @@ def _conv2d(images: Tensor, weight: Tensor, *args: Any) -> Tensor:
 
 
 _SUMMING: dict[Callable[..., Any], Callable[..., Tensor]] = {
-    torch.nn.functional.linear: torch.nn.functional.linear,
+    F.linear: F.linear,
     torch.conv2d: _conv2d,
-    torch.nn.functional.batch_norm: torch.nn.functional.batch_norm,
+    F.batch_norm: F.batch_norm,
+    F.layer_norm: F.layer_norm,
+    F.scaled_dot_product_attention: F.scaled_dot_product_attention,
 }
+"""Those of the MLP, the ResNets and the vision transformer; what other networks sum besides may round differently."""
 
 
 class RunByRun(TorchFunctionMode):

@@ -41,6 +41,10 @@ KINDS: dict[str, tuple[list[Changes], Changes]] = {
     "uniform": ([{"seed": 1}, {"seed": 2}], {"batch_size": 32, "quantizer": {"name": "uniform", "kwargs": {}}}),
     "no quantizer": ([{"seed": 1}, {"seed": 2}], {"batch_size": 32, "quantizer": None, "loss_terms": []}),
     "frozen dead zone": ([{"seed": 1}, {"seed": 2}], {"batch_size": 32, DZ: None}),
+    "vit": (
+        [{"seed": 1}, {"seed": 2, f"{BASE}.lr": 0.02}],
+        {"model": "timm/test_vit", "dataset": "synthetic", "img_size": 32, "batch_size": 16},
+    ),
     "resnet20": ([{"seed": 1}, {"seed": 2, f"{BASE}.lr": 0.02}], {"model": "resnet20", "batch_size": 16}),
     "augmented": (
         [{"seed": 1}, {"seed": 2}],
@@ -63,19 +67,18 @@ def train_alone(states: list[TrainState], grace_epochs: int = 5) -> list[EpochRo
 
 
 def scores(rows: list[EpochRow]) -> list[dict[str, Any]]:
-    """Without times, and without the loss, whose mean is taken in another order."""
-    return [{k: v for k, v in row.as_dict().items() if k not in ("loss", "epoch_s", "images_per_s")} for row in rows]
+    """What a row says, but the times."""
+    return [{k: v for k, v in row.as_dict().items() if k not in ("epoch_s", "images_per_s")} for row in rows]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_twenty_steps_together_give_every_parameter_that_they_give_alone(runs: Runs, kind: str) -> None:
     each, common = KINDS[kind]
-    steps = 5 if kind == "resnet20" else 20
+    steps = 5 if kind in ("resnet20", "vit") else 20
     alone, together = runs(each, common, steps), runs(each, common, steps)
     expected, found = train_alone(alone), train_together(together, 5)
     for a, b in zip(alone, together, strict=True):
         assert largest_difference(a.model, b.model) < 1e-6
-    assert [row.loss for row in found] == pytest.approx([row.loss for row in expected], rel=1e-5)
     assert scores(found) == scores(expected)
 
 

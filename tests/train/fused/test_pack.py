@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from upath import UPath
 
 from codeq.train.fused import pack as pack_module
@@ -73,6 +74,22 @@ def test_more_runs_than_fit_are_split_evenly(make_pack: MakePack, members: Membe
 def test_one_run_at_a_time_is_the_solo_path(make_pack: MakePack, members: Members, together: list[int]) -> None:
     epochs_of(make_pack(fuse=1), members([{"seed": 1}, {"seed": 2}]), 1)
     assert together == []
+
+
+def test_each_run_trains_with_its_own_number_of_threads(
+    make_pack: MakePack, members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[int | None, int] = {}
+
+    def record(folder: Any, state: TrainState, row: Any) -> dict[str, Any]:
+        threads[state.config.threads] = torch.get_num_threads()
+        return keep_epoch(folder, state, row)
+
+    monkeypatch.setattr(pack_module, "keep_epoch", record)
+    each: list[Changes] = [{"threads": 1}, {"threads": 1, "seed": 2}, {"threads": 2}]
+    epochs_of(make_pack(), members([{"batch_size": 1024, **changes} for changes in each]), 2)
+    torch.set_num_threads(1)
+    assert threads == {1: 1, 2: 2}
 
 
 def test_rows_and_checkpoints_are_in_the_trials_folders(make_pack: MakePack, members: Members) -> None:
