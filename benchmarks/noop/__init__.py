@@ -11,7 +11,8 @@ from codeq.config.sweep import METRICS
 def constant_row(epoch: int, epochs: int) -> dict[str, Any]:
     """What each trial reports: the keys of an epoch's row, and whether it is the last."""
     status = "running" if epoch < epochs else "finished"
-    return {"epoch": epoch, **dict.fromkeys(METRICS, 0.5), "status": status, "reason": "", "done": epoch == epochs}
+    row = {"epoch": epoch, **dict.fromkeys(METRICS, 0.5), "val_images": 512, "status": status, "reason": ""}
+    return {**row, "done": epoch == epochs}
 
 
 def options(name: str) -> argparse.Namespace:

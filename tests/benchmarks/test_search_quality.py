@@ -65,12 +65,13 @@ def test_a_collapsed_trial_is_not_among_what_can_be_found() -> None:
 
 
 def test_the_nearest_config_is_one_that_is_unused() -> None:
-    trials = [RecordedTrial({"a": a, "b": b}, rows(90, 0.5 * a)) for a, b in ((0.1, 1.0), (1.0, 10.0), (0.1, 100.0))]
+    places = ((0.1, 1.0), (1.0, 10.0), (0.1, 100.0))
+    trials = [RecordedTrial({"a": a, "b": b}, rows(90 + a, 0.005 * b)) for a, b in places]
     small = Table(trials, OBJECTIVES)
     unused: Unused = np.array([True, True, True])
     assert small.nearest({"a": 0.11, "b": 90.0}, unused) == 2
     unused[2] = False
-    assert small.nearest({"a": 0.11, "b": 90.0}, unused) == 1
+    assert small.nearest({"a": 0.11, "b": 90.0}, unused) == 0
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +14,7 @@ from codeq.config.sweep import METRICS
 from codeq.sweep.callbacks import TensorBoardWriter
 from codeq.train.trial_folder import trial_folder
 
-TRIAL: Any = SimpleNamespace(config={"trial": 3})
+TRIAL: Any = SimpleNamespace(config={"folder": "somewhere/trials/0003"})
 
 
 @pytest.fixture
