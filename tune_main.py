@@ -81,6 +81,8 @@ def _forecast(template: Template) -> int:
     except (DataUnavailable, ValueError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        return interrupted(signal.SIGINT)
     return DONE
 
 
