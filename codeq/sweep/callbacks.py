@@ -19,7 +19,7 @@ from upath import UPath
 from codeq.config.run import RunConfig
 from codeq.config.sweep import METRICS, Scheduler
 from codeq.train.tracking import Tracker
-from codeq.train.trial_folder import TrialRecord, trial_folder
+from codeq.train.trial_folder import Row, TrialRecord, trial_folder
 
 
 class TrialRecorder(Callback):
@@ -80,22 +80,38 @@ def _line(record: TrialRecord, row: dict[str, Any], epochs: int) -> str:
 
 
 class TensorBoardWriter(Callback):
-    """Writes each trial's metrics as TensorBoard events into its folder below `folder`, as they come."""
+    """Writes each trial's metrics as TensorBoard events into its folder below `folder`, each epoch once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = UPath(folder)
         self._writers: dict[int, EventFileWriter] = {}
+        self._written: dict[int, int] = {}  # the last epoch of each trial
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Add one row."""
-        number, epoch = trial.config["trial"], result["epoch"]
+        """Add the row, after those that no driver has heard of."""
+        number = trial.config["trial"]
+        for row in self._unwritten(number, result):
+            self._write(number, row)
+            self._written[number] = row["epoch"]
+
+    def _unwritten(self, number: int, row: Row) -> list[Row]:
+        """The rows up to this one: a trial trains ahead of what the driver hears, and is lost or interrupted there."""
+        last = self._written.get(number, 0)
+        if row["epoch"] <= last:  # a trial that failed repeats its last row
+            return []
+        folder = trial_folder(self._folder, number)
+        between = folder.rows() if row["epoch"] > last + 1 else []
+        return [*(recorded for recorded in between if last < recorded["epoch"] < row["epoch"]), row]
+
+    def _write(self, number: int, row: Row) -> None:
+        epoch = row["epoch"]
         if number not in self._writers:
             self._writers[number] = EventFileWriter(str(trial_folder(self._folder, number).path), flush_secs=5)
             # What an interrupted sweep has written of this epoch and later ones is to be forgotten.
             self._add(number, epoch, session_log=SessionLog(status=SessionLog.START))
-        values = [Summary.Value(tag=name, simple_value=result[name]) for name in METRICS if math.isfinite(result[name])]
+        values = [Summary.Value(tag=name, simple_value=row[name]) for name in METRICS if math.isfinite(row[name])]
         self._add(number, epoch, summary=Summary(value=values))
 
     def _add(self, number: int, epoch: int, **content: Any) -> None:

@@ -35,6 +35,8 @@ EARLY_STOPPED = 0.5
 PACK_START_S = 3.0
 TRIAL_START_S = 1.0
 """Seconds of one core that it takes to start a pack's process and a trial's."""
+STOP_S = 10.0
+"""How long the end of a sweep waits for packs that are still training."""
 CPU_TRIALS = 100
 """Trials from which packs pay on a CPU: a shorter sweep is over before the processes of its trials have started."""
 
@@ -81,12 +83,15 @@ class Packs:
         gpu: float,
         limit: int,
         trials: int,
+        concurrent: int | None,
         epochs: int,
         cores: int,
     ) -> None:
         """options: of each pack, which gets a name of its own. cpu, gpu: what a pack occupies. limit: packs at most.
-        trials: of the sweep, of `epochs` epochs each at most. cores: of the machine or cluster, to start processes."""
-        self._options, self._limit, self._cores = options, limit, cores
+        trials: of the sweep, of `epochs` epochs each at most. concurrent: of them at a time, None: as many as there is
+        room for. cores: of the machine or cluster, to start processes."""
+        self._concurrent = trials if concurrent is None else min(concurrent, trials)
+        self._options, self._limit, self._cores = options, max(1, min(limit, self._concurrent)), cores
         self._run_epochs, self._to_come = EARLY_STOPPED * trials * epochs, trials
         self._sweep = uuid.uuid4().hex[:8]
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
@@ -109,10 +114,18 @@ class Packs:
         return emptiest.name
 
     def release(self, trial_id: str) -> None:
-        """The trial has ended."""
+        """The trial has ended, whether or not its own process is there to say so."""
         for pack in self._packs:
-            pack.trials.discard(trial_id)
+            if trial_id in pack.trials:
+                pack.trials.remove(trial_id)
+                pack.actor.leave.remote(trial_id)
             self._listen(pack)
+
+    def stop(self) -> None:
+        """Train no more: where time ran out or a signal came, packs have trained ahead and would go on."""
+        stopping = [pack.actor.stop.remote() for pack in self._packs if pack.is_there]
+        if stopping:
+            ray.wait(stopping, num_returns=len(stopping), timeout=STOP_S)
 
     def test_accuracy(self, folder: TrialFolder) -> float:
         """The test accuracy of a trial's newest checkpoint in percent, measured by the first pack."""
@@ -132,7 +145,8 @@ class Packs:
 
     def _expected(self, pack: _Pack) -> int:
         """How many trials the pack is going to have at once."""
-        return min(self._plan.seats, len(pack.trials) + max(1, self._to_come // self._plan.packs))
+        coming = len(pack.trials) + max(1, self._to_come // self._plan.packs)
+        return min(self._plan.seats, coming, max(1, self._concurrent // self._plan.packs))
 
     def _listen(self, pack: _Pack) -> None:
         """Hear, without waiting, what the pack has found out since."""
@@ -150,10 +164,10 @@ class Packs:
         if not self._is_measured:
             self._is_measured = True
             self._adjust(status)
-        for model, reason in status.reasons.items():
-            if model not in self._said:
-                self._said.add(model)
-                print(f"{model}: {reason}", flush=True)
+        for line in status.said:
+            if line not in self._said:
+                self._said.add(line)
+                print(line, flush=True)
 
     def _adjust(self, status: PackStatus) -> None:
         """Plan for what the first pack has measured."""

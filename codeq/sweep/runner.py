@@ -123,9 +123,7 @@ def _tune(
         expect_room(sweep.resources.cpu, gpus)
     # Ray hides no GPU from a trial that asked for none.
     device = "cpu" if gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
-    packs = _packs(state, address, gpus)
-    if packs:  # their trials start at once, or Tune would give the process of one that ends to one that is starting
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(state.remaining)
+    packs = _packs(state, address, gpus, scratch)
     kind = FusedTrial if packs else SweepTrial
     needs = {"memory": float(FUSED_TRIAL_BYTES)} if packs else {"cpu": sweep.resources.cpu, "gpu": gpus}
     trainable = tune.with_resources(kind, needs)
@@ -153,12 +151,32 @@ def _tune(
             verbose=0,
         ),
     )
-    tuner.fit()
+    if packs is None:
+        tuner.fit()
+        return None
+    # Their trials start at once, or Tune would give the process of one that ends to one that is starting.
+    with _environment("TUNE_MAX_PENDING_TRIALS_PG", str(state.remaining)):
+        tuner.fit()
+    packs.stop()
     return packs
 
 
-def _packs(state: SweepState, address: str | None, gpus: float) -> Packs | None:
-    """Who trains the trials together; None where each is to have a process of its own."""
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Sets what a library reads from its environment alone, for the time of a `with` block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _packs(state: SweepState, address: str | None, gpus: float, scratch: str) -> Packs | None:
+    """Who trains the trials together; None where each is to have a process of its own. scratch: for their journals."""
     import ray
 
     from codeq.sweep.early_stopping import decision_epochs
@@ -175,6 +193,7 @@ def _packs(state: SweepState, address: str | None, gpus: float) -> Packs | None:
         sweep_folder=str(state.folder),
         grace_epochs=sweep.scheduler.grace_epochs,
         max_failures=sweep.max_failures,
+        journals=scratch,
         decisions=decision_epochs(state.template),
         fuse=None if fuse == "auto" else fuse,
     )
@@ -187,6 +206,7 @@ def _packs(state: SweepState, address: str | None, gpus: float) -> Packs | None:
         gpu=gpus,
         limit=max(1, limit),
         trials=state.remaining,
+        concurrent=sweep.max_concurrent,
         epochs=state.template.max_epochs,
         cores=int(there.get("CPU", 1.0)),
     )
