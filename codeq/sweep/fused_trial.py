@@ -40,19 +40,12 @@ class FusedTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become the next trial."""
-        self.cleanup()
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """The row of the next epoch; the same keys every time."""
         return report_of(self._next_row())
-
-    def cleanup(self) -> None:
-        """Make room for another trial."""
-        # Tune may start two actors for one trial and stop the one that comes too late: it must not take the trial out.
-        if self._joined:
-            self._pack.leave.remote(self._config["trial"])
 
     def __repr__(self) -> str:
         """The trial's name, which Ray's dashboard shows for its actor."""
@@ -66,15 +59,14 @@ class FusedTrial(tune.Trainable):
         return row
 
     def _receive(self) -> list[dict[str, Any]]:
-        number = self._config["trial"]
         lost_at: float | None = None
         while True:
             try:
                 if not self._joined:
-                    run_config, images = self._config["run_config"], self._config["images"]
-                    ray.get(self._pack.join.remote(number, run_config, self._epoch, images))
+                    number, run_config, images = (self._config[key] for key in ("trial", "run_config", "images"))
+                    ray.get(self._pack.join.remote(self.trial_id, number, run_config, self._epoch, images))
                     self._joined = True
-                rows: list[dict[str, Any]] = ray.get(self._pack.next_rows.remote(number))
+                rows: list[dict[str, Any]] = ray.get(self._pack.next_rows.remote(self.trial_id))
                 if rows:
                     return rows
                 self._joined = False
@@ -84,4 +76,3 @@ class FusedTrial(tune.Trainable):
                 if time.monotonic() - lost_at > RESTART_S:
                     raise
                 time.sleep(0.5)
-

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -37,12 +36,14 @@ SWITCH_S = 0.0005
 class PackOptions:
     """What a pack is to do.
 
-    name: of the actor. sweep_folder, grace_epochs, max_failures: of the sweep. decisions: the epochs after which the
-    scheduler may stop a trial, None: any. fuse: trials to train together, None: as many as pays.
+    name: of the actor. sweep_folder, grace_epochs, max_failures: of the sweep. journals: a folder on each machine, of
+    this sweep alone. decisions: the epochs after which the scheduler may stop a trial, None: any. fuse: trials to train
+    together, None: as many as pays.
     """
 
     name: str
     sweep_folder: str
+    journals: str
     grace_epochs: int
     max_failures: int
     decisions: frozenset[int] | None
@@ -52,11 +53,11 @@ class PackOptions:
 @dataclass(frozen=True)
 class PackStatus:
     """What a pack has measured. runs: trials of one shape that it trains together at best. epoch_s: seconds of one
-    trial's epoch by the number that train together. reasons: how many and why not more, in words, by model."""
+    trial's epoch by the number that train together. said: how many of each model and why not more, in lines."""
 
     runs: int
     epoch_s: dict[int, float]
-    reasons: dict[str, str]
+    said: list[str]
 
 
 @dataclass
@@ -79,18 +80,20 @@ class _Seat:
 class PackActor:
     """Hands each trial its rows, one after the other.
 
-    A trial joins, asks for rows and leaves. The pack trains ahead of what is asked, but never past an epoch after
-    which the scheduler may stop the trial. The trial's files are written before its row is handed out.
+    A trial, known by Tune's id, joins and asks for rows until the driver takes it out. The pack trains ahead of what is
+    asked, but never past an epoch after which the scheduler may stop the trial. The trial's files are written before
+    its row is handed out.
     """
 
     def __init__(self, options: PackOptions) -> None:
         self._options = options
-        self._seats: dict[int, _Seat] = {}
+        self._seats: dict[str, _Seat] = {}
         self._raw: dict[tuple[str, str], RawImages] = {}
         self._changed = threading.Condition()
         self._expected = 0
         self._expectation = object()
         self._last_epoch_s = 0.0
+        self._is_training = self._is_stopped = False
         self._pack: Future[Pack] = Future()
         sys.setswitchinterval(SWITCH_S)
         threading.Thread(target=self._train_for_ever, name="training", daemon=True).start()
@@ -112,41 +115,52 @@ class PackActor:
                 self._answer_all()
 
     async def join(
-        self, number: int, run_config: dict[str, Any], after: int | None = None, raw: RawImages | None = None
+        self,
+        trial_id: str,
+        number: int,
+        run_config: dict[str, Any],
+        after: int | None = None,
+        raw: RawImages | None = None,
     ) -> None:
         """Take the trial in, afresh if it was in: its folder says where it stands.
 
-        after: the last epoch whose row the trial has; it gets the recorded later ones first. None: all that there are.
+        after: the last epoch whose row the trial has; it gets the recorded later ones first. None: it gets none.
         raw: the data set's images, which Ray hands over without copying them; None: the pack reads them.
         """
         if raw is not None:
             self._raw.setdefault((run_config["dataset"], run_config["data_dir"]), raw)
         seat = await asyncio.to_thread(self._seat, number, run_config, after)
         with self._changed:
-            self._seats[number] = seat
+            self._seats[trial_id] = seat
             self._answer_all()
-            self._changed.notify()
+            self._changed.notify_all()
 
-    async def next_rows(self, number: int) -> list[Row]:
+    async def next_rows(self, trial_id: str) -> list[Row]:
         """The trial's next rows, at least one; the last one's status says whether there will be more.
 
         None at all if the trial has to join first: this process has taken the place of one that died.
         """
         with self._changed:
-            seat = self._seats.get(number)
+            seat = self._seats.get(trial_id)
             if seat is None:
                 return []
             seat.asked = asyncio.get_running_loop().create_future()
             answer = seat.asked
             self._answer(seat)
-            self._changed.notify()
+            self._changed.notify_all()
         return await answer
 
-    async def leave(self, number: int) -> None:
+    async def leave(self, trial_id: str) -> None:
         """Forget the trial."""
         with self._changed:
-            self._seats.pop(number, None)
-            self._changed.notify()
+            self._seats.pop(trial_id, None)
+            self._changed.notify_all()
+
+    async def stop(self) -> None:
+        """Train no more; done when the epoch under way has ended."""
+        with self._changed:
+            self._is_stopped = True
+        await asyncio.to_thread(self._wait_until_idle)
 
     async def status(self) -> PackStatus | None:
         """What the pack has found out about training trials together; None before it had the first."""
@@ -154,12 +168,17 @@ class PackActor:
         if not choices:
             return None
         best = max(choices.values(), key=lambda choice: choice.runs)
-        said = {model: _in_words(choice.runs, choice.reason) for (model, _), choice in choices.items()}
-        return PackStatus(best.runs, best.epoch_s, said)
+        said = [f"{model}: {_in_words(choice.runs, choice.reason)}" for (model, _), choice in choices.items()]
+        return PackStatus(best.runs, best.epoch_s, list(dict.fromkeys(said)))
 
     async def test_accuracy(self, folder: str) -> float:
-        """The test accuracy in percent of the trial in `folder`."""
-        return await asyncio.to_thread(lambda: self._pack.result().test_accuracy(TrialFolder(UPath(folder))))
+        """The test accuracy in percent of the trial in `folder`; after `stop`."""
+
+        def measure() -> float:
+            self._wait_until_idle()
+            return self._pack.result().test_accuracy(TrialFolder(UPath(folder)))
+
+        return await asyncio.to_thread(measure)
 
     def _train_for_ever(self) -> None:
         try:
@@ -180,7 +199,7 @@ class PackActor:
             fuse=options.fuse,
             grace_epochs=options.grace_epochs,
             max_failures=options.max_failures,
-            journal=Path(tempfile.gettempdir()) / f"{options.name}.json",
+            journal=Path(options.journals) / f"{options.name}.json",
             raw=lambda config: self._raw.get((config.dataset, config.data_dir)),
         )
 
@@ -196,22 +215,31 @@ class PackActor:
 
     def _train_once(self, pack: Pack) -> None:
         members = self._next_members()
+        ids = {member.number: trial_id for trial_id, member in members.items()}
         started = time.monotonic()
-        for number, row in pack.train_epoch(members):
-            self._hand_out(number, row)
+        for number, row in pack.train_epoch(list(members.values())):
+            self._hand_out(ids[number], row)
         self._last_epoch_s = time.monotonic() - started
+        with self._changed:
+            self._is_training = False
+            self._changed.notify_all()
 
-    def _next_members(self) -> list[Member]:
+    def _next_members(self) -> dict[str, Member]:
         """All whose next epoch can be trained; for those about whom a decision is due it waits a little."""
         with self._changed:
-            self._changed.wait_for(lambda: any(seat.is_next for seat in self._seats.values()))
+            self._changed.wait_for(lambda: not self._is_stopped and any(seat.is_next for seat in self._seats.values()))
+            self._is_training = True
             linger = max(LINGER_MIN_S, LINGER * self._last_epoch_s)
             self._changed.wait_for(lambda: all(seat.is_next for seat in self._seats.values()), timeout=linger)
-            return [seat.member for seat in self._seats.values() if seat.is_next]
+            return {trial_id: seat.member for trial_id, seat in self._seats.items() if seat.is_next}
 
-    def _hand_out(self, number: int, row: Row) -> None:
+    def _wait_until_idle(self) -> None:
         with self._changed:
-            seat = self._seats.get(number)
+            self._changed.wait_for(lambda: not self._is_training)
+
+    def _hand_out(self, trial_id: str, row: Row) -> None:
+        with self._changed:
+            seat = self._seats.get(trial_id)
             if seat is None or (row["epoch"] <= seat.epoch and row["status"] == "running"):
                 return  # trained once more, because its row had been written and its checkpoint had not
             seat.epoch = row["epoch"]

@@ -36,8 +36,20 @@ EARLY_STOPPED = 0.5
 PACK_START_S = 3.0
 TRIAL_START_S = 1.0
 """Seconds of one core that it takes to start a pack's process and a trial's."""
+<<<<<<< HEAD
 LAST_ANSWER_S = 2.0
 """How long the driver waits in the end for a pack that is busy."""
+=======
+STOP_S = 10.0
+"""How long the end of a sweep waits for packs that are still training."""
+CPU_TRIALS = 100
+"""Trials from which packs pay on a CPU: a shorter sweep is over before the processes of its trials have started."""
+
+
+def pays(fuse: int | Literal["auto"], gpus: float, trials: int) -> bool:
+    """Whether packs are to train the sweep's trials. fuse: `sweep.resources.fuse`. gpus: that a trial occupies."""
+    return (gpus > 0 or trials >= CPU_TRIALS) if fuse == "auto" else fuse > 1
+>>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
 
 
 def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int, cores: int) -> Plan:
@@ -77,12 +89,15 @@ class Packs:
         gpu: float,
         limit: int,
         trials: int,
+        concurrent: int | None,
         epochs: int,
         cores: int,
     ) -> None:
         """options: of each pack, which gets a name of its own. cpu, gpu: what a pack occupies. limit: packs at most.
-        trials: of the sweep, of `epochs` epochs each at most. cores: of the machine or cluster, to start processes."""
-        self._options, self._limit, self._cores = options, limit, cores
+        trials: of the sweep, of `epochs` epochs each at most. concurrent: of them at a time, None: as many as there is
+        room for. cores: of the machine or cluster, to start processes."""
+        self._concurrent = trials if concurrent is None else min(concurrent, trials)
+        self._options, self._limit, self._cores = options, max(1, min(limit, self._concurrent)), cores
         self._run_epochs, self._to_come = EARLY_STOPPED * trials * epochs, trials
         self._sweep = uuid.uuid4().hex[:8]
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
@@ -105,11 +120,14 @@ class Packs:
         return emptiest.name
 
     def release(self, trial_id: str) -> None:
-        """The trial has ended."""
+        """The trial has ended, whether or not its own process is there to say so."""
         for pack in self._packs:
-            pack.trials.discard(trial_id)
+            if trial_id in pack.trials:
+                pack.trials.remove(trial_id)
+                pack.actor.leave.remote(trial_id)
             self._listen(pack)
 
+<<<<<<< HEAD
     def hear_out(self) -> None:
         """Say after the last trial what a short sweep had no time to hear."""
         asked = [pack.actor.status.remote() for pack in self._packs]
@@ -117,6 +135,13 @@ class Packs:
             with contextlib.suppress(RayError):  # it died, or was never there
                 if status := ray.get(answer):
                     self._say(status)
+=======
+    def stop(self) -> None:
+        """Train no more: where time ran out or a signal came, packs have trained ahead and would go on."""
+        stopping = [pack.actor.stop.remote() for pack in self._packs if pack.is_there]
+        if stopping:
+            ray.wait(stopping, num_returns=len(stopping), timeout=STOP_S)
+>>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
 
     def test_accuracy(self, folder: TrialFolder) -> float:
         """The test accuracy of a trial's newest checkpoint in percent, measured by the first pack."""
@@ -141,7 +166,8 @@ class Packs:
 
     def _expected(self, pack: _Pack) -> int:
         """How many trials the pack is going to have at once."""
-        return min(self._plan.seats, len(pack.trials) + max(1, self._to_come // self._plan.packs))
+        coming = len(pack.trials) + max(1, self._to_come // self._plan.packs)
+        return min(self._plan.seats, coming, max(1, self._concurrent // self._plan.packs))
 
     def _listen(self, pack: _Pack) -> None:
         """Hear, without waiting, what the pack has found out since."""
@@ -159,6 +185,7 @@ class Packs:
         if not self._is_measured:
             self._is_measured = True
             self._adjust(status)
+<<<<<<< HEAD
         self._say(status)
 
     def _say(self, status: PackStatus) -> None:
@@ -166,6 +193,12 @@ class Packs:
             if model not in self._said:
                 self._said.add(model)
                 print(f"{model}: {reason}", flush=True)
+=======
+        for line in status.said:
+            if line not in self._said:
+                self._said.add(line)
+                print(line, flush=True)
+>>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
 
     def _adjust(self, status: PackStatus) -> None:
         """Plan for what the first pack has measured."""

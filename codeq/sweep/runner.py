@@ -59,6 +59,7 @@ def _tune(state: SweepState, session: Session) -> Packs | None:
     from codeq.sweep.trainable import SweepTrial
 
     sweep = state.template.sweep
+<<<<<<< HEAD
     packs = _packs(state, session.options.address, session.gpus)
     needs = {"memory": float(FUSED_TRIAL_BYTES)} if packs else {"cpu": sweep.resources.cpu, "gpu": session.gpus}
     session.tune(
@@ -72,6 +73,39 @@ def _tune(state: SweepState, session: Session) -> Packs | None:
             device=session.device,
             packs=packs,
             images=session.images,
+=======
+    gpus = gpus_per_trial(sweep.resources.gpu, str(state.template.tree.get("device", "auto")))
+    if address is None:
+        expect_room(sweep.resources.cpu, gpus)
+    # Ray hides no GPU from a trial that asked for none.
+    device = "cpu" if gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
+    packs = _packs(state, address, gpus, scratch)
+    kind = FusedTrial if packs else SweepTrial
+    needs = {"memory": float(FUSED_TRIAL_BYTES)} if packs else {"cpu": sweep.resources.cpu, "gpu": gpus}
+    trainable = tune.with_resources(kind, needs)
+    trainable.__name__ = trainable.__qualname__ = kind.__name__  # what the dashboard calls its class
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=OptunaSearcher(
+                state.template, state.study, state.folder, state.unfinished, device=device, packs=packs, images=images
+            ),
+            scheduler=build_scheduler(state.template),
+            num_samples=state.remaining,
+            max_concurrent_trials=sweep.max_concurrent,
+            time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
+            reuse_actors=reuse_actors,
+            trial_name_creator=lambda trial: f"{sweep.name}_{trial.config['trial']:04d}",
+            trial_dirname_creator=lambda trial: f"{trial.config['trial']:04d}",
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=scratch,
+            callbacks=_callbacks(state),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
+            verbose=0,
+>>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
         ),
         scheduler=build_scheduler(state.template, state.rows()),
         callbacks=_callbacks(state),
@@ -79,13 +113,37 @@ def _tune(state: SweepState, session: Session) -> Packs | None:
         start_at_once=packs is not None,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
+<<<<<<< HEAD
     if packs:
         packs.hear_out()
+=======
+    if packs is None:
+        tuner.fit()
+        return None
+    # Their trials start at once, or Tune would give the process of one that ends to one that is starting.
+    with _environment("TUNE_MAX_PENDING_TRIALS_PG", str(state.remaining)):
+        tuner.fit()
+    packs.stop()
+>>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
     return packs
 
 
-def _packs(state: SweepState, address: str | None, gpus: float) -> Packs | None:
-    """Who trains the trials together; None where each is to have a process of its own."""
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Sets what a library reads from its environment alone, for the time of a `with` block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _packs(state: SweepState, address: str | None, gpus: float, scratch: str) -> Packs | None:
+    """Who trains the trials together; None where each is to have a process of its own. scratch: for their journals."""
     import ray
 
     from codeq.sweep.pack_actor import PackOptions
@@ -100,6 +158,7 @@ def _packs(state: SweepState, address: str | None, gpus: float) -> Packs | None:
         sweep_folder=str(state.folder),
         grace_epochs=sweep.scheduler.grace_epochs,
         max_failures=sweep.max_failures,
+        journals=scratch,
         decisions=decision_epochs(state.template),
         fuse=None if fuse == "auto" else fuse,
     )
@@ -112,6 +171,7 @@ def _packs(state: SweepState, address: str | None, gpus: float) -> Packs | None:
         gpu=gpus,
         limit=max(1, limit),
         trials=state.remaining,
+        concurrent=sweep.max_concurrent,
         epochs=state.template.max_epochs,
         cores=int(there.get("CPU", 1.0)),
     )

@@ -1,4 +1,4 @@
-"""What the driver leaves behind as trials report."""
+"""What TensorBoard shows of a trial whose driver or process was lost, or that failed."""
 
 from __future__ import annotations
 
@@ -12,30 +12,54 @@ from upath import UPath
 
 from codeq.config.sweep import METRICS
 from codeq.sweep.callbacks import TensorBoardWriter
-from codeq.train.trial_folder import trial_folder
+from codeq.train.trial_folder import NO_ROW, Row, TrialFolder, trial_folder
 
 TRIAL: Any = SimpleNamespace(config={"folder": "somewhere/trials/0003"})
 
 
 @pytest.fixture
-def epochs_in_tensorboard(tmp_path: Path) -> Any:
-    """What one driver writes about one trial, and the (step, value) of `val_acc` that TensorBoard shows afterwards."""
-
-    def write(driver: TensorBoardWriter, *epochs: int, val_acc: float = 50.0) -> list[tuple[int, float]]:
-        for epoch in epochs:
-            row = {"epoch": epoch, **dict.fromkeys(METRICS, 0.0), "val_acc": val_acc}
-            driver.on_trial_result(0, [], TRIAL, row)
-        driver.on_trial_complete(0, [], TRIAL)
-        folder = trial_folder(UPath(tmp_path), 3).path
-        scalars = EventAccumulator(str(folder)).Reload().Scalars("val_acc")
-        return [(event.step, event.value) for event in scalars]
-
-    return write
+def folder(tmp_path: Path) -> TrialFolder:
+    return trial_folder(UPath(tmp_path), 3)
 
 
-def test_an_epoch_that_is_trained_again_after_a_resume_stands_in_tensorboard_once(
-    tmp_path: Path, epochs_in_tensorboard: Any
-) -> None:
-    epochs_in_tensorboard(TensorBoardWriter(tmp_path), 1, 2, 3, val_acc=50.0)
-    shown = epochs_in_tensorboard(TensorBoardWriter(tmp_path), 3, 4, val_acc=60.0)
-    assert shown == [(1, 50.0), (2, 50.0), (3, 60.0), (4, 60.0)]
+def row(epoch: int, val_acc: float = 50.0) -> Row:
+    return {"epoch": epoch, **dict.fromkeys(METRICS, 0.0), "val_acc": val_acc}
+
+
+def reported(tmp_path: Path, *rows: Row) -> None:
+    """One driver hears these rows of the trial, then ends."""
+    driver = TensorBoardWriter(tmp_path)
+    for each in rows:
+        driver.on_trial_result(0, [], TRIAL, each)
+    driver.on_trial_complete(0, [], TRIAL)
+
+
+def shown(folder: TrialFolder) -> list[tuple[int, float]]:
+    """Steps and values of `val_acc` as TensorBoard reads them."""
+    events = EventAccumulator(str(folder.path)).Reload()
+    return [(event.step, event.value) for event in events.Scalars("val_acc")]
+
+
+def test_an_epoch_that_is_trained_again_after_a_resume_stands_there_once(tmp_path: Path, folder: TrialFolder) -> None:
+    reported(tmp_path, row(1), row(2), row(3))
+    reported(tmp_path, row(3, 60.0), row(4, 60.0))
+    assert shown(folder) == [(1, 50.0), (2, 50.0), (3, 60.0), (4, 60.0)]
+
+
+def test_epochs_that_no_driver_heard_of_are_filled_in(tmp_path: Path, folder: TrialFolder) -> None:
+    for epoch in (1, 2, 3, 4):
+        folder.append_row(row(epoch))
+    reported(tmp_path, row(1), row(2))
+    reported(tmp_path, row(5), row(7))
+    assert [step for step, _ in shown(folder)] == [1, 2, 3, 4, 5, 7]
+
+
+def test_a_failed_trial_shows_its_last_epoch_once(tmp_path: Path, folder: TrialFolder) -> None:
+    reported(tmp_path, row(1), row(2), {**row(2), "status": "failed"})
+    assert [step for step, _ in shown(folder)] == [1, 2]
+
+
+def test_a_trial_that_fails_before_it_goes_on_keeps_its_curve(tmp_path: Path, folder: TrialFolder) -> None:
+    reported(tmp_path, row(1), row(2))
+    reported(tmp_path, {**NO_ROW, "status": "failed"})
+    assert [step for step, _ in shown(folder)] == [1, 2]

@@ -1,17 +1,27 @@
-"""The driver's plan, and the pack's conversation with its trials, without Ray."""
+"""The driver's plan and its hold on the packs, and a pack's conversation with its trials, without Ray."""
 
 from __future__ import annotations
 
 import asyncio
+<<<<<<< HEAD
 from collections.abc import Iterator
+=======
+import threading
+from collections.abc import Callable, Iterator
+>>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from codeq.sweep import pack_actor
 from codeq.sweep.pack_actor import PackActor, PackOptions
+<<<<<<< HEAD
 from codeq.sweep.packs import Plan, plan
+=======
+from codeq.sweep.packs import CPU_TRIALS, Packs, Plan, pays, plan
+>>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
 
 EPOCH_S = {1: 0.03, 2: 0.04, 4: 0.025, 8: 0.018, 16: 0.014}
 Row = dict[str, Any]
@@ -47,38 +57,42 @@ class FakePack:
 def actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackActor:
     monkeypatch.setattr("codeq.train.fused.pack.Pack", FakePack)
     monkeypatch.setattr(pack_actor, "TRIAL_START_MAX_S", 0.3)
-    return PackActor(PackOptions("test", str(tmp_path), 5, 3, decisions=frozenset({2}), fuse=4))
+    return PackActor(options(tmp_path))
 
 
-async def rows_until(actor: PackActor, number: int, epoch: int) -> list[int]:
+def options(folder: Path) -> PackOptions:
+    return PackOptions("test", str(folder), str(folder), 5, 3, decisions=frozenset({2}), fuse=4)
+
+
+async def rows_until(actor: PackActor, trial_id: str, epoch: int) -> list[int]:
     epochs: list[int] = []
     while not epochs or epochs[-1] < epoch:
-        rows = await asyncio.wait_for(actor.next_rows(number), 5)
+        rows = await asyncio.wait_for(actor.next_rows(trial_id), 5)
         epochs += [row["epoch"] for row in rows]
     return epochs
 
 
 def test_a_pack_trains_ahead_but_never_past_a_decision(actor: PackActor, tiny: dict[str, Any]) -> None:
     async def talk() -> None:
-        await actor.join(0, tiny)
-        assert await rows_until(actor, 0, 2) == [1, 2]
+        await actor.join("id0", 0, tiny)
+        assert await rows_until(actor, "id0", 2) == [1, 2]
         await asyncio.sleep(0.2)
         assert actor._pack.result().trained == {0: 2}  # type: ignore[attr-defined]
-        assert await rows_until(actor, 0, 3) >= [3]
+        assert await rows_until(actor, "id0", 3) >= [3]
         await asyncio.sleep(0.2)
         assert actor._pack.result().trained == {0: 6}  # type: ignore[attr-defined]
-        assert (await rows_until(actor, 0, 6))[-1] == 6
+        assert (await rows_until(actor, "id0", 6))[-1] == 6
 
     asyncio.run(talk())
 
 
 def test_an_unknown_trial_has_to_join(actor: PackActor, tiny: dict[str, Any]) -> None:
     async def talk() -> None:
-        assert await actor.next_rows(7) == []
-        await actor.join(7, tiny)
-        assert await rows_until(actor, 7, 1)
-        await actor.leave(7)
-        assert await actor.next_rows(7) == []
+        assert await actor.next_rows("id7") == []
+        await actor.join("id7", 7, tiny)
+        assert await rows_until(actor, "id7", 1)
+        await actor.leave("id7")
+        assert await actor.next_rows("id7") == []
 
     asyncio.run(talk())
 
@@ -89,16 +103,16 @@ def test_no_trial_ends_before_the_expected_ones_have_joined_or_had_the_time(
     async def talk() -> None:
         waiting = asyncio.ensure_future(actor.expect(2))
         await asyncio.sleep(0)
-        await actor.join(0, tiny)
-        assert await rows_until(actor, 0, 1) == [1]
-        held = asyncio.ensure_future(actor.next_rows(0))
+        await actor.join("id0", 0, tiny)
+        assert await rows_until(actor, "id0", 1) == [1]
+        held = asyncio.ensure_future(actor.next_rows("id0"))
         await asyncio.sleep(0.1)
         assert not held.done()
-        await actor.join(1, tiny)
+        await actor.join("id1", 1, tiny)
         assert [row["epoch"] for row in await asyncio.wait_for(held, 5)] == [2]
         await waiting
         third = asyncio.ensure_future(actor.expect(5))  # nobody else comes
-        assert (await rows_until(actor, 0, 6))[-1] == 6
+        assert (await rows_until(actor, "id0", 6))[-1] == 6
         await third
 
     asyncio.run(talk())
@@ -110,11 +124,50 @@ def test_nobody_waits_for_those_who_are_there(
     monkeypatch.setattr(pack_actor, "TRIAL_START_MAX_S", 60.0)
 
     async def talk() -> None:
-        await actor.join(0, tiny)
+        await actor.join("id0", 0, tiny)
         expecting = asyncio.ensure_future(actor.expect(1))
         await asyncio.sleep(0)
-        assert (await rows_until(actor, 0, 6))[-1] == 6
+        assert (await rows_until(actor, "id0", 6))[-1] == 6
         expecting.cancel()
+
+    asyncio.run(talk())
+
+
+def test_after_stop_nobody_trains(actor: PackActor, tiny: dict[str, Any]) -> None:
+    async def talk() -> None:
+        await actor.join("id0", 0, tiny)
+        assert await rows_until(actor, "id0", 2) == [1, 2]
+        await asyncio.wait_for(actor.stop(), 5)
+        asking = asyncio.ensure_future(actor.next_rows("id0"))
+        await asyncio.sleep(0.2)
+        assert actor._pack.result().trained == {0: 2}  # type: ignore[attr-defined]
+        asking.cancel()
+
+    asyncio.run(talk())
+
+
+def test_stop_waits_for_the_epoch_under_way(
+    actor: PackActor, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch, begun, may_end = FakePack.train_epoch, threading.Event(), threading.Event()
+
+    def long_epoch(pack: FakePack, members: list[Any]) -> Iterator[tuple[int, Row]]:
+        begun.set()
+        may_end.wait(5)
+        yield from epoch(pack, members)
+
+    monkeypatch.setattr(FakePack, "train_epoch", long_epoch)
+
+    async def talk() -> None:
+        await actor.join("id0", 0, tiny)
+        asking = asyncio.ensure_future(actor.next_rows("id0"))
+        await asyncio.to_thread(begun.wait, 5)
+        stopping = asyncio.ensure_future(actor.stop())
+        await asyncio.sleep(0.1)
+        assert not stopping.done()
+        may_end.set()
+        await asyncio.wait_for(stopping, 5)
+        assert await asking
 
     asyncio.run(talk())
 
@@ -132,7 +185,69 @@ def test_recorded_rows_that_a_trial_has_not_seen_come_first(
     folder.checkpoint.write_bytes(b"")
 
     async def talk() -> None:
-        await actor.join(0, tiny, after=1)
-        assert [row["reason"] for row in await asyncio.wait_for(actor.next_rows(0), 5)] == ["recorded"] * 2
+        await actor.join("id0", 0, tiny, after=1)
+        assert [row["reason"] for row in await asyncio.wait_for(actor.next_rows("id0"), 5)] == ["recorded"] * 2
 
     asyncio.run(talk())
+
+
+class FakeActor:
+    """A pack's handle that answers at once: what was asked of it is in `calls`."""
+
+    def __init__(self, options: PackOptions) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=lambda *arguments: self.calls.append((name, *arguments)))
+
+    def asked(self, name: str) -> list[Any]:
+        return [call[1] for call in self.calls if call[0] == name]
+
+
+@pytest.fixture
+def make_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Packs]:
+    """The driver's side, with FakeActors for packs."""
+    kind = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=FakeActor))
+    ray = SimpleNamespace(
+        remote=lambda **_: lambda actor: kind, wait=lambda asked, **_: (asked, []), get=lambda answer: answer
+    )
+    monkeypatch.setattr("codeq.sweep.packs.ray", ray)
+
+    def make(**changes: Any) -> Packs:
+        sizes = {"limit": 2, "trials": 20, "concurrent": None, "epochs": 9, "cores": 2}
+        return Packs(options(tmp_path), cpu=1.0, gpu=0.0, **{**sizes, **changes})
+
+    return make
+
+
+def actors(packs: Packs) -> list[FakeActor]:
+    return [pack.actor for pack in packs._packs]
+
+
+def test_trials_fill_the_packs_evenly_until_all_seats_are_taken(make_packs: Callable[..., Packs]) -> None:
+    packs = make_packs()
+    names = [packs.place(f"id{i}") for i in range(9)]
+    assert len(set(names[:2])) == 2
+    assert sorted(names[:8], key=str) == sorted([*names[:2]] * 4, key=str)
+    assert names[8] is None
+    packs.release("id3")
+    assert packs.place("id8") == names[3]
+
+
+def test_a_trial_that_has_ended_is_taken_out_by_the_driver(make_packs: Callable[..., Packs]) -> None:
+    """Its own process may have died more often than it may."""
+    packs = make_packs(limit=1)
+    packs.place("id0")
+    packs.release("id0")
+    packs.release("id7")
+    assert [actor.asked("leave") for actor in actors(packs)] == [["id0"]]
+
+
+@pytest.mark.parametrize(
+    ("concurrent", "packs", "expected"), [(None, 2, 4), (20, 2, 4), (4, 2, 2), (3, 2, 1), (1, 1, 1)]
+)
+def test_no_more_trials_are_expected_than_may_train_at_a_time(
+    make_packs: Callable[..., Packs], concurrent: int | None, packs: int, expected: int
+) -> None:
+    started = actors(make_packs(concurrent=concurrent))
+    assert [actor.asked("expect") for actor in started] == [[expected]] * packs

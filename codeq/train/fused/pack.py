@@ -25,6 +25,9 @@ from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run, t
 
 log = logging.getLogger(__name__)
 
+_OF_THE_DATA = ("dataset", "data_dir", "img_size", "val_fraction", "augment", "batch_size", "device")
+"""The keys of a config on which `load_data` depends, but for the workers of image files, which each run opens anew."""
+
 
 @dataclass
 class Member:
@@ -70,7 +73,7 @@ class Pack:
         self._fuse, self._grace_epochs, self._max_failures = fuse, grace_epochs, max_failures
         self._journal = _Journal(journal)
         self._raw = raw
-        self._data: dict[str, DataSplits] = {}
+        self._data: dict[tuple[Any, ...], DataSplits] = {}
         self._choices: dict[tuple[str, str], Choice] = {}
 
     @property
@@ -113,7 +116,7 @@ class Pack:
 
     def _data_of(self, config: RunConfig) -> DataSplits:
         """The config's data, of which the process holds one copy for all runs that read the same."""
-        key = shape_of(config)
+        key = tuple(getattr(config, name) for name in _OF_THE_DATA)
         if key not in self._data or not self._data[key].train.is_resident:
             device = prepare_device(config.device, config.threads)
             self._data[key] = load_data(config, device, self._raw(config))
@@ -188,6 +191,7 @@ class _Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
         known = json.loads(path.read_text()) if path.exists() else {"training": [], "deaths": {}}
         self._deaths: dict[int, int] = {int(number): count for number, count in known["deaths"].items()}
         for number in known["training"]:

@@ -10,6 +10,8 @@ import pytest
 import torch
 from upath import UPath
 
+from codeq.config import RunConfig
+from codeq.data import DataSplits, load_data
 from codeq.train.fused import pack as pack_module
 from codeq.train.fused.pack import Member, Pack
 from codeq.train.loop import TrainState
@@ -90,6 +92,21 @@ def test_each_run_trains_with_its_own_number_of_threads(
     epochs_of(make_pack(), members([{"batch_size": 1024, **changes} for changes in each]), 2)
     torch.set_num_threads(1)
     assert threads == {1: 1, 2: 2}
+
+
+def test_runs_that_read_the_same_images_share_one_copy_of_them(
+    make_pack: MakePack, members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[int] = []
+
+    def load(config: RunConfig, *arguments: Any) -> DataSplits:
+        loaded.append(config.batch_size)
+        return load_data(config, *arguments)
+
+    monkeypatch.setattr(pack_module, "load_data", load)
+    each: list[Changes] = [{"quantizer": None}, {"optimizer.type": "adam", "seed": 2}, {"loss_terms": []}]
+    epochs_of(make_pack(fuse=1), members([*each, {"batch_size": 64}]), 1)
+    assert loaded == [128, 64]
 
 
 def test_rows_and_checkpoints_are_in_the_trials_folders(make_pack: MakePack, members: Members) -> None:
