@@ -25,11 +25,15 @@ from benchmarks.search_quality.table import Table, read_table
 
 SEEDS = 20
 OURS, STOCK, RANDOM = "CoDeQ Tune", "stock OptunaSearch, ASHA on val_acc", "random search, no stopping"
+GENTLE = "CoDeQ Tune, reduction_factor 2, grace_epochs 3"
 
 Make = Callable[[Table, int, Path], Contestant]
 
 SEARCHES: dict[str, Make] = {
     OURS: ours,
+    GENTLE: lambda table, seed, folder: ours(
+        table, seed, folder, overrides=["sweep.scheduler.reduction_factor=2", "sweep.scheduler.grace_epochs=3"]
+    ),
     STOCK: lambda table, seed, folder: stock(table, seed),
     RANDOM: lambda table, seed, folder: RandomSearch(table, seed),
 }

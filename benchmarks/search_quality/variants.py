@@ -43,6 +43,10 @@ VARIANTS: dict[str, Make] = {
     "no early stopping": _variant(overrides=["sweep.scheduler.name=none"]),
     "median rule": _variant(overrides=["sweep.scheduler.name=median"]),
     "grace of 3 epochs": _variant(overrides=["sweep.scheduler.grace_epochs=3"]),
+    "one in 2 goes on": _variant(overrides=["sweep.scheduler.reduction_factor=2"]),
+    "one in 2 goes on, grace of 3 epochs": _variant(
+        overrides=["sweep.scheduler.reduction_factor=2", "sweep.scheduler.grace_epochs=3"]
+    ),
     "nsga2": _sampler("nsga2"),
     "random": _sampler("random"),
 }

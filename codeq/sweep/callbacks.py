@@ -21,11 +21,7 @@ from codeq.config.sweep import METRICS, Scheduler
 from codeq.sweep.outcome import ending
 from codeq.sweep.trial_config import folder_name
 from codeq.train.tracking import Tracker
-<<<<<<< HEAD
-from codeq.train.trial_folder import TrialFolder, TrialRecord
-=======
-from codeq.train.trial_folder import Row, TrialRecord, trial_folder
->>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
+from codeq.train.trial_folder import Row, TrialFolder, TrialRecord
 
 
 class TrialRecorder(Callback):
@@ -81,59 +77,39 @@ def _line(name: str, record: TrialRecord, row: dict[str, Any], epochs: int) -> s
 
 
 class TensorBoardWriter(Callback):
-<<<<<<< HEAD
-    """Writes each trial's metrics as TensorBoard events into its folder below the sweep's, as they come."""
+    """Writes each trial's metrics as TensorBoard events into its folder below the sweep's, each epoch once."""
 
     def __init__(self, sweep_folder: Path) -> None:
         """sweep_folder: a local one, wherever the trials' own folders are."""
         self._sweep_folder = sweep_folder
         self._writers: dict[str, EventFileWriter] = {}
-=======
-    """Writes each trial's metrics as TensorBoard events into its folder below `folder`, each epoch once."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = UPath(folder)
-        self._writers: dict[int, EventFileWriter] = {}
-        self._written: dict[int, int] = {}  # the last epoch of each trial
->>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
+        self._written: dict[str, int] = {}  # the last epoch of each trial
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-<<<<<<< HEAD
-        """Add one row."""
-        folder, epoch = trial.config["folder"], result["epoch"]
+        """Add the row, after those that no driver has heard of."""
+        folder = trial.config["folder"]
+        for row in self._unwritten(folder, result):
+            self._write(folder, row)
+            self._written[folder] = row["epoch"]
+
+    def _unwritten(self, folder: str, row: Row) -> list[Row]:
+        """The rows up to this one: a trial trains ahead of what the driver hears, and is lost or interrupted there."""
+        last = self._written.get(folder, 0)
+        if row["epoch"] <= last:  # a trial that failed repeats its last row
+            return []
+        between = TrialFolder(UPath(folder)).rows() if row["epoch"] > last + 1 else []
+        return [*(recorded for recorded in between if last < recorded["epoch"] < row["epoch"]), row]
+
+    def _write(self, folder: str, row: Row) -> None:
+        epoch = row["epoch"]
         if folder not in self._writers:
             self._writers[folder] = EventFileWriter(str(self._events(folder)), flush_secs=5)
             # What an interrupted sweep has written of this epoch and later ones is to be forgotten.
             self._add(folder, epoch, session_log=SessionLog(status=SessionLog.START))
-        values = [Summary.Value(tag=name, simple_value=result[name]) for name in METRICS if math.isfinite(result[name])]
-        self._add(folder, epoch, summary=Summary(value=values))
-=======
-        """Add the row, after those that no driver has heard of."""
-        number = trial.config["trial"]
-        for row in self._unwritten(number, result):
-            self._write(number, row)
-            self._written[number] = row["epoch"]
-
-    def _unwritten(self, number: int, row: Row) -> list[Row]:
-        """The rows up to this one: a trial trains ahead of what the driver hears, and is lost or interrupted there."""
-        last = self._written.get(number, 0)
-        if row["epoch"] <= last:  # a trial that failed repeats its last row
-            return []
-        folder = trial_folder(self._folder, number)
-        between = folder.rows() if row["epoch"] > last + 1 else []
-        return [*(recorded for recorded in between if last < recorded["epoch"] < row["epoch"]), row]
-
-    def _write(self, number: int, row: Row) -> None:
-        epoch = row["epoch"]
-        if number not in self._writers:
-            self._writers[number] = EventFileWriter(str(trial_folder(self._folder, number).path), flush_secs=5)
-            # What an interrupted sweep has written of this epoch and later ones is to be forgotten.
-            self._add(number, epoch, session_log=SessionLog(status=SessionLog.START))
         values = [Summary.Value(tag=name, simple_value=row[name]) for name in METRICS if math.isfinite(row[name])]
-        self._add(number, epoch, summary=Summary(value=values))
->>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
+        self._add(folder, epoch, summary=Summary(value=values))
 
     def _events(self, folder: str) -> Path:
         return self._sweep_folder.joinpath(*PurePosixPath(folder).parts[-2:])

@@ -36,20 +36,10 @@ EARLY_STOPPED = 0.5
 PACK_START_S = 3.0
 TRIAL_START_S = 1.0
 """Seconds of one core that it takes to start a pack's process and a trial's."""
-<<<<<<< HEAD
 LAST_ANSWER_S = 2.0
 """How long the driver waits in the end for a pack that is busy."""
-=======
 STOP_S = 10.0
 """How long the end of a sweep waits for packs that are still training."""
-CPU_TRIALS = 100
-"""Trials from which packs pay on a CPU: a shorter sweep is over before the processes of its trials have started."""
-
-
-def pays(fuse: int | Literal["auto"], gpus: float, trials: int) -> bool:
-    """Whether packs are to train the sweep's trials. fuse: `sweep.resources.fuse`. gpus: that a trial occupies."""
-    return (gpus > 0 or trials >= CPU_TRIALS) if fuse == "auto" else fuse > 1
->>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
 
 
 def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int, cores: int) -> Plan:
@@ -127,7 +117,6 @@ class Packs:
                 pack.actor.leave.remote(trial_id)
             self._listen(pack)
 
-<<<<<<< HEAD
     def hear_out(self) -> None:
         """Say after the last trial what a short sweep had no time to hear."""
         asked = [pack.actor.status.remote() for pack in self._packs]
@@ -135,13 +124,12 @@ class Packs:
             with contextlib.suppress(RayError):  # it died, or was never there
                 if status := ray.get(answer):
                     self._say(status)
-=======
+
     def stop(self) -> None:
         """Train no more: where time ran out or a signal came, packs have trained ahead and would go on."""
         stopping = [pack.actor.stop.remote() for pack in self._packs if pack.is_there]
         if stopping:
             ray.wait(stopping, num_returns=len(stopping), timeout=STOP_S)
->>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
 
     def test_accuracy(self, folder: TrialFolder) -> float:
         """The test accuracy of a trial's newest checkpoint in percent, measured by the first pack."""
@@ -185,20 +173,13 @@ class Packs:
         if not self._is_measured:
             self._is_measured = True
             self._adjust(status)
-<<<<<<< HEAD
         self._say(status)
 
     def _say(self, status: PackStatus) -> None:
-        for model, reason in status.reasons.items():
-            if model not in self._said:
-                self._said.add(model)
-                print(f"{model}: {reason}", flush=True)
-=======
         for line in status.said:
             if line not in self._said:
                 self._said.add(line)
                 print(line, flush=True)
->>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
 
     def _adjust(self, status: PackStatus) -> None:
         """Plan for what the first pack has measured."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,22 +46,22 @@ def run_sweep(state: SweepState, session: Session) -> SweepEnd:
         print(f"{len(state.warm_start)} trials of {state.template.sweep.search.warm_start} to learn from", flush=True)
     if state.remaining > 0:
         session.start()
-        packs = _tune(state, session)
+        with tempfile.TemporaryDirectory(prefix="codeq-packs-") as journals:
+            packs = _tune(state, session, journals)
         if session.interrupted_by is None and budget:
             state.note_unfinished(f"time budget of {budget}; --resume goes on")
     return SweepEnd(packs)
 
 
-def _tune(state: SweepState, session: Session) -> Packs | None:
-    """Run Tune to its end; the packs that trained, if any."""
+def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:
+    """Run Tune to its end; the packs that trained, if any. journals: a folder of this sweep alone, for theirs."""
     from codeq.sweep.early_stopping import build_scheduler
     from codeq.sweep.fused_trial import FUSED_TRIAL_BYTES, FusedTrial
     from codeq.sweep.searcher import OptunaSearcher
     from codeq.sweep.trainable import SweepTrial
 
     sweep = state.template.sweep
-<<<<<<< HEAD
-    packs = _packs(state, session.options.address, session.gpus)
+    packs = _packs(state, session.options.address, session.gpus, journals)
     needs = {"memory": float(FUSED_TRIAL_BYTES)} if packs else {"cpu": sweep.resources.cpu, "gpu": session.gpus}
     session.tune(
         FusedTrial if packs else SweepTrial,
@@ -73,39 +74,6 @@ def _tune(state: SweepState, session: Session) -> Packs | None:
             device=session.device,
             packs=packs,
             images=session.images,
-=======
-    gpus = gpus_per_trial(sweep.resources.gpu, str(state.template.tree.get("device", "auto")))
-    if address is None:
-        expect_room(sweep.resources.cpu, gpus)
-    # Ray hides no GPU from a trial that asked for none.
-    device = "cpu" if gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
-    packs = _packs(state, address, gpus, scratch)
-    kind = FusedTrial if packs else SweepTrial
-    needs = {"memory": float(FUSED_TRIAL_BYTES)} if packs else {"cpu": sweep.resources.cpu, "gpu": gpus}
-    trainable = tune.with_resources(kind, needs)
-    trainable.__name__ = trainable.__qualname__ = kind.__name__  # what the dashboard calls its class
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=OptunaSearcher(
-                state.template, state.study, state.folder, state.unfinished, device=device, packs=packs, images=images
-            ),
-            scheduler=build_scheduler(state.template),
-            num_samples=state.remaining,
-            max_concurrent_trials=sweep.max_concurrent,
-            time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
-            reuse_actors=reuse_actors,
-            trial_name_creator=lambda trial: f"{sweep.name}_{trial.config['trial']:04d}",
-            trial_dirname_creator=lambda trial: f"{trial.config['trial']:04d}",
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=scratch,
-            callbacks=_callbacks(state),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
-            verbose=0,
->>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
         ),
         scheduler=build_scheduler(state.template, state.rows()),
         callbacks=_callbacks(state),
@@ -113,37 +81,14 @@ def _tune(state: SweepState, session: Session) -> Packs | None:
         start_at_once=packs is not None,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
-<<<<<<< HEAD
     if packs:
         packs.hear_out()
-=======
-    if packs is None:
-        tuner.fit()
-        return None
-    # Their trials start at once, or Tune would give the process of one that ends to one that is starting.
-    with _environment("TUNE_MAX_PENDING_TRIALS_PG", str(state.remaining)):
-        tuner.fit()
-    packs.stop()
->>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
+        packs.stop()
     return packs
 
 
-@contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Sets what a library reads from its environment alone, for the time of a `with` block."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-def _packs(state: SweepState, address: str | None, gpus: float, scratch: str) -> Packs | None:
-    """Who trains the trials together; None where each is to have a process of its own. scratch: for their journals."""
+def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -> Packs | None:
+    """Who trains the trials together; None where each is to have a process of its own."""
     import ray
 
     from codeq.sweep.pack_actor import PackOptions
@@ -158,7 +103,7 @@ def _packs(state: SweepState, address: str | None, gpus: float, scratch: str) ->
         sweep_folder=str(state.folder),
         grace_epochs=sweep.scheduler.grace_epochs,
         max_failures=sweep.max_failures,
-        journals=scratch,
+        journals=journals,
         decisions=decision_epochs(state.template),
         fuse=None if fuse == "auto" else fuse,
     )

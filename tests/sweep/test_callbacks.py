@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -13,8 +11,6 @@ from upath import UPath
 from codeq.config.sweep import METRICS
 from codeq.sweep.callbacks import TensorBoardWriter
 from codeq.train.trial_folder import NO_ROW, Row, TrialFolder, trial_folder
-
-TRIAL: Any = SimpleNamespace(config={"folder": "somewhere/trials/0003"})
 
 
 @pytest.fixture
@@ -29,9 +25,10 @@ def row(epoch: int, val_acc: float = 50.0) -> Row:
 def reported(tmp_path: Path, *rows: Row) -> None:
     """One driver hears these rows of the trial, then ends."""
     driver = TensorBoardWriter(tmp_path)
+    trial: Any = SimpleNamespace(config={"folder": str(trial_folder(UPath(tmp_path), 3).path)})
     for each in rows:
-        driver.on_trial_result(0, [], TRIAL, each)
-    driver.on_trial_complete(0, [], TRIAL)
+        driver.on_trial_result(0, [], trial, each)
+    driver.on_trial_complete(0, [], trial)
 
 
 def shown(folder: TrialFolder) -> list[tuple[int, float]]:

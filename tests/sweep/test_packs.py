@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-<<<<<<< HEAD
-from collections.abc import Iterator
-=======
 import threading
 from collections.abc import Callable, Iterator
->>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +13,7 @@ import pytest
 
 from codeq.sweep import pack_actor
 from codeq.sweep.pack_actor import PackActor, PackOptions
-<<<<<<< HEAD
-from codeq.sweep.packs import Plan, plan
-=======
-from codeq.sweep.packs import CPU_TRIALS, Packs, Plan, pays, plan
->>>>>>> b3fa70e35bc49d67446f02b21ac7b8f3af05ce1d
+from codeq.sweep.packs import Packs, Plan, plan
 
 EPOCH_S = {1: 0.03, 2: 0.04, 4: 0.025, 8: 0.018, 16: 0.014}
 Row = dict[str, Any]
