@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from codeq.sweep.outcome import Ending, Rule, Told, for_sampler, for_study
 from optuna.trial import TrialState
 
 from benchmarks.search_quality.contestants import Contestant, ours
 from benchmarks.search_quality.table import Table
 from codeq.config.sweep import SweepConfig
+from codeq.sweep.outcome import Ending, Rule, Told, for_sampler, for_study
 
 Make = Callable[[Table, int, Path], Contestant]
 
