@@ -97,7 +97,7 @@ class Packs:
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
         self._plan = self._all_places(options.fuse) if options.fuse else GUESS
         self._is_measured = options.fuse is not None
-        self._said: set[str] = set()
+        self._said: dict[tuple[str, str], str] = {}
         self._packs = [self._start(index) for index in range(self._plan.packs)]
 
     def place(self, trial_id: str) -> str | None:
@@ -164,10 +164,15 @@ class Packs:
         if not self._is_measured:
             self._is_measured = True
             self._adjust(status)
-        for line in status.said:
-            if line not in self._said:
-                self._said.add(line)
+        self._say(status.reasons)
+
+    def _say(self, reasons: Mapping[tuple[str, str], str]) -> None:
+        """Print what is new: of each shape what the first pack says, and the same line only once."""
+        for which, reason in reasons.items():
+            line = f"{which[0]}: {reason}"
+            if which not in self._said and line not in self._said.values():
                 print(line, flush=True)
+            self._said.setdefault(which, line)
 
     def _adjust(self, status: PackStatus) -> None:
         """Plan for what the first pack has measured."""
