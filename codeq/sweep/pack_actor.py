@@ -53,11 +53,11 @@ class PackOptions:
 @dataclass(frozen=True)
 class PackStatus:
     """What a pack has measured. runs: trials of one shape that it trains together at best. epoch_s: seconds of one
-    trial's epoch by the number that train together. said: how many of each model and why not more, in lines."""
+    trial's epoch by the number that train together. reasons: how many and why not more, by model and shape."""
 
     runs: int
     epoch_s: dict[int, float]
-    said: list[str]
+    reasons: dict[tuple[str, str], str]
 
 
 @dataclass
@@ -168,8 +168,8 @@ class PackActor:
         if not choices:
             return None
         best = max(choices.values(), key=lambda choice: choice.runs)
-        said = [f"{model}: {_in_words(choice.runs, choice.reason)}" for (model, _), choice in choices.items()]
-        return PackStatus(best.runs, best.epoch_s, list(dict.fromkeys(said)))
+        reasons = {which: _in_words(choice.runs, choice.reason) for which, choice in choices.items()}
+        return PackStatus(best.runs, best.epoch_s, reasons)
 
     async def test_accuracy(self, folder: str) -> float:
         """The test accuracy in percent of the trial in `folder`; after `stop`."""

@@ -93,7 +93,7 @@ class Packs:
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
         self._plan = self._all_places(options.fuse) if options.fuse else GUESS
         self._is_measured = options.fuse is not None
-        self._said: set[str] = set()
+        self._said: dict[tuple[str, str], str] = {}
         self._packs = [self._start(index) for index in range(self._plan.packs)]
 
     def place(self, trial_id: str) -> str | None:
@@ -123,7 +123,7 @@ class Packs:
         for answer in ray.wait(asked, num_returns=len(asked), timeout=LAST_ANSWER_S)[0]:
             with contextlib.suppress(RayError):  # it died, or was never there
                 if status := ray.get(answer):
-                    self._say(status)
+                    self._say(status.reasons)
 
     def stop(self) -> None:
         """Train no more: where time ran out or a signal came, packs have trained ahead and would go on."""
@@ -173,13 +173,15 @@ class Packs:
         if not self._is_measured:
             self._is_measured = True
             self._adjust(status)
-        self._say(status)
+        self._say(status.reasons)
 
-    def _say(self, status: PackStatus) -> None:
-        for line in status.said:
-            if line not in self._said:
-                self._said.add(line)
+    def _say(self, reasons: Mapping[tuple[str, str], str]) -> None:
+        """Print what is new: of each shape what the first pack says, and the same line only once."""
+        for which, reason in reasons.items():
+            line = f"{which[0]}: {reason}"
+            if which not in self._said and line not in self._said.values():
                 print(line, flush=True)
+            self._said.setdefault(which, line)
 
     def _adjust(self, status: PackStatus) -> None:
         """Plan for what the first pack has measured."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from codeq.sweep import pack_actor
-from codeq.sweep.pack_actor import PackActor, PackOptions
+from codeq.sweep.pack_actor import PackActor, PackOptions, PackStatus
 from codeq.sweep.packs import Packs, Plan, plan
 
 EPOCH_S = {1: 0.03, 2: 0.04, 4: 0.025, 8: 0.018, 16: 0.014}
@@ -243,3 +243,18 @@ def test_no_more_trials_are_expected_than_may_train_at_a_time(
 ) -> None:
     started = actors(make_packs(concurrent=concurrent))
     assert [actor.asked("expect") for actor in started] == [[expected]] * packs
+
+
+def test_the_sweep_says_once_of_each_shape_how_many_train_together(
+    make_packs: Callable[..., Packs], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each pack measures for itself, and models have several shapes."""
+    packs = make_packs()
+    for reasons in (
+        {("mlp", "a"): "8", ("mlp", "b"): "8", ("mlp", "c"): "one at a time", ("vit", "d"): "2"},
+        {("mlp", "a"): "4", ("mlp", "c"): "one at a time"},
+    ):
+        status = PackStatus(8, {}, reasons)
+        monkeypatch.setattr("codeq.sweep.packs.ray.get", lambda _, status=status: status)
+        packs.place("id")
+    assert capsys.readouterr().out.splitlines() == ["mlp: 8", "mlp: one at a time", "vit: 2"]
