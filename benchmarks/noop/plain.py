@@ -1,4 +1,6 @@
-"""Plain Ray Tune with its defaults: a process for each trial, three loggers, random search, no early stopping.
+"""Plain Ray Tune with its defaults, three loggers, random search, no early stopping; only that processes are reused.
+
+Starting a process for each trial would take twenty minutes and is not the driver's work.
 
     python -m benchmarks.noop.plain --storage FOLDER --trials N --epochs N
 """
@@ -21,6 +23,11 @@ class NoopTrial(tune.Trainable):
         """config: the drawn values, and the number of epochs."""
         self._epochs = config["epochs"]
 
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The next trial in the same process."""
+        self.setup(new_config)
+        return True
+
     def step(self) -> dict[str, Any]:
         """The next report."""
         return constant_row(self.iteration + 1, self._epochs)
@@ -33,7 +40,7 @@ def main() -> None:
     tune.Tuner(
         NoopTrial,
         param_space={**space, "epochs": given.epochs},
-        tune_config=tune.TuneConfig(num_samples=given.trials),
+        tune_config=tune.TuneConfig(num_samples=given.trials, reuse_actors=True),
         run_config=tune.RunConfig(name="plain", storage_path=given.storage),
     ).fit()
 

@@ -17,7 +17,7 @@ from benchmarks.row import Row
 TRIALS, FEW, EPOCHS = 1000, 24, 10
 TOP = 8
 RANDOM = ("--set", "sweep.search.sampler=random")
-AGAINST = "plain Ray Tune, its defaults (random search)"
+AGAINST = "plain Ray Tune, its defaults (random search), processes reused"
 
 
 def noop(options: Options) -> list[Row]:
