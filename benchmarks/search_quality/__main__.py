@@ -22,6 +22,7 @@ from benchmarks.search_quality.record import record
 from benchmarks.search_quality.replay import Curve, replay
 from benchmarks.search_quality.summary import Summary, markdown, write_json
 from benchmarks.search_quality.table import Table, read_table
+from codeq.sweep.study import quiet_optuna
 
 SEEDS = 20
 OURS, STOCK, RANDOM = "CoDeQ Tune", "stock OptunaSearch, ASHA on val_acc", "random search, no stopping"
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.record:
         record()
         return 0
+    quiet_optuna()
     table = read_table(sweep_template().sweep.objectives)
     if options.variants:
         from benchmarks.search_quality.variants import VARIANTS
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     summary = _summary(table, SEARCHES, options.seeds)
     print(markdown(summary), end="")
+    print(f"{OURS} is at no budget more than {100 * summary.behind(OURS, STOCK):.2f} points behind {STOCK} (means).")
     if options.seeds == SEEDS:
         from benchmarks.search_quality.plot import plot
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def _cells(summary: Summary, name: str) -> tuple[str, ...]:
     ratio = summary.cost(name) / summary.cost(summary.baseline)
     return (
         name,
-        f"{summary.cost(name):,.0f} ({min(costs):,} to {max(costs):,})" if costs else "never",
+        f"{_shown(summary.cost(name))} ({min(costs):,} to {max(costs):,})" if costs else "never",
         f"{ratio:.2f}" if np.isfinite(ratio) else "",
         f"{len(costs)} of {len(curves)}",
         f"{statistics.mean(final):.2f} ± {statistics.pstdev(final):.2f}",
@@ -85,12 +86,16 @@ def _cells(summary: Summary, name: str) -> tuple[str, ...]:
     )
 
 
+def _shown(cost: float) -> str:
+    return f"{cost:,.0f}" if math.isfinite(cost) else "most never"
+
+
 def write_json(summary: Summary, path: Path = RESULT) -> None:
     """Keep the figures, and every search's mean and standard deviation at some budgets."""
     chosen = slice(None, None, POINTS // 20)
     searches = {
         name: {
-            "median_cost": summary.cost(name),
+            "median_cost": cost if math.isfinite(cost := summary.cost(name)) else None,
             "costs": summary.costs(name),
             "share_mean": [round(float(x), 5) for x in summary.shares(name).mean(axis=0)[chosen]],
             "share_std": [round(float(x), 5) for x in summary.shares(name).std(axis=0)[chosen]],
