@@ -74,8 +74,10 @@ def for_sampler(ending: Ending, sweep: SweepConfig) -> Told:
     What diverged or collapsed is PRUNED too, or the sampler would go on proposing its like; a crash says nothing of the
     config.
     """
-    told = for_study(ending, sweep)
-    return Told(TrialState.PRUNED) if ending.status in ("diverged", "collapsed") else told
+    if ending.status not in ("stopped", "diverged", "collapsed"):
+        return for_study(ending, sweep)
+    # TPE takes what has no constraints for feasible, and so for better than all that is COMPLETE and infeasible.
+    return Told(TrialState.PRUNED, constraints=dict.fromkeys(sweep.constraints, math.inf))
 
 
 def _with_values(ending: Ending, sweep: SweepConfig) -> Told:

@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.sweep import memory as memory_module
 from codeq.sweep.memory import Exhausted, SamplerMemory
-from codeq.sweep.outcome import Told
+from codeq.sweep.outcome import Told, ending, for_sampler
+from tests.sweep.conftest import row
 from tests.sweep.test_sampler import SAMPLERS
 
 LR = "optimizer.param_groups.base.lr"
@@ -157,3 +158,20 @@ def test_constraints_move_the_draws(load: Load, sampler: str) -> None:
         return sum(drawn[10:]) / len(drawn[10:])
 
     assert later_draws(True) > later_draws(False) + 0.5
+
+
+def test_what_collapsed_is_no_better_than_what_misses_the_constraints(load: Load) -> None:
+    """Nothing is feasible. From -4 on trials collapse; below, the constraint is missed by the less the lower."""
+    template = load(
+        loguniform(1e-4, 1.0),
+        loguniform(1e-4, 1.0),
+        objectives={"loss": "min"},
+        constraints={"val_acc": ">= 99"},
+    )
+    memory, drawn = SamplerMemory(template), []
+    for _ in range(40):
+        proposal = memory.propose()
+        drawn.append(orders(proposal.asked.params))
+        last = row(val_acc=50 - drawn[-1], status="finished" if drawn[-1] < -4 else "collapsed")
+        memory.tell(proposal.asked, for_sampler(ending(last, template.sweep.scheduler), template.sweep))
+    assert sum(order >= -4 for order in drawn[10:]) < 10

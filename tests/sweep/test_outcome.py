@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_the_sampler_learns_the_objectives_and_constraints_of_a_finished_trial()
 
 @pytest.mark.parametrize("status", ["running", "diverged", "collapsed"])
 def test_what_was_stopped_or_broke_down_counts_as_bad_for_the_sampler(status: str) -> None:
-    assert told({"status": status}) == Told(TrialState.PRUNED)
+    assert told({"status": status}) == Told(TrialState.PRUNED, constraints={"loss": math.inf})
 
 
 @pytest.mark.parametrize("values", [None, {"status": "failed"}, {"val_acc": float("inf")}, {"loss": float("nan")}])

@@ -66,13 +66,12 @@ def _ranges(template: Template) -> dict[str, Range]:
 def _edges_of(
     name: str, searched: Range, winners: Sequence[TrialResult], matters_for: Objectives
 ) -> Iterator[Edge]:
-    by_chance = max(EDGE, 1 / searched.size())
     best_in = [(_best(winners, {o: direction}), o) for o, direction in matters_for.items() if winners]
     ends: tuple[tuple[End, float], ...] = (("low", searched.low), ("high", searched.high))
     for end, bound in ends:
         there = tuple(trial.record.trial for trial in winners if _is_near(trial.record.parameters[name], searched, end))
         alone = [Edge(name, end, bound, (number,), len(winners), o) for number, o in best_in if number in there]
-        if there and at_least(len(there), len(winners), by_chance) <= LEVEL:
+        if there and at_least(len(there), len(winners), _by_chance(searched, end)) <= LEVEL:
             yield Edge(name, end, bound, there, len(winners))
         else:
             yield from alone[:1]
@@ -81,6 +80,18 @@ def _edges_of(
 def _is_near(value: float, searched: Range, end: End) -> bool:
     place = position(value, searched)
     return place <= EDGE if end == "low" else place >= 1 - EDGE
+
+
+def _by_chance(searched: Range, end: End) -> float:
+    """The share of random draws that lie near an end: of few values more than the outermost share of the range."""
+    if isinstance(searched, Int) and searched.log:
+        low, high = searched.low - 0.5, searched.high + 0.5  # Optuna draws between these and rounds
+        reach = (searched.high / searched.low) ** EDGE
+        inner = math.floor(searched.low * reach) + 0.5 if end == "low" else math.ceil(searched.high / reach) - 0.5
+        return math.log(inner / low if end == "low" else high / inner) / math.log(high / low)
+    if math.isinf(size := searched.size()):
+        return EDGE
+    return (math.floor(EDGE * (size - 1)) + 1) / size
 
 
 def _best(trials: Sequence[TrialResult], wanted: Objectives) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
+import optuna
 import pytest
 
 from codeq.config import Template
 from codeq.config.distributions import Int, LogUniform, Uniform
-from codeq.results.advice.edges import Edge, edges, position
+from codeq.results.advice.edges import Edge, End, Range, _by_chance, _is_near, edges, position
 from codeq.results.trials import TrialResult
+from codeq.sweep.sampler import suggest
 from tests.results.advice.conftest import BATCH, DECAY, LR, SIZE
 
 Make = Callable[..., TrialResult]
@@ -56,6 +59,24 @@ def test_few_values_put_more_trials_at_their_ends_by_chance(template: Template, 
     """A fifth of the draws have the largest image size of five."""
     assert edges([make_trial(i, {SIZE: 12}) for i in range(2)], template, {}) == []
     assert [edge.parameter for edge in edges([make_trial(i, {SIZE: 12}) for i in range(3)], template, {})] == [SIZE]
+
+
+@pytest.mark.parametrize(
+    "searched",
+    [
+        Int(distribution="int", low=0, high=20),  # 0 and 1 are near the low end: two of 21
+        Int(distribution="int", low=1, high=256, log=True),  # a sixth of the draws are 1
+        Int(distribution="int", low=10, high=1000, log=True),
+        Uniform(distribution="uniform", low=0, high=1, step=0.2),
+        LogUniform(distribution="loguniform", low=1e-4, high=1.0),
+    ],
+)
+def test_the_share_near_an_end_by_chance_is_that_of_random_draws(searched: Range) -> None:
+    drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    values = [suggest(drawn.ask(), "x", searched) for _ in range(2000)]
+    for end in get_args(End):
+        near = sum(_is_near(value, searched, end) for value in values) / len(values)
+        assert _by_chance(searched, end) == pytest.approx(near, abs=0.025)
 
 
 def test_the_best_in_an_objective_is_enough_where_the_parameter_matters_for_it(
