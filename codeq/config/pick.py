@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from codeq.config.errors import ConfigError, Mark, Problem, nearest, shown
@@ -49,9 +50,15 @@ def _is_settled(direction: Literal["max", "min"], bound: str | None) -> bool:
     return bound is not None and parse_bound(bound)[0] == {"max": ">=", "min": "<="}[direction]
 
 
+def enumerated(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *early, last = names
+    return f"{', '.join(early)} and {last}" if early else last
+
+
 def in_words(objectives: Objectives) -> str:
     """The choice as tables and headers say it: `highest sparsity`, or `knee in val_acc and sparsity`."""
     if len(objectives) > 1:
-        return f"knee in {' and '.join(objectives)}"
+        return f"knee in {enumerated(objectives)}"
     superlative = {"max": "highest", "min": "lowest"}
     return "".join(f"{superlative[direction]} {name}" for name, direction in objectives.items())

@@ -13,7 +13,9 @@ def plan(template: Template) -> str:
     """What is searched, towards what, by whom, and for how many epochs; a line each."""
     sweep = template.sweep
     trials, epochs = counted(int(sweep.trials or 1), "trial"), counted(template.max_epochs, "epoch")
-    return "\n".join([f"{sweep.name}: {trials} of at most {epochs}", *(f"  {line}" for line in _lines(template))])
+    every = ", all configs that can be drawn" if template.parameters and sweep.trials == template.config_count else ""
+    head = f"{sweep.name}: {trials} of at most {epochs}{every}"
+    return "\n".join([head, *(f"  {line}" for line in _lines(template))])
 
 
 def counted(number: int, noun: str) -> str:
@@ -47,6 +49,14 @@ def _sampler(sweep: SweepConfig) -> str:
     return f"{search.sampler}{learns.get(search.sampler, '')}{enqueued}"
 
 
+def _learns(sweep: SweepConfig) -> bool:
+    """Whether the sampler draws any of the trials by what it has learned."""
+    search = sweep.search
+    if search.sampler in ("random", "grid"):
+        return False
+    return search.warm_start is not None or int(sweep.trials or 1) > search.startup_trials
+
+
 def _stopping(template: Template, planned: Effort | None) -> str:
     scheduler = template.sweep.scheduler
     if planned is None:
@@ -68,5 +78,5 @@ def _epochs(template: Template, planned: Effort | None) -> str:
     if round(planned.expected) == planned.worst:
         return f"{planned.worst:,}"
     low, high = planned.likely
-    learns = ", more as the sampler learns" if template.sweep.search.sampler not in ("random", "grid") else ""
+    learns = ", more as the sampler learns" if _learns(template.sweep) else ""
     return f"{planned.worst:,} at most, about {planned.expected:,.0f} expected ({low:,.0f} to {high:,.0f}){learns}"

@@ -42,8 +42,8 @@ class Findings:
 
     @property
     def all_failed(self) -> bool:
-        """Whether every trial diverged, collapsed or crashed."""
-        return all(trial.record.status in FAILURES for trial in self.trials)
+        """Whether every trial diverged, collapsed or crashed, and there were some."""
+        return bool(self.trials) and all(trial.record.status in FAILURES for trial in self.trials)
 
     @property
     def ended_runs(self) -> set[tuple[int, int]]:

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from codeq.config import SweepConfig, Template
 from codeq.config.objectives import bounds, is_feasible
+from codeq.config.pick import enumerated
+from codeq.config.plan import counted
 from codeq.results.confirmation import Confirmed
 from codeq.results.findings import Findings
 
@@ -28,15 +30,16 @@ def print_front(found: Findings, template: Template) -> None:
         print("The Pareto front is empty: no trial has trained all its epochs and stayed healthy.")
         return
     sweep, parameters = template.sweep, [parameter.name for parameter in template.parameters]
-    objectives, metrics = " and ".join(sweep.objectives), _metrics(found, sweep)
-    table = _table(f"Pareto front: {len(found.front)} trials, {objectives}", [*metrics, *map(_short, parameters)])
+    title = f"Pareto front: {counted(len(found.front), 'trial')}, {enumerated(sweep.objectives)}"
+    metrics = _metrics(found, sweep)
+    table = _table(title, [*metrics, *map(_short, parameters)])
     for trial in found.front:
         row = trial.as_row()
         cells = [_metric(name, row.get(name)) for name in metrics]
         drawn = [_value(trial.record.parameters.get(name, "")) for name in parameters]
         table.add_row(_name(trial.record.trial, found), *cells, *drawn)
     _print(table)
-    if len(sweep.objectives) > 1:
+    if len(sweep.objectives) > 1 and found.winner:
         print(f"Hypervolume {found.hypervolume:.4f} of the box from {found.box}.")
     if found.winner is None:
         print(f"No trial satisfies {bounds(sweep.constraints)}: no best.yaml. The front is that of trials that do not.")

@@ -48,7 +48,7 @@ class SamplerMemory:
     """Proposes configs that were not tried yet, and learns from what became of them."""
 
     def __init__(self, template: Template, trials_before: int = 0) -> None:
-        """trials_before: how many the sweep holds already (see `build_sampler`)."""
+        """trials_before: how many there are already, here and in a sweep to learn from (see `build_sampler`)."""
         quiet_optuna()
         self._template = template
         self._distributions = {p.name: as_optuna(p.distribution) for p in template.parameters}

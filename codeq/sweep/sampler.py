@@ -42,8 +42,8 @@ def suggest(trial: optuna.Trial, name: str, distribution: Distribution) -> Any:
 def build_sampler(sweep: SweepConfig, trials_before: int = 0) -> BaseSampler:
     """The configured sampler, seeded.
 
-    trials_before: trials that the sweep holds already. They are mixed into the seed, or a resumed sweep would draw
-    its first trials again.
+    trials_before: trials that the sweep holds already, or learns from. They are mixed into the seed, or a resumed sweep
+    would draw its first trials again, and a sweep that starts warm those of the other sweep.
     """
     search = sweep.search
     if trials_before and search.sampler != "grid":

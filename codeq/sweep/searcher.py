@@ -50,9 +50,9 @@ class OptunaSearcher(Searcher):
         self._packs = packs
         self._images = images
         self._learn = learn
-        stored = study.get_trials(deepcopy=False)
-        self._memory = SamplerMemory(template, len(stored))
-        for known in warm_start:
+        stored, others = study.get_trials(deepcopy=False), list(warm_start)
+        self._memory = SamplerMemory(template, len(stored) + len(others))
+        for known in others:
             self._memory.remember(known.parameters, learn(known.ending, template.sweep), tried_here=False)
         for trial in stored:
             if (before := Ending.of_stored(trial)) and trial.state.is_finished():

@@ -80,6 +80,7 @@ def test_any_other_pick_is_refused_with_the_nearest_name(pick: str, said: str) -
         ({"sparsity": "max"}, "highest sparsity"),
         ({"rel_bops": "min"}, "lowest rel_bops"),
         ({"val_acc": "max", "rel_bops": "min"}, "knee in val_acc and rel_bops"),
+        ({"val_acc": "max", "sparsity": "max", "rel_bops": "min"}, "knee in val_acc, sparsity and rel_bops"),
     ],
 )
 def test_a_choice_can_be_said_in_words(objectives: Any, words: str) -> None:

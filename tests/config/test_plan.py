@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from codeq.config.plan import plan
 from tests.config.texts import PLAIN, edited, load
 
@@ -62,3 +64,21 @@ def test_grid_and_random_have_no_start_up_trials() -> None:
     for sampler in ("grid", "random"):
         text = plan(load(f"{searched}sweep: {{search: {{sampler: {sampler}}}}}\n"))
         assert f"  sampler: {sampler}\n" in text and "learns" not in text
+
+
+def test_a_space_with_fewer_configs_than_trials_is_named_as_such() -> None:
+    text = edited(("{lr: 0.001}", "{lr: {distribution: choice, choices: [1e-4, 1e-3, 1e-2]}}"))
+    lines = plan(load(f"{text}sweep: {{name: few, trials: 12}}\n")).splitlines()
+    assert lines[0] == "few: 3 trials of at most 10 epochs, all configs that can be drawn"
+
+
+@pytest.mark.parametrize(
+    ("trials", "search", "learns"),
+    [
+        (10, "{}", False), (11, "{}", True), (6, "{startup_trials: 5}", True), (11, "{sampler: random}", False),
+        (6, "{warm_start: results/other}", True),
+    ],
+)  # fmt: skip
+def test_only_a_sampler_that_has_time_to_learn_is_said_to_learn(trials: int, search: str, learns: bool) -> None:
+    sweep = f"sweep: {{trials: {trials}, scheduler: {{grace_epochs: 2}}, search: {search}}}\n"
+    assert ("as the sampler learns" in plan(load(f"{SEARCHED}{sweep}"))) == learns

@@ -86,3 +86,20 @@ def test_a_seed_that_went_wrong_and_a_constraint_that_the_mean_misses_are_said(s
 
 def test_an_empty_front_is_said(shown: Callable[..., str]) -> None:
     assert "The Pareto front is empty" in shown([trial(0, 1.0, 0.1, "failed")], [])
+
+
+def test_the_front_is_counted_and_its_objectives_are_listed(shown: Callable[..., str]) -> None:
+    assert shown(TRIALS, [], objectives={"val_acc": "max"}).startswith("Pareto front: 1 trial, val_acc ")
+    assert shown(TRIALS, [], objectives=THREE).startswith(
+        "Pareto front: 3 trials, val_acc, sparsity and structured_sparsity "
+    )
+
+
+def test_a_front_of_which_no_trial_meets_the_constraints_has_no_hypervolume(shown: Callable[..., str]) -> None:
+    assert "Hypervolume" not in shown(TRIALS, [], constraints={"val_acc": ">= 99"})
+
+
+def test_of_no_trials_none_has_failed(tiny: dict[str, Any], write_yaml: Callable[..., Path]) -> None:
+    template = Template.load(write_yaml(tiny))
+    assert not judge([], [], template).all_failed
+    assert judge([trial(0, 1.0, 0.1, "failed")], [], template).all_failed

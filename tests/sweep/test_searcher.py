@@ -17,6 +17,7 @@ from codeq.config import RunConfig, SweepConfig, Template
 from codeq.sweep.outcome import Ending, Told
 from codeq.sweep.searcher import OptunaSearcher
 from codeq.sweep.study import lay_aside, open_study
+from codeq.sweep.warm_start import KnownTrial
 from codeq.train.trial_folder import trial_folder, trial_folders
 from tests.sweep.conftest import FINITE, row
 from tests.sweep.test_sampler import SAMPLERS
@@ -160,6 +161,24 @@ def test_a_resumed_search_remembers_what_it_has_learned(nested: Callable[..., Te
 
     assert learned(again) == learned(searcher)
     assert learned(again)[0][:3] == (TrialState.COMPLETE, [90.0, 0.5], {"val_acc": 5.0})
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp"])
+def test_a_warm_start_does_not_draw_the_other_sweeps_trials_again(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, sampler: str
+) -> None:
+    """Fewer than startup_trials are known: what comes next is as random as they were."""
+    tiny["optimizer"]["param_groups"]["base"]["lr"] = {"distribution": "loguniform", "low": 1e-4, "high": 1e-1}
+    template = Template.load(write_yaml({**tiny, "sweep": {"search": {"sampler": sampler}}}))
+    drawn = []
+    for name in ("other", "warm"):
+        known = [KnownTrial(parameters, Ending("finished", "", row())) for parameters in drawn]
+        opened = open_study(template.sweep, tmp_path / name)
+        searcher = OptunaSearcher(template, opened, UPath(tmp_path / name), warm_start=known)
+        for index in range(4):
+            searcher.suggest(f"id{index}")
+        drawn += [trial.params for trial in opened.trials]
+    assert len({parameters[LR] for parameters in drawn}) == 8
 
 
 def test_what_the_sampler_learns_can_be_replaced(template: Template, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codeq.config import Template
-from codeq.config.objectives import Row
+from codeq.config.objectives import Row, is_feasible
 from codeq.results.advice.edges import Edge, edges
 from codeq.results.advice.failures import FailureRegion, failure_regions
 from codeq.results.advice.observations import healthy, observations
@@ -37,7 +37,11 @@ class Advice:
 def advise(
     template: Template, trials: Sequence[TrialResult], front: Sequence[TrialResult], importances: Importances
 ) -> Advice:
-    """The advice on a sweep with these trials, of which those on the front are the winners."""
+    """The advice on a sweep with these trials, of which those on the front are the winners.
+
+    Where none satisfies the constraints there is nothing to choose from, and nothing is said of ties.
+    """
+    to_choose_from = [trial for trial in front if is_feasible(trial.row, template.sweep.constraints)]
     seen = observations(trials)
     important = importances(template, seen.parameters, seen.rows) if seen else {}
     return Advice(
@@ -45,6 +49,6 @@ def advise(
         epoch=seen.epoch if seen else None,
         importances=important,
         edges=edges(front, template, important),
-        accuracies=accuracies(front, template.sweep.objectives),
+        accuracies=accuracies(to_choose_from, template.sweep.objectives),
         failures=failure_regions(trials, template),
     )

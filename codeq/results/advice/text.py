@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from upath import UPath
 
 from codeq.config import Template
+from codeq.config.pick import enumerated
 from codeq.results.advice.advice import Advice, Importances, advise
 from codeq.results.advice.edges import Edge
 from codeq.results.advice.failures import FailureRegion
@@ -78,7 +79,8 @@ def _accuracies(found: Accuracies) -> Iterator[str]:
 
 
 def _tie(tie: Tie) -> str:
-    best = [f"{name} (trial {trial:04d})" for name, trial in tie.best.items()]
+    good_at = {trial: [name for name, best in tie.best.items() if best == trial] for trial in tie.best.values()}
+    best = [f"{enumerated(names)} (trial {trial:04d})" for trial, names in good_at.items()]
     choice = f", choose by {' or '.join(best)}" if best else ""
     return (
         f"{_capital(_trials(tie.trials))} differ by at most {tie.gap:.2f} points of val_acc, whose noise on "
@@ -92,8 +94,7 @@ def _failures(region: FailureRegion) -> str:
 
 
 def _trials(numbers: Sequence[int]) -> str:
-    *early, last = [f"{number:04d}" for number in numbers]
-    return f"trials {', '.join(early)} and {last}" if early else f"trial {last}"
+    return f"trial{'s' if len(numbers) > 1 else ''} {enumerated(f'{number:04d}' for number in numbers)}"
 
 
 def _capital(text: str) -> str:

@@ -96,3 +96,16 @@ def test_a_config_that_searches_nothing_gets_no_advice(
     plain = Template.load(write_yaml({**tiny, "sweep": {"name": "plain"}}, "plain.yaml"))
     assert write_advice(UPath(tmp_path), plain, [make_trial(0)], [make_trial(0)], decay_matters) == ""
     assert not (tmp_path / "advice.txt").exists()
+
+
+def test_where_no_trial_meets_the_constraints_nobody_is_told_which_to_choose(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], make_trial: Make
+) -> None:
+    front = [make_trial(0, val_acc=90.0, sparsity=0.2), make_trial(1, val_acc=89.5, sparsity=0.8)]
+
+    def ties(bound: str) -> Any:
+        template = Template.load(write_yaml({**tiny, "sweep": {"constraints": {"val_acc": bound}}}))
+        return advise(template, front, front, decay_matters).accuracies
+
+    assert ties(">= 80") is not None
+    assert ties(">= 95") is None

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from codeq.results.advice.ties import Tie, accuracies, noise
+from codeq.config import Template
+from codeq.results.advice import Advice
+from codeq.results.advice.text import advice_lines
+from codeq.results.advice.ties import Accuracies, Tie, accuracies, noise
 from codeq.results.trials import TrialResult
 
 Make = Callable[..., TrialResult]
@@ -55,3 +58,9 @@ def test_nothing_is_said_where_accuracy_was_not_wanted_or_its_images_are_unknown
     for trial in front:
         del trial.row["val_images"]
     assert accuracies(front, BOTH) is None
+
+
+def test_one_trial_that_is_the_best_in_several_objectives_is_named_once(template: Template) -> None:
+    tie = Tie((3, 7), 1.4, 1.5, 400, {"sparsity": 7, "rel_bops": 7})
+    lines = advice_lines(Advice(9, None, {}, [], Accuracies(2, 400, 1.5, (tie,)), []), template)
+    assert [*lines][-1].endswith("choose by sparsity and rel_bops (trial 0007).")
