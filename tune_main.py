@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from codeq.config import ConfigError, Template
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
 from codeq.config.pick import wanted
-from codeq.config.plan import plan
+from codeq.config.plan import counted, plan
 
 if TYPE_CHECKING:
     from codeq.results.findings import Findings
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     if options.dry_run or options.probe:
         print(plan(template))
+        if template.sweep.search.warm_start and not _knows_others(template):
+            return BAD_INPUT
         return _forecast(template) if options.probe else DONE
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -69,6 +71,21 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     keys = {"trials": "sweep.trials", "name": "sweep.name", "storage": "sweep.storage", "device": "device"}
     given = {key: getattr(options, option) for option, key in keys.items()}
     return [*options.set, *(f"{key}={value}" for key, value in given.items() if value is not None)]
+
+
+def _knows_others(template: Template) -> bool:
+    """Say how many trials there are to learn from, or why there are none; whether there are some."""
+    from codeq.sweep.cluster import BadInput
+    from codeq.sweep.state import sweep_folder
+    from codeq.sweep.warm_start import known_trials
+
+    try:
+        known = known_trials(template, sweep_folder(template))
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return False
+    print(f"  warm start: {counted(len(known), 'trial')} of {template.sweep.search.warm_start}")
+    return True
 
 
 def _forecast(template: Template) -> int:
@@ -140,6 +157,8 @@ def _confirm(state: SweepState, session: Session, found: Findings) -> bool:
 
     confirm = state.template.sweep.confirm
     runs = planned_runs(found.trials, found.ranking, confirm) if confirm else []
+    if confirm and not runs:
+        print("Nothing to confirm: there is no winner.", flush=True)
     runs = [run for run in runs if run not in found.ended_runs]
     if runs:
         from codeq.sweep.confirmation import train_again

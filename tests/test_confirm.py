@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -106,6 +107,17 @@ def test_another_winner_is_picked_from_a_finished_sweep_without_ray_and_without_
         assert f"{best:04d} *" in done.stdout
         assert read(folder / "confirm.csv")[0]["trial"] == str(best)
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*/*")} == before
+
+
+def test_where_nobody_wins_there_is_nothing_to_confirm_and_that_is_said(
+    confirmed: Confirmed, tmp_path: Path, run_python: Run
+) -> None:
+    shutil.copytree(confirmed[0], tmp_path / "small")
+    arguments = [confirmed[0].parent / "small.yaml", "--storage", tmp_path, "--resume"]
+    done = run_python("tune_main.py", *arguments, "--set", "sweep.constraints={val_acc: '>= 100'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No trial satisfies val_acc >= 100" in done.stdout
+    assert "Nothing to confirm: there is no winner." in done.stdout
 
 
 def test_a_pick_that_is_no_metric_exits_2_before_anything_starts(run_python: Run) -> None:

@@ -327,7 +327,7 @@ def test_a_finished_sweep_is_not_overwritten_but_extended(
     before = (tmp_path / "small" / "trials" / "0000" / "trial.json").read_text()
     refused = run_python(*arguments, 2)
     assert refused.returncode == 4
-    assert "holds 1 trials already; --resume" in refused.stderr
+    assert "holds 1 trial already; --resume" in refused.stderr
     extended = run_python(*arguments, 2, "--resume")
     assert extended.returncode == 0, extended.stderr
     assert "What mattered: 2 healthy trials are too few" in extended.stdout
@@ -344,6 +344,10 @@ def test_a_finished_sweep_is_not_overwritten_but_extended(
     missing = run_python(*warm[:-1], f"sweep.search.warm_start={tmp_path}/nothing", "--resume")
     assert missing.returncode == 2
     assert missing.stderr.startswith("--set: sweep.search.warm_start: is ")
+    planned = run_python(*warm, "--dry-run")
+    assert planned.returncode == 0 and f"  warm start: 2 trials of {tmp_path}/small" in planned.stdout
+    planned = run_python(*warm[:-1], f"sweep.search.warm_start={tmp_path}/nothing", "--dry-run")
+    assert (planned.returncode, planned.stderr) == (2, missing.stderr)
     assert "no such folder" in missing.stderr and len(missing.stderr.splitlines()) == 1
 
 
@@ -392,6 +396,7 @@ def test_a_time_budget_ends_a_sweep_well_and_says_so(long_sweep: list[object], t
     more = ["--set", "epochs=100000", "--set", "sweep.time_budget=6s"]
     done = run_python("tune_main.py", *long_sweep, *more)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "The time budget of 6s is over: " in done.stdout and " not finished; --resume goes on" in done.stdout
     with (tmp_path / "long" / "trials.csv").open() as file:
         assert {(row["status"], row["reason"]) for row in csv.DictReader(file)} == {
             ("stopped", "time budget of 6s; --resume goes on")

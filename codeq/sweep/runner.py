@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from codeq.config.decisions import decision_epochs
+from codeq.config.plan import counted
 from codeq.config.resources import trains_together
 from codeq.config.sweep import parse_duration
 from codeq.sweep.session import Session
@@ -43,14 +45,23 @@ def run_sweep(state: SweepState, session: Session) -> SweepEnd:
     """
     packs, budget = None, state.template.sweep.time_budget
     if state.warm_start:
-        print(f"{len(state.warm_start)} trials of {state.template.sweep.search.warm_start} to learn from", flush=True)
+        known = counted(len(state.warm_start), "trial")
+        print(f"{known} of {state.template.sweep.search.warm_start} to learn from", flush=True)
     if state.remaining > 0:
         session.start()
         with tempfile.TemporaryDirectory(prefix="codeq-packs-") as journals:
+            began = time.monotonic()
             packs = _tune(state, session, journals)
+            took = time.monotonic() - began
         if session.interrupted_by is None and budget:
             state.note_unfinished(f"time budget of {budget}; --resume goes on")
+            if state.remaining > 0 and took >= parse_duration(budget):
+                print(f"The time budget of {budget} is over: {_unfinished(state)}; --resume goes on", flush=True)
     return SweepEnd(packs)
+
+
+def _unfinished(state: SweepState) -> str:
+    return f"{state.remaining} of {counted(int(state.template.sweep.trials or 1), 'trial')} not finished"
 
 
 def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:

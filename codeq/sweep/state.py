@@ -14,6 +14,7 @@ from upath import UPath
 
 from codeq.config import Template
 from codeq.config.document import parse_document
+from codeq.config.plan import counted
 from codeq.config.run import RUN_ONLY
 from codeq.sweep.cluster import BadInput
 from codeq.sweep.outcome import Ending
@@ -123,7 +124,7 @@ def _fetch_study(folder: UPath, local: Path) -> None:
 def _expect_none(where: str, trials: int, resume: bool) -> None:
     if trials and not resume:
         more = "--resume goes on with them, --name NAME starts another sweep"
-        raise StateDamaged(f"{where} holds {trials} trials already; {more}")
+        raise StateDamaged(f"{where} holds {counted(trials, 'trial')} already; {more}")
 
 
 def _write_down_endings(folder: UPath, study: optuna.Study, records: Sequence[TrialRecord]) -> None:

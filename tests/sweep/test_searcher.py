@@ -170,7 +170,7 @@ def test_a_warm_start_does_not_draw_the_other_sweeps_trials_again(
     """Fewer than startup_trials are known: what comes next is as random as they were."""
     tiny["optimizer"]["param_groups"]["base"]["lr"] = {"distribution": "loguniform", "low": 1e-4, "high": 1e-1}
     template = Template.load(write_yaml({**tiny, "sweep": {"search": {"sampler": sampler}}}))
-    drawn = []
+    drawn: list[Any] = []
     for name in ("other", "warm"):
         known = [KnownTrial(parameters, Ending("finished", "", row())) for parameters in drawn]
         opened = open_study(template.sweep, tmp_path / name)

@@ -9,6 +9,7 @@ from upath import UPath
 
 from codeq.config import Template
 from codeq.config.pick import enumerated
+from codeq.config.plan import counted
 from codeq.results.advice.advice import Advice, Importances, advise
 from codeq.results.advice.edges import Edge
 from codeq.results.advice.failures import FailureRegion
@@ -54,7 +55,8 @@ def advice_lines(advice: Advice, template: Template) -> Iterator[str]:
 
 def _importances(advice: Advice) -> Iterator[str]:
     if advice.epoch is None:
-        yield f"What mattered: {advice.observed} healthy trials are too few to tell, {ENOUGH} are needed."
+        verb = "is" if advice.observed == 1 else "are"
+        yield f"What mattered: {counted(advice.observed, 'healthy trial')} {verb} too few to tell, {ENOUGH} are needed."
     for objective, shares in advice.importances.items():
         named = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         yield f"What mattered for {objective} ({advice.observed} trials at epoch {advice.epoch}): " + (

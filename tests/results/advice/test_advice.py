@@ -43,6 +43,11 @@ def test_too_few_trials_are_said_to_be_too_few(template: Template, make_trial: M
     assert text == f"What mattered: {ENOUGH - 1} healthy trials are too few to tell, {ENOUGH} are needed.\n"
 
 
+def test_a_single_healthy_trial_is_counted_as_one(template: Template, make_trial: Make, tmp_path: Path) -> None:
+    text = write_advice(UPath(tmp_path), template, [make_trial(0)], [], decay_matters)
+    assert text == f"What mattered: 1 healthy trial is too few to tell, {ENOUGH} are needed.\n"
+
+
 def test_the_advice_says_what_mattered_what_to_widen_what_is_equal_and_where_trials_collapse(
     template: Template, make_trial: Make, tmp_path: Path
 ) -> None:
