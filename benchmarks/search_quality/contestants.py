@@ -52,7 +52,7 @@ class RandomSearch:
         return not is_last
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Trial:
     """What schedulers see of Tune's trial."""
 

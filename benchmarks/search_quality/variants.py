@@ -41,7 +41,6 @@ VARIANTS: dict[str, Make] = {
     "stopped told as COMPLETE": _variant(stopped_as_complete),
     "stopped told as FAIL": _variant(stopped_as_fail),
     "no early stopping": _variant(overrides=["sweep.scheduler.name=none"]),
-    "median rule": _variant(overrides=["sweep.scheduler.name=median"]),
     "grace of 3 epochs": _variant(overrides=["sweep.scheduler.grace_epochs=3"]),
     "one in 2 goes on": _variant(overrides=["sweep.scheduler.reduction_factor=2"]),
     "one in 2 goes on, grace of 3 epochs": _variant(
