@@ -231,13 +231,18 @@ def states(folder: Path) -> list[TrialState]:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=["INT", "TERM", "KILL"]
-)
+    ("number", "code", "fuse"),
+    [
+        (signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1), (signal.SIGKILL, -9, 1),
+        (signal.SIGINT, 130, 3), (signal.SIGKILL, -9, 3),
+    ],
+    ids=["INT", "TERM", "KILL", "INT, fused", "KILL, fused"],
+)  # fmt: skip
 def test_an_interrupted_sweep_goes_on_where_it_was(
-    long_sweep: list[object], tmp_path: Path, number: signal.Signals, code: int
+    long_sweep: list[object], tmp_path: Path, number: signal.Signals, code: int, fuse: int
 ) -> None:
     folder = tmp_path / "long"
-    process = start(long_sweep)
+    process = start([*long_sweep, "--set", f"sweep.resources.fuse={fuse}"])
     wait_until(lambda: count_rows(folder) >= 10)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
@@ -256,6 +261,8 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
     for trial in sorted(folder.glob("trials/*/metrics.jsonl")):
         epochs = [json.loads(line)["epoch"] for line in trial.read_text().splitlines()]
         assert epochs == list(range(1, 31)), trial
+        events = EventAccumulator(str(trial.parent)).Reload()
+        assert [event.step for event in events.Scalars("val_acc")] == epochs
     assert len(list(folder.glob("trials/*"))) == 3
     assert states(folder) == [TrialState.COMPLETE] * 3
 

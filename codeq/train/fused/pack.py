@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from codeq.data import DataSplits, RawImages, load_data
 from codeq.train.checkpoint import rng_state, set_rng_state
 from codeq.train.device import is_lost, prepare_device
 from codeq.train.fused.epoch import train_together
+from codeq.train.fused.journal import Journal
 from codeq.train.fused.probe import Choice, choose_runs
 from codeq.train.fused.shape import shape_of
 from codeq.train.loop import EpochRow, TrainState, fit
@@ -71,7 +71,7 @@ class Pack:
     ) -> None:
         """fuse: runs to train together, None: as many as pays. raw: a config's images, if they are at hand."""
         self._fuse, self._grace_epochs, self._max_failures = fuse, grace_epochs, max_failures
-        self._journal = _Journal(journal)
+        self._journal = Journal(journal)
         self._raw = raw
         self._data: dict[tuple[Any, ...], DataSplits] = {}
         self._choices: dict[tuple[str, str], Choice] = {}
@@ -143,8 +143,6 @@ class Pack:
     def _choose(self, member: Member) -> Choice:
         if self._fuse == 1:
             return Choice(1, "as configured")
-        if member.config.use_compile:
-            return Choice(1, f"use_compile is {member.config.use_compile}")
         if not member.state.data.train.is_resident:
             return Choice(1, "its images are read from files")
         return choose_runs(member.state, self._fuse)
@@ -184,30 +182,3 @@ def _keep(member: Member, row: EpochRow) -> Row:
         return member.row
     except Exception as error:
         return failed_row(member.folder, member.row, error)
-
-
-class _Journal:
-    """Who is being trained, on disk, so that the next process knows whom this one died with."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        known = json.loads(path.read_text()) if path.exists() else {"training": [], "deaths": {}}
-        self._deaths: dict[int, int] = {int(number): count for number, count in known["deaths"].items()}
-        for number in known["training"]:
-            self._deaths[number] = self._deaths.get(number, 0) + 1
-        self.end()
-
-    def deaths(self, number: int) -> int:
-        return self._deaths.get(number, 0)
-
-    def begin(self, numbers: list[int]) -> None:
-        # It need only outlive the process, not the machine: no waiting for the disk.
-        self._path.with_suffix(".new").write_text(json.dumps({"training": numbers, "deaths": self._deaths}))
-        self._path.with_suffix(".new").replace(self._path)
-
-    def end(self) -> None:
-        if self._deaths:
-            self.begin([])
-        else:  # nothing to remember: a sweep leaves no journal behind
-            self._path.unlink(missing_ok=True)
