@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -85,11 +85,11 @@ class Session:
         """
         from ray import tune
 
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(trials) if start_at_once else "auto"
         sweep = self.template.sweep
         placed = tune.with_resources(trainable, needs)
         placed.__name__ = placed.__qualname__ = trainable.__name__  # what the dashboard calls its class
-        with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals():
+        pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(trials)} if start_at_once else {}
+        with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals(), _environment(pending):
             tune.Tuner(
                 placed,
                 tune_config=tune.TuneConfig(
@@ -165,6 +165,21 @@ def _share(raw: dict[tuple[str, str], RawImages]) -> Images:
     import ray
 
     return {key: ray.put(images) for key, images in raw.items()}
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set what a library reads from its environment alone, for the time of a `with` block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

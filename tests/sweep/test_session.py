@@ -1,4 +1,4 @@
-"""What the runner leaves of itself in the process."""
+"""What a session leaves of itself in the process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from codeq.sweep.runner import _environment
+from codeq.sweep.session import _environment
 
 
 @pytest.mark.parametrize("before", [None, "3"])
@@ -16,7 +16,7 @@ def test_what_packs_tell_tune_ends_with_their_sweep(before: str | None, monkeypa
     monkeypatch.delenv(name, raising=False)
     if before is not None:
         monkeypatch.setenv(name, before)
-    with pytest.raises(KeyboardInterrupt), _environment(name, "240"):
+    with pytest.raises(KeyboardInterrupt), _environment({name: "240"}):
         assert os.environ[name] == "240"
         raise KeyboardInterrupt
     assert os.environ.get(name) == before
