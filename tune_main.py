@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python tune_main.py", description=__doc__)
     parser.add_argument("template", metavar="FILE", help="a training config whose values may be distributions")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the file")
-    parser.add_argument("--trials", metavar="N", help="configs to try (sweep.trials)")
+    parser.add_argument("--trials", metavar="N", help="configs to try in all (sweep.trials)")
     parser.add_argument("--name", help="folder below the storage (sweep.name)")
     parser.add_argument("--storage", metavar="WHERE", help="a folder or URL for the results (sweep.storage)")
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda or mps")

@@ -258,6 +258,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
     resumed = start([*long_sweep, "--resume"])
     output, _ = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, output
+    assert re.search(r"^trials that have ended: \d, to (finish|begin): \d", output, re.MULTILINE), output
     for trial in sorted(folder.glob("trials/*/metrics.jsonl")):
         epochs = [json.loads(line)["epoch"] for line in trial.read_text().splitlines()]
         assert epochs == list(range(1, 31)), trial
@@ -265,6 +266,20 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
         assert [event.step for event in events.Scalars("val_acc")] == epochs
     assert len(list(folder.glob("trials/*"))) == 3
     assert states(folder) == [TrialState.COMPLETE] * 3
+
+
+def test_the_median_rule_stops_trials_and_fails_none(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path
+) -> None:
+    tiny["epochs"] = 6
+    tiny["optimizer"]["param_groups"]["base"]["lr"] = {"distribution": "loguniform", "low": 1e-6, "high": 1e-2}
+    scheduler = {"name": "median", "grace_epochs": 2}
+    tiny["sweep"] = {"name": "median", "trials": 8, "scheduler": scheduler, "search": {"sampler": "random"}}
+    process = start([write_yaml(tiny), "--storage", tmp_path])
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    with (tmp_path / "median" / "trials.csv").open() as file:
+        assert {row["status"] for row in csv.DictReader(file)} == {"stopped", "finished"}
 
 
 def test_sigterm_while_ray_starts_ends_the_sweep_with_143(long_sweep: list[object], tmp_path: Path) -> None:

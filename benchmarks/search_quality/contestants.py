@@ -37,6 +37,10 @@ class Contestant(Protocol):
         """Hear a row of a running trial; False where it ends, by itself or because it is stopped."""
 
 
+Make = Callable[[Table, int, Path], Contestant]
+"""A contestant from the table, a seed and a folder for what it writes."""
+
+
 class RandomSearch:
     """Trials in random order, all their epochs: what anybody does first."""
 

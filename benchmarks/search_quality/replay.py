@@ -6,27 +6,30 @@ import heapq
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.search_quality.contestants import Contestant
 from benchmarks.search_quality.table import RecordedTrial, Table
 
 WORKERS = 8
 """Trials that run at a time."""
+BUDGET = 10_000
+"""Trial-epochs that a replay may spend."""
 JITTER = 0.1
 """How much an epoch's time differs from another's, standard deviation of its logarithm: trials get out of step."""
 
 
 @dataclass
 class Curve:
-    """How good what was found is, in steps. spent: trial-epochs, ascending; hypervolume: from there on, as a share of
-    the table's."""
+    """How good what was found is, in steps. spent: trial-epochs, ascending, the last those of the whole replay;
+    hypervolume: from there on, as a share of the table's."""
 
     spent: list[int] = field(default_factory=lambda: [0])
     hypervolume: list[float] = field(default_factory=lambda: [0.0])
 
-    def at(self, epochs: int) -> float:
-        """The share after so many trial-epochs."""
-        return self.hypervolume[int(np.searchsorted(self.spent, epochs, side="right")) - 1]
+    def at(self, epochs: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The share after each of these numbers of trial-epochs."""
+        return np.array(self.hypervolume)[np.searchsorted(self.spent, epochs, side="right") - 1]
 
     def reaching(self, share: float) -> int | None:
         """After how many trial-epochs the share was reached; None: never."""
@@ -34,8 +37,10 @@ class Curve:
         return next(reached, None)
 
 
-def replay(table: Table, contestant: Contestant, seed: int, workers: int = WORKERS) -> Curve:
-    """Search until the table is used up. Only trials that train all their epochs count for what was found."""
+def replay(
+    table: Table, contestant: Contestant, seed: int, workers: int = WORKERS, budget: int = BUDGET
+) -> Curve:
+    """Search until the table is used up or the budget spent. Only trials that train all their epochs count as found."""
     randomness = np.random.default_rng(seed)
     unused = np.ones(len(table.trials), dtype=bool)
     curve, found, spent = Curve(), [], 0
@@ -54,7 +59,7 @@ def replay(table: Table, contestant: Contestant, seed: int, workers: int = WORKE
 
     for _ in range(workers):
         start(0.0)
-    while running:
+    while running and spent < budget:
         now, index = heapq.heappop(running)
         trial, epoch, spent = table.trials[index], epochs[index], spent + 1
         epochs[index] += 1
@@ -66,6 +71,8 @@ def replay(table: Table, contestant: Contestant, seed: int, workers: int = WORKE
             curve.spent.append(spent)
             curve.hypervolume.append(table.hypervolume_of(found) / table.hypervolume)
         start(now)
+    curve.spent.append(spent)
+    curve.hypervolume.append(curve.hypervolume[-1])
     return curve
 
 

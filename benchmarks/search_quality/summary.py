@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe
 from benchmarks.options import ROOT
-from benchmarks.search_quality.replay import Curve
+from benchmarks.search_quality.replay import BUDGET, Curve
 
 SHARE = 0.995
 """Of the table's hypervolume: where a search counts as having found the front."""
@@ -41,7 +41,7 @@ class Summary:
 
     def shares(self, name: str) -> Floats:
         """The search's share of the hypervolume, (seeds, budgets)."""
-        return np.array([[curve.at(int(budget)) for budget in self.budgets] for curve in self.curves[name]])
+        return self._shares(name, self.budgets)
 
     def costs(self, name: str) -> list[int]:
         """Trial-epochs to the wanted share, of the seeds that reached it."""
@@ -54,8 +54,12 @@ class Summary:
 
     def behind(self, name: str, other: str) -> float:
         """By how much the mean share of `name` is below that of `other` at the worst budget; 0: never."""
-        difference = self.shares(other).mean(axis=0) - self.shares(name).mean(axis=0)
+        budgets = np.unique([spent for which in (name, other) for curve in self.curves[which] for spent in curve.spent])
+        difference = self._shares(other, budgets).mean(axis=0) - self._shares(name, budgets).mean(axis=0)
         return float(max(0.0, difference.max()))
+
+    def _shares(self, name: str, budgets: NDArray[np.int64]) -> Floats:
+        return np.array([curve.at(budgets) for curve in self.curves[name]])
 
 
 def markdown(summary: Summary) -> str:
@@ -66,7 +70,7 @@ def markdown(summary: Summary) -> str:
         f"of {summary.baseline}",
         "got there",
         "in the end, mean ± std %",
-        "trial-epochs in all, mean",
+        f"trial-epochs in all, mean (at most {BUDGET:,})",
     )
     lines = [header, ("---",) * len(header), *(_cells(summary, name) for name in summary.curves)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -79,7 +83,7 @@ def _cells(summary: Summary, name: str) -> tuple[str, ...]:
     return (
         name,
         f"{_shown(summary.cost(name))} ({min(costs):,} to {max(costs):,})" if costs else "never",
-        f"{ratio:.2f}" if np.isfinite(ratio) else "",
+        f"{ratio:.2f}" if 0 < ratio < math.inf else "",
         f"{len(costs)} of {len(curves)}",
         f"{statistics.mean(final):.2f} ± {statistics.pstdev(final):.2f}",
         f"{statistics.mean(curve.spent[-1] for curve in curves):,.0f}",
@@ -90,8 +94,11 @@ def _shown(cost: float) -> str:
     return f"{cost:,.0f}" if math.isfinite(cost) else "most never"
 
 
-def write_json(summary: Summary, path: Path = RESULT) -> None:
-    """Keep the figures, and every search's mean and standard deviation at some budgets."""
+def write_json(summary: Summary, behind: Mapping[str, Mapping[str, float]], path: Path = RESULT) -> None:
+    """Keep the figures, and every search's mean and standard deviation at some budgets.
+
+    behind: by how much a search is behind another at the worst budget.
+    """
     chosen = slice(None, None, POINTS // 20)
     searches = {
         name: {
@@ -103,6 +110,6 @@ def write_json(summary: Summary, path: Path = RESULT) -> None:
         for name in summary.curves
     }
     seeds = len(summary.curves[summary.baseline])
-    kept = {"machine": describe(), "share": SHARE, "trials": summary.trials, "seeds": seeds,
-            "budgets": summary.budgets[chosen].tolist(), "searches": searches}  # fmt: skip
+    kept = {"machine": describe(), "share": SHARE, "budget": BUDGET, "trials": summary.trials, "seeds": seeds,
+            "budgets": summary.budgets[chosen].tolist(), "behind": behind, "searches": searches}  # fmt: skip
     path.write_text(json.dumps(kept, indent=1) + "\n")

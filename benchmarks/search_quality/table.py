@@ -66,8 +66,8 @@ class Table:
         return int(np.where(unused, distance, np.inf).argmin())
 
 
-def read_table(objectives: Objectives, path: Path = RECORDED) -> Table:
-    """What `write_table` kept."""
+def read_table(objectives: Objectives, path: Path = RECORDED, first: int | None = None) -> Table:
+    """What `write_table` kept; first: so many trials alone."""
     parameters: dict[int, dict[str, float]] = {}
     rows: dict[int, list[Row]] = {}
     with gzip.open(path, "rt", newline="") as file:
@@ -77,7 +77,8 @@ def read_table(objectives: Objectives, path: Path = RECORDED) -> Table:
             parameters.setdefault(number, drawn)
             row = {"epoch": int(line["epoch"]), "status": line["status"], "reason": ""}
             rows.setdefault(number, []).append({**row, **{name: float(line[name]) for name in METRICS}})
-    return Table([RecordedTrial(parameters[number], rows[number]) for number in rows], objectives)
+    chosen = list(rows)[:first]
+    return Table([RecordedTrial(parameters[number], rows[number]) for number in chosen], objectives)
 
 
 def write_table(trials: Sequence[RecordedTrial], path: Path = RECORDED) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from optuna.trial import TrialState
 
-from benchmarks.search_quality.contestants import Contestant, ours
-from benchmarks.search_quality.table import Table
+from benchmarks.search_quality.contestants import Make, ours
 from codeq.config.sweep import SweepConfig
 from codeq.sweep.outcome import Ending, Rule, Told, for_sampler, for_study
-
-Make = Callable[[Table, int, Path], Contestant]
 
 
 def stopped_as_complete(ending: Ending, sweep: SweepConfig) -> Told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from codeq.config.effort import Effort, effort
+from codeq.config.objectives import bounds
 from codeq.config.sweep import SweepConfig
 from codeq.config.template import Template
 
@@ -27,7 +28,7 @@ def _lines(template: Template) -> Iterator[str]:
     sweep, planned = template.sweep, effort(template)
     yield "objectives: " + ", ".join(f"{metric} {direction}" for metric, direction in sweep.objectives.items())
     if sweep.constraints:
-        yield "constraints: " + ", ".join(f"{metric} {bound}" for metric, bound in sweep.constraints.items())
+        yield f"constraints: {bounds(sweep.constraints)}"
     if template.parameters:
         yield f"sampler: {_sampler(sweep)}"
         for parameter in template.parameters:
@@ -40,9 +41,11 @@ def _lines(template: Template) -> Iterator[str]:
 
 def _sampler(sweep: SweepConfig) -> str:
     search = sweep.search
+    at_random = f", random for the first {min(search.startup_trials, int(sweep.trials or 1))} trials"
+    at_random = "" if search.warm_start else at_random  # those of the other sweep count
     learns = {
-        "tpe": f", random for the first {search.startup_trials} trials",
-        "gp": f", random for the first {search.startup_trials} trials",
+        "tpe": at_random,
+        "gp": at_random,
         "nsga2": f", generations of {search.startup_trials} trials",
     }
     enqueued = f"; {counted(len(sweep.enqueue), 'enqueued config')} first" if sweep.enqueue else ""
@@ -52,7 +55,7 @@ def _sampler(sweep: SweepConfig) -> str:
 def _learns(sweep: SweepConfig) -> bool:
     """Whether the sampler draws any of the trials by what it has learned."""
     search = sweep.search
-    if search.sampler in ("random", "grid"):
+    if not search.learns:
         return False
     return search.warm_start is not None or int(sweep.trials or 1) > search.startup_trials
 

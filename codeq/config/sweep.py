@@ -24,7 +24,13 @@ METRICS = (
     "loss", "train_acc", "val_acc", "sparsity", "structured_sparsity", "rel_bops", "mean_bits",
     "lr", "epoch_s", "images_per_s",
 )  # fmt: skip
-"""What each epoch reports (besides `epoch`), in the order of the tables."""
+"""What each epoch reports (besides `epoch`), in the order of the tables; nothing of it is below 0."""
+
+LARGEST = {
+    "train_acc": 100.0, "val_acc": 100.0, "sparsity": 1.0, "structured_sparsity": 1.0, "rel_bops": 1.0,
+    "mean_bits": 32.0,
+}  # fmt: skip
+"""The upper ends of the metrics that have one: percent, shares, and the bits of an uncompressed weight."""
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -70,6 +76,16 @@ def _bound(text: Any) -> Any:
     return text
 
 
+def _can_be_met(constraints: dict[str, str]) -> dict[str, str]:
+    for name, text in constraints.items():
+        relation, bound = parse_bound(text)
+        least, most = 0.0, LARGEST.get(name, math.inf)
+        if (relation == ">=" and bound > most) or (relation == "<=" and bound < least):
+            ends = f"is never below {least:g}" if relation == "<=" else f"is never above {most:g}"
+            raise invalid(f"{name} {text} cannot be met: {name} {ends}", line_of=name)
+    return constraints
+
+
 def _sweep_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}", name):
         allowed = "at most 100 letters, digits, '.', '_' and '-', the first a letter or digit"
@@ -100,12 +116,17 @@ class Search(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Search:
-        if self.warm_start and self.sampler in ("random", "grid"):
+        if self.warm_start and not self.learns:
             reason = f"the {self.sampler} sampler learns from no trial; use tpe, nsga2 or gp, or leave warm_start out"
             raise invalid(reason, line_of="warm_start")
         if self.sampler == "nsga2" and self.startup_trials < 2:
             raise invalid("startup_trials is 1, must be 2 or more for nsga2", line_of="startup_trials")
         return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether the sampler draws by what became of other trials."""
+        return self.sampler not in ("random", "grid")
 
 
 class Scheduler(Section):
@@ -159,7 +180,9 @@ class SweepConfig(Section):
     objectives: Annotated[dict[Metric, Literal["max", "min"]], Field(min_length=1)] = Field(
         {"val_acc": "max", "sparsity": "max"}, description="reported metrics and their directions"
     )
-    constraints: dict[Metric, Bound] = Field({}, description='what a winner must satisfy, such as val_acc: ">= 90"')
+    constraints: Annotated[dict[Metric, Bound], AfterValidator(_can_be_met)] = Field(
+        {}, description='what a winner must satisfy, such as val_acc: ">= 90"'
+    )
     search: Search = Search()
     scheduler: Scheduler = Scheduler()
     enqueue: list[dict[str, Any]] = Field([], description="configs to try first, by dotted path")

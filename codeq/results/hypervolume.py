@@ -10,12 +10,7 @@ import moocore
 import numpy as np
 
 from codeq.config.objectives import Objectives, Row
-
-LARGEST = {
-    "train_acc": 100.0, "val_acc": 100.0, "sparsity": 1.0, "structured_sparsity": 1.0, "rel_bops": 1.0,
-    "mean_bits": 32.0,
-}  # fmt: skip
-"""The upper ends of the metrics that have one: percent, shares, and the bits of an uncompressed weight."""
+from codeq.config.sweep import LARGEST
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,34 @@ from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialSchedule
 
 from codeq.config import Template
 from codeq.config.objectives import Objectives, gains
+from codeq.config.sweep import LARGEST
 from codeq.sweep.rungs import HEALTHY, Rungs
 from codeq.train.trial_folder import Row
 
 SCORE = "stopping_score"
 """The key under which the median rule finds what it ranks by; more is better."""
 
-_SCALE = {"train_acc": 100.0, "val_acc": 100.0, "mean_bits": 32.0}
 
 
-class ParetoASHA(FIFOScheduler):
+class NoEarlyStopping(FIFOScheduler):
+    """Every trial trains all its epochs. start_at_once: whether as many trials start as Tune is given."""
+
+    start_at_once = False
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        """The oldest trial that waits for room. None where none has to, since all start at once.
+
+        Tune gives the trial that is named here the process of one that has just ended, and kills the process that was
+        starting for it. Where all start at once, the new trial would have had that process; now it waits for another to
+        start, loses that in the same way, and so on to the end of the sweep.
+        """
+        if self.start_at_once:
+            return None
+        oldest: Trial | None = super().choose_trial_to_run(tune_controller)
+        return oldest
+
+
+class ParetoASHA(NoEarlyStopping):
     """ASHA in its stopping variant, with as many objectives and constraints as there are: see `codeq.sweep.rungs`.
 
     Trials go by their own number, which they keep when a sweep goes on.
@@ -40,13 +58,17 @@ class ParetoASHA(FIFOScheduler):
         self._rungs.record(trial.config["trial"], result)
 
 
-class MedianOfScores(MedianStoppingRule):
+class MedianOfScores(NoEarlyStopping, MedianStoppingRule):
     """Ray's median rule, over the sum of the objectives."""
 
     metric = None  # Tune is not to look for the score among what trials report
 
     def __init__(self, objectives: Objectives, grace_epochs: int) -> None:
-        super().__init__(time_attr="epoch", metric=SCORE, mode="max", grace_period=grace_epochs)
+        # Without a time slice it would pause trials to let others start, which takes checkpoints that Tune never gets.
+        super().__init__(
+            time_attr="epoch", metric=SCORE, mode="max", grace_period=grace_epochs,
+            min_time_slice=math.inf,  # type: ignore[arg-type]
+        )  # fmt: skip
         self._objectives = objectives
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: Row) -> str:
@@ -68,19 +90,27 @@ def stopping_score(row: Row, objectives: Objectives) -> float:
     Ranking by accuracy alone would stop the sparse trials, the very ones wanted. With the default objectives it is
     val_acc / 100 + sparsity.
     """
-    return sum(gain / _SCALE.get(name, 1.0) for name, gain in zip(objectives, gains(row, objectives), strict=True))
+    return sum(gain / LARGEST.get(name, 1.0) for name, gain in zip(objectives, gains(row, objectives), strict=True))
 
 
-def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> TrialScheduler:
+def build_scheduler(
+    template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = (), *, start_at_once: bool = False
+) -> NoEarlyStopping:
     """The configured Tune scheduler, which counts in epochs; no trial is stopped before grace_epochs.
 
     recorded: the numbers and rows of earlier trials, which stand at ASHA's rungs already: a trial that goes on is not
-    judged there again.
+    judged there again. start_at_once: see `NoEarlyStopping`.
     """
+    scheduler = _build(template, recorded)
+    scheduler.start_at_once = start_at_once
+    return scheduler
+
+
+def _build(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]]) -> NoEarlyStopping:
     sweep = template.sweep
     match sweep.scheduler.name:
         case "none":
-            return FIFOScheduler()
+            return NoEarlyStopping()  # type: ignore[no-untyped-call]
         case "median":
             return MedianOfScores(sweep.objectives, sweep.scheduler.grace_epochs)
     rungs = Rungs(sweep.scheduler, sweep.objectives, sweep.constraints, template.max_epochs)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from codeq.config.objectives import violations
-from codeq.config.sweep import METRICS, Scheduler, SweepConfig
+from codeq.config.sweep import LARGEST, METRICS, Scheduler, SweepConfig
 from codeq.train.trial_folder import NO_ROW, Outcome, Row
 
 
@@ -75,7 +75,10 @@ def for_sampler(ending: Ending, sweep: SweepConfig) -> Told:
     config.
     """
     if ending.status not in ("stopped", "diverged", "collapsed"):
-        return for_study(ending, sweep)
+        told = for_study(ending, sweep)
+        # Optuna adds up what is missed: a point of accuracy must not weigh as much as all of sparsity.
+        scaled = {name: missed / LARGEST.get(name, 1.0) for name, missed in told.constraints.items()}
+        return replace(told, constraints=scaled)
     # TPE takes what has no constraints for feasible, and so for better than all that is COMPLETE and infeasible.
     return Told(TrialState.PRUNED, constraints=dict.fromkeys(sweep.constraints, math.inf))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from codeq.config.decisions import decision_epochs
+from codeq.config.pick import enumerated
 from codeq.config.plan import counted
 from codeq.config.resources import trains_together
 from codeq.config.sweep import parse_duration
@@ -47,6 +48,8 @@ def run_sweep(state: SweepState, session: Session) -> SweepEnd:
     if state.warm_start:
         known = counted(len(state.warm_start), "trial")
         print(f"{known} of {state.template.sweep.search.warm_start} to learn from", flush=True)
+    if state.ended or state.unfinished:
+        print(_what_there_is(state), flush=True)
     if state.remaining > 0:
         session.start()
         with tempfile.TemporaryDirectory(prefix="codeq-packs-") as journals:
@@ -58,6 +61,15 @@ def run_sweep(state: SweepState, session: Session) -> SweepEnd:
             if state.remaining > 0 and took >= parse_duration(budget):
                 print(f"The time budget of {budget} is over: {_unfinished(state)}; --resume goes on", flush=True)
     return SweepEnd(packs)
+
+
+def _what_there_is(state: SweepState) -> str:
+    ended = f"trials that have ended: {state.ended}"
+    if state.remaining <= 0:
+        return f"{ended}; --trials N with N above {state.ended} goes on"
+    finish = min(state.unfinished, state.remaining)
+    to_do = {"finish": finish, "begin": state.remaining - finish, "leave unfinished": state.unfinished - finish}
+    return f"{ended}, {enumerated(f'to {verb}: {number}' for verb, number in to_do.items() if number)}"
 
 
 def _unfinished(state: SweepState) -> str:
@@ -86,7 +98,7 @@ def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:
             packs=packs,
             images=session.images,
         ),
-        scheduler=build_scheduler(state.template, state.rows()),
+        scheduler=build_scheduler(state.template, state.rows(), start_at_once=packs is not None),
         callbacks=_callbacks(state),
         trials=state.remaining,
         start_at_once=packs is not None,

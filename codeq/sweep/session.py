@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,9 +187,23 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 def _own_sigterm() -> Iterator[None]:
     """Ray replaces the handler of SIGTERM by one that exits with 15; here it interrupts, as before and after."""
     before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    except SystemExit as exit:
-        raise KeyboardInterrupt(int(signal.SIGTERM)) if exit.code == signal.SIGTERM else exit from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    # What a handler raises is lost where it interrupts a finalizer; the numbers of the signals come here all the same.
+    heard, told = socket.socketpair()
+    with heard, told:
+        heard.setblocking(False)
+        told.setblocking(False)
+        before_fd = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before_fd)
+            signal.signal(signal.SIGTERM, before)
+            for number in _received(heard):
+                raise KeyboardInterrupt(number) from None
+
+
+def _received(heard: socket.socket) -> list[int]:
+    """The numbers of the signals that end a sweep, in the order in which they came."""
+    with contextlib.suppress(BlockingIOError):
+        return [number for number in heard.recv(4096) if number in (signal.SIGINT, signal.SIGTERM)]
+    return []

@@ -40,9 +40,18 @@ class SweepState:
 
     @property
     def remaining(self) -> int:
-        """How many trials there are to train or to finish."""
-        ended = sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
-        return int(self.template.sweep.trials or 1) - ended
+        """How many trials there are to begin or to finish."""
+        return int(self.template.sweep.trials or 1) - self.ended
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended, however they did."""
+        return sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
+
+    @property
+    def unfinished(self) -> int:
+        """How many trials have begun and not ended."""
+        return len(self.study.get_trials(deepcopy=False)) - self.ended
 
     def rows(self) -> Iterator[tuple[int, list[Row]]]:
         """The number and the recorded rows of each trial. Raises StateDamaged if rows cannot be read."""
@@ -150,4 +159,4 @@ def _expect_same_template(path: UPath, template: Template) -> None:
 def _what_defines_trials(text: str) -> dict[str, Any]:
     data = parse_document(text, "template.yaml").data
     plain = {key: value for key, value in data.items() if key not in _FREE_TO_CHANGE}
-    return {**plain, "sweep.objectives": data["sweep"]["objectives"]}
+    return {**plain, "sweep.objectives": list(data["sweep"]["objectives"].items())}  # the study stores them in order

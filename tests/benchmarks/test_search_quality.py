@@ -37,8 +37,15 @@ def table(count: int = 30, seed: int = 0) -> Table:
 def test_random_search_pays_for_every_epoch_and_finds_all() -> None:
     curve = replay(table(), RandomSearch(table(), 0), seed=0)
     assert curve.hypervolume[-1] == pytest.approx(1.0)
-    assert 29 * EPOCHS <= curve.spent[-1] <= 29 * EPOCHS + 6
+    assert curve.spent[-1] == 29 * EPOCHS + 6
     assert curve.hypervolume == sorted(curve.hypervolume)
+
+
+def test_a_replay_ends_when_its_budget_is_spent() -> None:
+    whole, short = (replay(table(), RandomSearch(table(), 0), seed=0, budget=b) for b in (10_000, 10 * EPOCHS))
+    assert whole.spent[-1] > 10 * EPOCHS == short.spent[-1]
+    found = short.hypervolume[:-1]
+    assert found == whole.hypervolume[: len(found)]
 
 
 def test_a_replay_is_a_function_of_its_seed() -> None:
@@ -52,7 +59,7 @@ def test_what_did_not_train_all_its_epochs_counts_for_nothing() -> None:
             return False
 
     curve = replay(table(), StopsEverything(table(), 0), seed=0)
-    assert curve == Curve()
+    assert set(curve.hypervolume) == {0.0} and curve.spent[-1] == 30
 
 
 def test_a_collapsed_trial_is_not_among_what_can_be_found() -> None:
@@ -78,6 +85,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "table.csv.gz"
     write_table(table().trials, path)
     assert read_table(OBJECTIVES, path).trials == table().trials
+    assert read_table(OBJECTIVES, path, first=7).trials == table().trials[:7]
 
 
 @pytest.mark.parametrize("make", ["ours", "stock"])
@@ -95,6 +103,9 @@ def test_the_summary_tells_costs_against_the_baseline() -> None:
     assert summary.cost("quick") == 20
     assert summary.behind("quick", "slow") == 0
     assert summary.behind("slow", "quick") == 1
+    assert "| slow | 80 (80 to 80) | 1.00 |" in markdown(summary)
+    never = Summary({"quick": [quick], "slow": [Curve([0, 9], [0, 0.5])]}, baseline="slow", trials=2)
+    assert "| quick | 20 (20 to 20) |  | 1 of 1 |" in markdown(never)
     assert "| quick | 20 (20 to 20) | 0.25 | 2 of 2 | 100.00 ± 0.00 | 20 |" in markdown(summary)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from codeq.config import Template
 from codeq.config.decisions import decision_epochs
 from codeq.config.objectives import Objectives
 from codeq.config.sweep import Scheduler
-from codeq.sweep.early_stopping import MedianOfScores, ParetoASHA, build_scheduler, stopping_score
+from codeq.sweep.early_stopping import MedianOfScores, NoEarlyStopping, ParetoASHA, build_scheduler, stopping_score
 from codeq.sweep.rungs import Rungs
 
 ROW = {"val_acc": 90.0, "sparsity": 0.5, "rel_bops": 0.1, "mean_bits": 4.0, "loss": 0.3}
@@ -54,13 +54,31 @@ def stops(scheduler: Any, number: int, result: dict[str, Any]) -> bool:
         (30, {"name": "asha"}, ParetoASHA),
         (5, {"name": "asha", "grace_epochs": 5}, ParetoASHA),
         (30, {"name": "median"}, MedianOfScores),
-        (30, {"name": "none"}, FIFOScheduler),
+        (30, {"name": "none"}, NoEarlyStopping),
     ],
 )
 def test_the_template_names_the_scheduler(
     load: Load, epochs: int, scheduler: dict[str, Any], expected: type
 ) -> None:
-    assert type(build_scheduler(load(epochs, scheduler=scheduler))) is expected
+    built: Any = build_scheduler(load(epochs, scheduler=scheduler))
+    assert type(built) is expected
+
+
+@pytest.mark.parametrize("name", ["asha", "median", "none"])
+def test_the_oldest_trial_that_waits_starts_first_unless_all_start_at_once(load: Load, name: str) -> None:
+    waiting = [SimpleNamespace(status="PENDING", placement_group_factory=None) for _ in range(2)]
+    controller: Any = SimpleNamespace(get_trials=lambda: waiting, search_alg=None)
+    assert build_scheduler(load(30, scheduler={"name": name})).choose_trial_to_run(controller) is waiting[0]
+    at_once = build_scheduler(load(30, scheduler={"name": name}), start_at_once=True)
+    assert at_once.choose_trial_to_run(controller) is None  # or Tune kills the processes that are starting
+
+
+def test_the_median_rule_pauses_nobody_for_a_trial_that_waits(load: Load) -> None:
+    """Tune would save what it pauses, and trials save themselves."""
+    waiting: Any = SimpleNamespace(get_live_trials=lambda: [SimpleNamespace(status="PENDING")])
+    scheduler: Any = build_scheduler(load(30, scheduler={"name": "median", "grace_epochs": 2}))
+    decisions = {scheduler.on_trial_result(waiting, trial(0), report(epoch)) for epoch in range(1, 12)}
+    assert decisions == {TrialScheduler.CONTINUE}
 
 
 @pytest.mark.parametrize("direction", ["max", "min"])

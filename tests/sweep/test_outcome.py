@@ -27,6 +27,14 @@ def test_the_sampler_learns_the_objectives_and_constraints_of_a_finished_trial()
     assert learned.constraints == {"loss": pytest.approx(0.1)}
 
 
+def test_constraints_in_percent_weigh_as_much_as_shares_for_the_sampler() -> None:
+    constraints = {"val_acc": ">= 95", "rel_bops": "<= 0.1", "loss": "<= 0.4"}
+    sweep = SWEEP.model_copy(update={"constraints": constraints})
+    ended = ending(row(val_acc=90.0, rel_bops=0.3, loss=0.5), sweep.scheduler)
+    assert for_study(ended, sweep).constraints == pytest.approx({"val_acc": 5.0, "rel_bops": 0.2, "loss": 0.1})
+    assert for_sampler(ended, sweep).constraints == pytest.approx({"val_acc": 0.05, "rel_bops": 0.2, "loss": 0.1})
+
+
 @pytest.mark.parametrize("status", ["running", "diverged", "collapsed"])
 def test_what_was_stopped_or_broke_down_counts_as_bad_for_the_sampler(status: str) -> None:
     assert told({"status": status}) == Told(TrialState.PRUNED, constraints={"loss": math.inf})

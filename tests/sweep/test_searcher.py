@@ -160,7 +160,7 @@ def test_a_resumed_search_remembers_what_it_has_learned(nested: Callable[..., Te
         return [(trial.state, trial.values, trial.constraints, trial.params) for trial in known]
 
     assert learned(again) == learned(searcher)
-    assert learned(again)[0][:3] == (TrialState.COMPLETE, [90.0, 0.5], {"val_acc": 5.0})
+    assert learned(again)[0][:3] == (TrialState.COMPLETE, [90.0, 0.5], {"val_acc": 0.05})
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp"])

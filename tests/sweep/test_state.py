@@ -125,6 +125,7 @@ def test_damage_is_said_by_file(
         (["epochs=9"], "epochs"),
         ([f"{LR}=0.01", "epochs={distribution: int, low: 2, high: 4}"], "epochs, optimizer"),
         (["sweep.objectives={val_acc: max}"], "sweep.objectives"),
+        (["sweep.objectives={sparsity: max, val_acc: max}"], "sweep.objectives"),
     ],
 )
 def test_another_template_is_refused_by_the_keys_that_changed(

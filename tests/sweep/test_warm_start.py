@@ -98,7 +98,7 @@ def test_the_sampler_knows_them_under_this_sweeps_constraints_and_nobody_else_do
         first = searcher.suggest("id")
         known = searcher._memory._study.trials[:3]
         assert [trial.state for trial in known] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED]
-        assert known[0].constraints == {"val_acc": 5.0}
+        assert known[0].constraints == {"val_acc": 0.05}
         assert first["trial"] == 0
         assert first["run_config"]["optimizer"]["param_groups"]["base"]["lr"] == 0.002  # tried there, not here
         assert len(state.study.trials) == 1 and state.remaining == template.sweep.trials

@@ -48,6 +48,10 @@ def advice_lines(advice: Advice, template: Template) -> Iterator[str]:
         return
     yield from _importances(advice)
     yield from map(_edge, advice.edges)
+    if advice.edges:
+        sweep = template.sweep
+        warm = f"; --set sweep.search.warm_start={sweep.storage}/{sweep.name} lets it learn from this one"
+        yield f"Other ranges are another sweep: --name NAME{warm if sweep.search.learns else ''}."
     if advice.accuracies:
         yield from _accuracies(advice.accuracies)
     yield from map(_failures, advice.failures)

@@ -60,11 +60,14 @@ def test_the_advice_says_what_mattered_what_to_widen_what_is_equal_and_where_tri
     front[2].record.parameters[LR] = front[3].record.parameters[LR] = 1e-2
     others = [make_trial(4 + i, status="stopped") for i in range(12)]
     wrong = [make_trial(16 + i, {LR: 1e-2, DECAY: 9.9}, status="collapsed") for i in range(3)]
+    sweep = template.sweep
     text = write_advice(UPath(tmp_path), template, [*front, *others, *wrong], front, decay_matters)
     assert text.splitlines() == [
         "What mattered for val_acc (16 trials at epoch 4): nothing that chance does not explain.",
         f"What mattered for sparsity (16 trials at epoch 4): {DECAY} (75%), {LR} (25%).",
         f"Trial 0003, the best in sparsity, lies at the high end of {LR}: try a high above 0.01.",
+        "Other ranges are another sweep: --name NAME; "
+        f"--set sweep.search.warm_start={sweep.storage}/{sweep.name} lets it learn from this one.",
         "Trials 0000 and 0001 differ by at most 1.00 points of val_acc, whose noise on 400 images is ±1.50: "
         "treat them as equal, choose by sparsity (trial 0001).",
         f"All 3 collapsed trials have {DECAY} above 9.6, no healthy one has.",
