@@ -56,12 +56,13 @@ def _per_report(runs: Runs) -> list[Row]:
 
 
 def _rows(what: str, unit: str, figures: dict[str, list[float]], target: float) -> list[Row]:
-    """The first of the figures alone, the others against it."""
-    (first, base), *others = figures.items()
+    """The first of the figures alone, each of the others against the one before."""
+    first, base = next(iter(figures.items()))
     return [
         Row(f"{first}, {what}", unit, "itself", base, lower_is_better=True),
         *(
-            Row(f"{size}, {what}", unit, f"itself at {first}", figure, base, lower_is_better=True, target=target)
-            for size, figure in others
+            Row(f"{more}, {what}", unit, f"itself, {less}", figures[more], figures[less], lower_is_better=True,
+                target=target)
+            for less, more in pairwise(figures)
         ),
-    ]
+    ]  # fmt: skip
