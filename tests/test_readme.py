@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from benchmarks.rows import NAMES
+from benchmarks.table import RESULTS, markdown, read
 from codeq.config import ConfigError, Template
 from codeq.config.distributions import DISTRIBUTIONS
 from codeq.config.plan import plan
@@ -140,6 +143,24 @@ def test_the_front_that_is_shown_is_one_with_its_hypervolume_and_its_knee(tmp_pa
     assert [row["trial"] for row in rows if "*" in row["trial"]] == [f"{order[0]} *"]
     assert [row["trial"].split()[0] for row in confirmed] == order[:3]
     assert all(re.fullmatch(r"[\d.]+ ± [\d.]+", row["test_acc"]) for row in confirmed)
+
+
+def test_the_performance_table_is_that_of_the_kept_results() -> None:
+    groups = [read(path) for name in NAMES if (path := RESULTS / f"{name}.json").exists()]
+    table = [line for line in markdown(groups).splitlines() if line.startswith("|")]
+    assert "\n".join(table) in README
+    assert {name for name in NAMES if not (RESULTS / f"{name}.json").exists()} == set()
+
+
+def test_the_search_table_is_that_of_the_kept_replays() -> None:
+    kept = json.loads((RESULTS / "search_quality.json").read_text())
+    for name, search in kept["searches"].items():
+        cost = search["median_cost"]
+        shown = f"{cost:,.0f} (" if cost else "never"
+        label = re.sub(r"(reduction_factor|grace_epochs) (\d)", r"`\1: \2`", name)
+        assert f"| {label} | {shown}" in README, name
+    assert f"{kept['trials']:,} recorded digits trials" in README
+    assert f"{kept['budget']:,} trial-epochs" in README
 
 
 def test_nine_files_are_shipped() -> None:
