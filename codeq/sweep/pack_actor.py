@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 LINGER = 0.25
 """How long a pack waits for decisions about trials, as a share of the last epoch's time."""
 LINGER_MIN_S = 0.02
-TRIAL_START_MAX_S = 2.0
-"""How long one trial's process takes to start where many do."""
 SWITCH_S = 0.0005
 """How soon the training thread lets another one have its turn: trials wait for their answers ten times as long else."""
 
@@ -90,29 +88,11 @@ class PackActor:
         self._seats: dict[str, _Seat] = {}
         self._raw: dict[tuple[str, str], RawImages] = {}
         self._changed = threading.Condition()
-        self._expected = 0
-        self._expectation = object()
         self._last_epoch_s = 0.0
         self._is_training = self._is_stopped = False
         self._pack: Future[Pack] = Future()
         sys.setswitchinterval(SWITCH_S)
         threading.Thread(target=self._train_for_ever, name="training", daemon=True).start()
-
-    async def expect(self, trials: int) -> None:
-        """Let no trial end before so many have joined, or would have had the time to.
-
-        Tune gives the process of a trial that ends to one whose own process is starting, and ends the latter: it would
-        start processes for ever and never have the wanted number.
-        """
-        this = self._expectation = object()
-        with self._changed:
-            self._expected = trials
-            self._answer_all()  # they may all be here
-        await asyncio.sleep(trials * TRIAL_START_MAX_S)
-        with self._changed:
-            if this is self._expectation:  # and no later one
-                self._expected = 0
-                self._answer_all()
 
     async def join(
         self,
@@ -132,7 +112,6 @@ class PackActor:
         seat = await asyncio.to_thread(self._seat, number, run_config, after)
         with self._changed:
             self._seats[trial_id] = seat
-            self._answer_all()
             self._changed.notify_all()
 
     async def next_rows(self, trial_id: str) -> list[Row]:
@@ -248,20 +227,10 @@ class PackActor:
             seat.rows.append(row)
             self._answer(seat)
 
-    def _answer_all(self) -> None:
-        """Hand out what may be handed out now. The lock is held."""
-        if len(self._seats) >= self._expected:
-            self._expected = 0
-        for seat in self._seats.values():
-            self._answer(seat)
-
     def _answer(self, seat: _Seat) -> None:
         """Hand out what there is to whoever waits for it. The lock is held."""
-        count = len(seat.rows)
-        if self._expected:
-            count = next((i for i, row in enumerate(seat.rows) if self._may_end(row)), count)
-        if seat.asked is not None and count:
-            rows, seat.rows = seat.rows[:count], seat.rows[count:]
+        if seat.asked is not None and seat.rows:
+            rows, seat.rows = seat.rows, []
             seat.asked.get_loop().call_soon_threadsafe(_resolve, seat.asked, rows)
             seat.asked = None
 

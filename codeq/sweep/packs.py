@@ -86,8 +86,8 @@ class Packs:
         """options: of each pack, which gets a name of its own. cpu, gpu: what a pack occupies. limit: packs at most.
         trials: of the sweep, of `epochs` epochs each at most. concurrent: of them at a time, None: as many as there is
         room for. cores: of the machine or cluster, to start processes."""
-        self._concurrent = trials if concurrent is None else min(concurrent, trials)
-        self._options, self._limit, self._cores = options, max(1, min(limit, self._concurrent)), cores
+        at_a_time = trials if concurrent is None else min(concurrent, trials)
+        self._options, self._limit, self._cores = options, max(1, min(limit, at_a_time)), cores
         self._run_epochs, self._to_come = EARLY_STOPPED * trials * epochs, trials
         self._sweep = uuid.uuid4().hex[:8]
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
@@ -143,19 +143,11 @@ class Packs:
 
     def _start(self, index: int) -> _Pack:
         name = f"codeq-pack-{self._sweep}-{index}"
-        actor: Any = self._actor.options(name=name).remote(replace(self._options, name=name))
-        pack = _Pack(actor, name)
-        actor.expect.remote(self._expected(pack))
-        return pack
+        return _Pack(self._actor.options(name=name).remote(replace(self._options, name=name)), name)
 
     def _all_places(self, runs: int) -> Plan:
         """As many packs as there are places and trials for."""
         return Plan(min(self._limit, -(-self._to_come // runs) or 1), runs)
-
-    def _expected(self, pack: _Pack) -> int:
-        """How many trials the pack is going to have at once."""
-        coming = len(pack.trials) + max(1, self._to_come // self._plan.packs)
-        return min(self._plan.seats, coming, max(1, self._concurrent // self._plan.packs))
 
     def _listen(self, pack: _Pack) -> None:
         """Hear, without waiting, what the pack has found out since."""
@@ -189,6 +181,4 @@ class Packs:
             self._plan = plan(self._run_epochs, status.epoch_s, self._limit, status.runs, self._cores)
         else:  # what cannot train together was not timed
             self._plan = self._all_places(status.runs)
-        for pack in self._packs:
-            pack.actor.expect.remote(self._expected(pack))
         self._packs += [self._start(index) for index in range(len(self._packs), self._plan.packs)]

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from codeq.sweep import pack_actor
 from codeq.sweep.pack_actor import PackActor, PackOptions, PackStatus
 from codeq.sweep.packs import Packs, Plan, plan
 
@@ -48,7 +47,6 @@ class FakePack:
 @pytest.fixture
 def actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PackActor:
     monkeypatch.setattr("codeq.train.fused.pack.Pack", FakePack)
-    monkeypatch.setattr(pack_actor, "TRIAL_START_MAX_S", 0.3)
     return PackActor(options(tmp_path))
 
 
@@ -85,42 +83,6 @@ def test_an_unknown_trial_has_to_join(actor: PackActor, tiny: dict[str, Any]) ->
         assert await rows_until(actor, "id7", 1)
         await actor.leave("id7")
         assert await actor.next_rows("id7") == []
-
-    asyncio.run(talk())
-
-
-def test_no_trial_ends_before_the_expected_ones_have_joined_or_had_the_time(
-    actor: PackActor, tiny: dict[str, Any]
-) -> None:
-    async def talk() -> None:
-        waiting = asyncio.ensure_future(actor.expect(2))
-        await asyncio.sleep(0)
-        await actor.join("id0", 0, tiny)
-        assert await rows_until(actor, "id0", 1) == [1]
-        held = asyncio.ensure_future(actor.next_rows("id0"))
-        await asyncio.sleep(0.1)
-        assert not held.done()
-        await actor.join("id1", 1, tiny)
-        assert [row["epoch"] for row in await asyncio.wait_for(held, 5)] == [2]
-        await waiting
-        third = asyncio.ensure_future(actor.expect(5))  # nobody else comes
-        assert (await rows_until(actor, "id0", 6))[-1] == 6
-        await third
-
-    asyncio.run(talk())
-
-
-def test_nobody_waits_for_those_who_are_there(
-    actor: PackActor, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pack_actor, "TRIAL_START_MAX_S", 60.0)
-
-    async def talk() -> None:
-        await actor.join("id0", 0, tiny)
-        expecting = asyncio.ensure_future(actor.expect(1))
-        await asyncio.sleep(0)
-        assert (await rows_until(actor, "id0", 6))[-1] == 6
-        expecting.cancel()
 
     asyncio.run(talk())
 
@@ -233,16 +195,6 @@ def test_a_trial_that_has_ended_is_taken_out_by_the_driver(make_packs: Callable[
     packs.release("id0")
     packs.release("id7")
     assert [actor.asked("leave") for actor in actors(packs)] == [["id0"]]
-
-
-@pytest.mark.parametrize(
-    ("concurrent", "packs", "expected"), [(None, 2, 4), (20, 2, 4), (4, 2, 2), (3, 2, 1), (1, 1, 1)]
-)
-def test_no_more_trials_are_expected_than_may_train_at_a_time(
-    make_packs: Callable[..., Packs], concurrent: int | None, packs: int, expected: int
-) -> None:
-    started = actors(make_packs(concurrent=concurrent))
-    assert [actor.asked("expect") for actor in started] == [[expected]] * packs
 
 
 def test_the_sweep_says_once_of_each_shape_how_many_train_together(
