@@ -15,7 +15,8 @@ from benchmarks.rows.sweep import run_ours
 
 SIZES = (24, 240, 1000)
 QUICK_SIZES = (4, 8, 12)
-SMALL = ("epochs=2", "sweep.scheduler.name=none")
+SMALL = ("epochs=2", "sweep.scheduler.name=none", "sweep.resources.fuse=16")
+"""Sixteen trials together at every size: left alone, the smallest would have processes, and another start and end."""
 FLAT = 0.8
 """The least ratio that counts as flat: single runs of a command spread by as much."""
 
