@@ -27,7 +27,7 @@ check: $(READY)  ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-bench: $(READY)  ## measure against what this replaces, half an hour; make bench ARGS="--quick"
+bench: $(READY)  ## measure against what this replaces, three quarters of an hour; make bench ARGS="--quick"
 	$(PY) -m benchmarks $(ARGS)
 
 schema: $(READY)  ## write the JSON Schema that editors check templates with

@@ -6,17 +6,27 @@ than the next smaller sweep has, which leaves the driver's start out.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from itertools import pairwise
 
+from optuna.trial import TrialState
+
 from benchmarks.command import CommandRun
-from benchmarks.options import Options
+from benchmarks.options import ROOT, Options
 from benchmarks.row import Row
 from benchmarks.rows.sweep import run_ours
+from codeq.config import Template
+from codeq.sweep.memory import SamplerMemory
+from codeq.sweep.outcome import Told
 
 SIZES = (24, 240, 1000)
 QUICK_SIZES = (4, 8, 12)
 SMALL = ("epochs=2", "sweep.scheduler.name=none", "sweep.resources.fuse=16")
 """Sixteen trials together at every size: left alone, the smallest would have processes, and another start and end."""
+SWEEP = ROOT / "sweeps" / "dz_wd.yaml"
+LR, DECAY = "optimizer.param_groups.base.lr", "optimizer.param_groups.dz.weight_decay"
+DRAWS = 10
 FLAT = 0.8
 """The least ratio that counts as flat: single runs of a command spread by as much."""
 
@@ -28,7 +38,9 @@ def scaling(options: Options) -> list[Row]:
     *smaller, largest = QUICK_SIZES if options.quick else SIZES
     rounds = {**dict.fromkeys(smaller, options.rounds(3)), largest: 1}
     runs = {size: [_run(size, options) for _ in range(count)] for size, count in rounds.items()}
-    return [*_per_trial(runs), *_memory(runs), *_per_report(runs)]
+    per_report = _per_report(runs)
+    per_report[-1].profile.extend(draws_profile([smaller[-1], largest]) if per_report[-1].missed else [])
+    return [*_per_trial(runs), *_memory(runs), *per_report]
 
 
 def _run(trials: int, options: Options) -> CommandRun:
@@ -54,6 +66,23 @@ def _per_report(runs: Runs) -> list[Row]:
         for small, large in pairwise(runs)
     }
     return _rows("driver's processor time for each further report", "ms", steps, FLAT)
+
+
+def draws_profile(sizes: Sequence[int]) -> list[str]:
+    """What the sampler's draw of one trial takes in a sweep of each size, on average over its trials."""
+    template = Template.load(SWEEP)
+    lines = []
+    for size in sizes:
+        memory, known = SamplerMemory(template), size // 2
+        for _ in range(known):
+            asked = memory.propose().asked
+            memory.tell(asked, Told(TrialState.COMPLETE, [100 * asked.params[LR], asked.params[DECAY]]))
+        began = time.process_time()
+        for _ in range(DRAWS):
+            memory.tell(memory.propose().asked, Told(TrialState.FAIL))
+        took_ms = 1000 * (time.process_time() - began) / DRAWS
+        lines.append(f"the sampler's draw: {took_ms:.3g} ms a trial, two reports, among {known:,} trials")
+    return lines
 
 
 def _rows(what: str, unit: str, figures: dict[str, list[float]], target: float) -> list[Row]:

@@ -136,13 +136,18 @@ def test_the_sweep_rows_run_whole_commands(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_scaling_rows_compare_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    power = 1
+
     def run(trials: int, overrides: list[str], *, follow: bool) -> CommandRun:
-        return replace(RUN, reports=2 * trials, driver_cpu_s=2.0 + 0.1 * trials)
+        return replace(RUN, reports=2 * trials, driver_cpu_s=2.0 + 0.1 * trials**power)
 
     monkeypatch.setattr(scaling, "run_ours", run)
     rows = group("scaling")(QUICK)
-    assert [row.ratios for row in rows] == [[], [2.0], [3.0], [], [1.0], [1.0], [], [pytest.approx(1.0)]]
-    assert rows[-1].ours == [pytest.approx(50.0)]
+    assert [row.ratios for row in rows] == [[], [2.0], [1.5], [], [1.0], [1.0], [], [pytest.approx(1.0)]]
+    assert rows[-1].ours == [pytest.approx(50.0)] and not rows[-1].profile
+    power = 2
+    (slower,) = (row for row in group("scaling")(QUICK) if row.missed)
+    assert [line.split("among")[1] for line in slower.profile] == [" 4 trials", " 6 trials"]
 
 
 def test_the_noop_rows_compare_the_driver_alone(monkeypatch: pytest.MonkeyPatch) -> None:
