@@ -272,7 +272,7 @@ def test_the_median_rule_stops_trials_and_fails_none(
     tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path
 ) -> None:
     tiny["epochs"] = 6
-    tiny["optimizer"]["param_groups"]["base"]["lr"] = {"distribution": "loguniform", "low": 1e-6, "high": 1e-2}
+    tiny["optimizer"]["param_groups"]["base"]["lr"] = {"distribution": "loguniform", "low": 5e-4, "high": 1e-2}
     scheduler = {"name": "median", "grace_epochs": 2}
     tiny["sweep"] = {"name": "median", "trials": 8, "scheduler": scheduler, "search": {"sampler": "random"}}
     process = start([write_yaml(tiny), "--storage", tmp_path])
