@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from codeq.config import ConfigError, Template
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
 from codeq.config.pick import wanted
-from codeq.config.plan import counted, plan
+from codeq.config.plan import plan
+from codeq.config.words import counted
 
 if TYPE_CHECKING:
     from codeq.results.findings import Findings

@@ -39,7 +39,7 @@ def scaling(options: Options) -> list[Row]:
     rounds = {**dict.fromkeys(smaller, options.rounds(3)), largest: 1}
     runs = {size: [_run(size, options) for _ in range(count)] for size, count in rounds.items()}
     per_report = _per_report(runs)
-    per_report[-1].profile.extend(draws_profile([smaller[-1], largest]) if per_report[-1].missed else [])
+    per_report[-1].profile.extend(_draws_profile([smaller[-1], largest]) if per_report[-1].missed else [])
     return [*_per_trial(runs), *_memory(runs), *per_report]
 
 
@@ -68,7 +68,7 @@ def _per_report(runs: Runs) -> list[Row]:
     return _rows("driver's processor time for each further report", "ms", steps, FLAT)
 
 
-def draws_profile(sizes: Sequence[int]) -> list[str]:
+def _draws_profile(sizes: Sequence[int]) -> list[str]:
     """What the sampler's draw of one trial takes in a sweep of each size, on average over its trials."""
     template = Template.load(SWEEP)
     lines = []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 from codeq.config.errors import ConfigError, Mark, Problem, nearest, shown
 from codeq.config.objectives import Objectives
 from codeq.config.sweep import SweepConfig, parse_bound
+from codeq.config.words import enumerated
 
 KNEE = "knee"
 
@@ -48,12 +48,6 @@ def _open_objectives(sweep: SweepConfig) -> Objectives:
 
 def _is_settled(direction: Literal["max", "min"], bound: str | None) -> bool:
     return bound is not None and parse_bound(bound)[0] == {"max": ">=", "min": "<="}[direction]
-
-
-def enumerated(names: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    *early, last = names
-    return f"{', '.join(early)} and {last}" if early else last
 
 
 def in_words(objectives: Objectives) -> str:

@@ -8,6 +8,7 @@ from codeq.config.effort import Effort, effort
 from codeq.config.objectives import bounds
 from codeq.config.sweep import SweepConfig
 from codeq.config.template import Template
+from codeq.config.words import counted
 
 
 def plan(template: Template) -> str:
@@ -17,11 +18,6 @@ def plan(template: Template) -> str:
     every = ", all configs that can be drawn" if template.parameters and sweep.trials == template.config_count else ""
     head = f"{sweep.name}: {trials} of at most {epochs}{every}"
     return "\n".join([head, *(f"  {line}" for line in _lines(template))])
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 trial`, `1,200 trials`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _lines(template: Template) -> Iterator[str]:
@@ -41,8 +37,9 @@ def _lines(template: Template) -> Iterator[str]:
 
 def _sampler(sweep: SweepConfig) -> str:
     search = sweep.search
-    at_random = f", random for the first {min(search.startup_trials, int(sweep.trials or 1))} trials"
-    at_random = "" if search.warm_start else at_random  # those of the other sweep count
+    first = min(search.startup_trials, int(sweep.trials or 1))
+    # The trials of a warm start count as the first ones.
+    at_random = "" if search.warm_start else f", random for the first {counted(first, 'trial')}"
     learns = {
         "tpe": at_random,
         "gp": at_random,

@@ -79,10 +79,10 @@ def _bound(text: Any) -> Any:
 def _can_be_met(constraints: dict[str, str]) -> dict[str, str]:
     for name, text in constraints.items():
         relation, bound = parse_bound(text)
-        least, most = 0.0, LARGEST.get(name, math.inf)
-        if (relation == ">=" and bound > most) or (relation == "<=" and bound < least):
-            ends = f"is never below {least:g}" if relation == "<=" else f"is never above {most:g}"
-            raise invalid(f"{name} {text} cannot be met: {name} {ends}", line_of=name)
+        if relation == ">=" and bound > (most := LARGEST.get(name, math.inf)):
+            raise invalid(f"{name} {text} cannot be met: {name} is never above {most:g}", line_of=name)
+        if relation == "<=" and bound < 0:
+            raise invalid(f"{name} {text} cannot be met: {name} is never below 0", line_of=name)
     return constraints
 
 

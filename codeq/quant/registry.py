@@ -1,5 +1,6 @@
 """The quantizers by name: a closed registry, filled by a decorator where each quantizer is defined."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -8,16 +9,16 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 
-class Quantizer(nn.Module):
+class Quantizer(nn.Module, ABC):
     """What every quantizer is: a module from a latent weight to the weight that the layer computes with."""
 
+    @abstractmethod
     def forward(self, w: Tensor) -> Tensor:
         """`w` (any shape) quantized, in the same shape, dtype and device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def get_bitwidth(self) -> Tensor:
         """Bits a weight takes, a scalar tensor on the quantizer's device. Never waits for that device."""
-        raise NotImplementedError
 
     def quantize_stack(self, w: Tensor, state: Mapping[str, Tensor]) -> Tensor:
         """`w` [K, ...] quantized as K copies of this module would that have the stacked `state`, each [K, ...]."""

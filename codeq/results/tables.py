@@ -9,8 +9,7 @@ from rich.table import Table
 
 from codeq.config import SweepConfig, Template
 from codeq.config.objectives import bounds, is_feasible
-from codeq.config.pick import enumerated
-from codeq.config.plan import counted
+from codeq.config.words import counted, enumerated
 from codeq.results.confirmation import Confirmed
 from codeq.results.findings import Findings
 

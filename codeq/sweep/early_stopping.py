@@ -20,8 +20,11 @@ SCORE = "stopping_score"
 
 
 
-class NoEarlyStopping(FIFOScheduler):
-    """Every trial trains all its epochs. start_at_once: whether as many trials start as Tune is given."""
+class OldestFirst(FIFOScheduler):
+    """Stops nobody, and says who starts next; the others here add whom they stop.
+
+    start_at_once: whether all trials that there are start together, or as many as there is room for.
+    """
 
     start_at_once = False
 
@@ -38,7 +41,7 @@ class NoEarlyStopping(FIFOScheduler):
         return oldest
 
 
-class ParetoASHA(NoEarlyStopping):
+class ParetoASHA(OldestFirst):
     """ASHA in its stopping variant, with as many objectives and constraints as there are: see `codeq.sweep.rungs`.
 
     Trials go by their own number, which they keep when a sweep goes on.
@@ -58,7 +61,7 @@ class ParetoASHA(NoEarlyStopping):
         self._rungs.record(trial.config["trial"], result)
 
 
-class MedianOfScores(NoEarlyStopping, MedianStoppingRule):
+class MedianOfScores(OldestFirst, MedianStoppingRule):
     """Ray's median rule, over the sum of the objectives."""
 
     metric = None  # Tune is not to look for the score among what trials report
@@ -95,22 +98,22 @@ def stopping_score(row: Row, objectives: Objectives) -> float:
 
 def build_scheduler(
     template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = (), *, start_at_once: bool = False
-) -> NoEarlyStopping:
+) -> OldestFirst:
     """The configured Tune scheduler, which counts in epochs; no trial is stopped before grace_epochs.
 
     recorded: the numbers and rows of earlier trials, which stand at ASHA's rungs already: a trial that goes on is not
-    judged there again. start_at_once: see `NoEarlyStopping`.
+    judged there again. start_at_once: see `OldestFirst`.
     """
     scheduler = _build(template, recorded)
     scheduler.start_at_once = start_at_once
     return scheduler
 
 
-def _build(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]]) -> NoEarlyStopping:
+def _build(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]]) -> OldestFirst:
     sweep = template.sweep
     match sweep.scheduler.name:
         case "none":
-            return NoEarlyStopping()  # type: ignore[no-untyped-call]
+            return OldestFirst()  # type: ignore[no-untyped-call]
         case "median":
             return MedianOfScores(sweep.objectives, sweep.scheduler.grace_epochs)
     rungs = Rungs(sweep.scheduler, sweep.objectives, sweep.constraints, template.max_epochs)

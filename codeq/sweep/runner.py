@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from codeq.config.decisions import decision_epochs
-from codeq.config.pick import enumerated
-from codeq.config.plan import counted
 from codeq.config.resources import trains_together
 from codeq.config.sweep import parse_duration
+from codeq.config.words import counted, enumerated
 from codeq.sweep.session import Session
 from codeq.sweep.state import SweepState
 from codeq.train.tracking import open_tracker
@@ -101,7 +100,6 @@ def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:
         scheduler=build_scheduler(state.template, state.rows(), start_at_once=packs is not None),
         callbacks=_callbacks(state),
         trials=state.remaining,
-        start_at_once=packs is not None,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
     if packs:

@@ -20,10 +20,10 @@ from codeq.sweep.trial_config import folder_name
 
 if TYPE_CHECKING:
     from ray.tune import Callback, Trainable
-    from ray.tune.schedulers import TrialScheduler
     from ray.tune.search import Searcher
 
     from codeq.data import RawImages
+    from codeq.sweep.early_stopping import OldestFirst
 
 Images = dict[tuple[str, str], Any]
 """References to raw images in Ray's object store by (dataset, data_dir)."""
@@ -72,24 +72,21 @@ class Session:
         needs: dict[str, float],
         *,
         searcher: Searcher,
-        scheduler: TrialScheduler,
+        scheduler: OldestFirst,
         callbacks: Sequence[Callback],
         trials: int,
-        start_at_once: bool = False,
         time_budget_s: float | None = None,
     ) -> None:
         """Train `trials` configs of the searcher to their ends, or until a signal or the time budget ends it.
 
-        needs: what Ray sets aside for each. start_at_once: as many as the searcher gives, not one after the other, or
-        Tune gives the process of a trial that ends to one that is starting. Tune's own files go to a scratch folder
-        that nobody reads.
+        needs: what Ray sets aside for each. Tune's own files go to a scratch folder that nobody reads.
         """
         from ray import tune
 
         sweep = self.template.sweep
         placed = tune.with_resources(trainable, needs)
         placed.__name__ = placed.__qualname__ = trainable.__name__  # what the dashboard calls its class
-        pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(trials)} if start_at_once else {}
+        pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(trials)} if scheduler.start_at_once else {}
         with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals(), _environment(pending):
             tune.Tuner(
                 placed,

@@ -14,8 +14,8 @@ from upath import UPath
 
 from codeq.config import Template
 from codeq.config.document import parse_document
-from codeq.config.plan import counted
 from codeq.config.run import RUN_ONLY
+from codeq.config.words import counted
 from codeq.sweep.cluster import BadInput
 from codeq.sweep.outcome import Ending
 from codeq.sweep.study import expect_all, lay_aside, open_study

@@ -53,6 +53,15 @@ def test_a_name_is_registered_once():
     assert type(build_quantizer("uniform")) is UniformSymmetric
 
 
+def test_a_quantizer_that_lacks_a_method_is_refused_when_it_is_built():
+    class NoBitwidth(Quantizer):
+        def forward(self, w):
+            return w
+
+    with pytest.raises(TypeError, match="get_bitwidth"):
+        NoBitwidth()
+
+
 # What every quantizer promises
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from upath import UPath
 
 from codeq.config import Template
-from codeq.config.pick import enumerated
-from codeq.config.plan import counted
+from codeq.config.words import counted, enumerated
 from codeq.results.advice.advice import Advice, Importances, advise
 from codeq.results.advice.edges import Edge
 from codeq.results.advice.failures import FailureRegion
