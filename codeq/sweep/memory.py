@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.samplers import NSGAIISampler, RandomSampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.check import MAX_GRID
 from codeq.sweep.outcome import Told
-from codeq.sweep.sampler import GridSampler, as_optuna, build_sampler, suggest
+from codeq.sweep.sampler import GridSampler, as_optuna, build_sampler, mixed_seed, suggest
 from codeq.sweep.study import directions, quiet_optuna
 
 log = logging.getLogger(__name__)
@@ -55,9 +55,7 @@ class SamplerMemory:
         self._sampler = build_sampler(template.sweep, trials_before)
         self._study = optuna.create_study(directions=directions(template.sweep), sampler=self._sampler)
         self._tried: set[frozenset[tuple[str, Any]]] = set()
-        seed = template.sweep.search.seed
-        is_small = template.config_count <= MAX_GRID
-        self._last_resort = GridSampler(seed=seed) if is_small else RandomSampler(seed=seed)
+        self._last_resort = _last_resort(template, trials_before)
 
     def remember(self, parameters: Mapping[str, Any], told: Told, *, tried_here: bool = True) -> None:
         """Add a trial that has ended already. tried_here: in this sweep, so its config is not proposed again."""
@@ -129,6 +127,14 @@ class SamplerMemory:
         except ConfigError:
             self._study.tell(asked, state=TrialState.FAIL)
             raise
+
+
+def _last_resort(template: Template, trials_before: int) -> BaseSampler:
+    """Who draws where the sampler repeats itself. With the sampler's own seed it would draw what the sampler's random
+    trials were, and find all of them tried."""
+    if template.config_count <= MAX_GRID:
+        return GridSampler(seed=template.sweep.search.seed)
+    return RandomSampler(seed=mixed_seed(template.sweep, trials_before, 1))
 
 
 def _key(parameters: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:

@@ -47,8 +47,7 @@ def build_sampler(sweep: SweepConfig, trials_before: int = 0) -> BaseSampler:
     """
     search = sweep.search
     if trials_before and search.sampler != "grid":
-        mixed = int(np.random.SeedSequence((search.seed, trials_before)).generate_state(1)[0])
-        search = search.model_copy(update={"seed": mixed})
+        search = search.model_copy(update={"seed": mixed_seed(sweep, trials_before)})
     match search.sampler:
         case "tpe":
             # With one objective parameters are modelled together, those of each choice as a group of their own. With
@@ -68,6 +67,11 @@ def build_sampler(sweep: SweepConfig, trials_before: int = 0) -> BaseSampler:
             return RandomSampler(seed=search.seed)
         case "grid":
             return GridSampler(seed=search.seed)
+
+
+def mixed_seed(sweep: SweepConfig, *numbers: int) -> int:
+    """A seed, 0 to 2**32 - 1, of the search's seed and what else tells this draw from another."""
+    return int(np.random.SeedSequence((sweep.search.seed, *numbers)).generate_state(1)[0])
 
 
 class GridSampler(BruteForceSampler):

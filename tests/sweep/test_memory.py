@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from codeq.config import ConfigError, RunConfig, Template
+from codeq.config.check import MAX_GRID
 from codeq.sweep import memory as memory_module
 from codeq.sweep.memory import Exhausted, SamplerMemory
 from codeq.sweep.outcome import Told, ending, for_sampler
@@ -101,6 +102,14 @@ def test_a_config_whose_values_do_not_fit_together_is_drawn_again(
     memory = SamplerMemory(template)
     assert {params[DECAY] for params in propose_all(memory)} == {1.0, 2.0}
     assert "cannot be trained" in caplog.text
+
+
+@pytest.mark.parametrize("trials_before", [0, 7])
+def test_where_the_sampler_repeats_itself_what_is_drawn_instead_is_new(load: Load, trials_before: int) -> None:
+    many = {"distribution": "int", "low": 1, "high": MAX_GRID + 200}
+    memory = SamplerMemory(load(many, 1.0, search={"sampler": "random"}), trials_before)
+    found = {memory.propose().asked.params[LR] for _ in range(MAX_GRID)}
+    assert len(found) == MAX_GRID
 
 
 def test_a_space_without_a_valid_config_is_exhausted(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
