@@ -33,7 +33,7 @@ Measure = Callable[[], float]
 
 
 def gpu(options: Options) -> list[Row]:
-    """Three rows for each network."""
+    """Four rows for each network."""
     if not torch.cuda.is_available():
         return [row for model in TOGETHER for row in _rows(model, not_run="no GPU")]
     return [row for model in TOGETHER for row in _measured(model, options)]
@@ -44,6 +44,7 @@ def _rows(
     solo: tuple[list[float], list[float]] = ([], []),
     processes: tuple[list[float], list[float]] = ([], []),
     peak: tuple[list[float], list[float]] = ([], []),
+    auto: tuple[list[float], list[float]] = ([], []),
     runs: int = 0,
     not_run: str = "",
 ) -> list[Row]:
@@ -53,6 +54,7 @@ def _rows(
         Row(f"{name}, trial-epochs", "/s", "one after the other", *solo, target=TARGETS[model], not_run=not_run),
         Row(f"{name}, trial-epochs", "/s", shared, *processes, not_run=not_run),
         Row(f"{name}, arithmetic", "TFLOP/s", f"a matrix product of {MATRIX:,} squared", *peak, not_run=not_run),
+        Row(f"one GPU, {model}, one run, use_compile: auto, trial-epochs", "/s", "use_compile: 0", *auto, not_run=not_run),
     ]
 
 
@@ -65,7 +67,8 @@ def _measured(model: str, options: Options) -> list[Row]:
     processes = in_turns(fused, lambda: _sharing(model, "cuda", options), options.rounds(3), warmups=0)
     operations = _operations(model, options)
     peak = in_turns(lambda: fused() * operations / 1e12, _peak, rounds)
-    rows = _rows(model, solo, processes, peak, runs)
+    auto = in_turns(one_by_one(model, "cuda", options, "use_compile=auto"), one_by_one(model, "cuda", options), rounds)
+    rows = _rows(model, solo, processes, peak, auto, runs)
     if rows[0].missed:
         rows[0].profile.extend(top_operators(fused, times=1, on_gpu=True))
     return rows
@@ -86,9 +89,9 @@ def together(model: str, runs: int, device: str, options: Options) -> Measure:
     return rate
 
 
-def one_by_one(model: str, device: str, options: Options) -> Measure:
+def one_by_one(model: str, device: str, options: Options, *overrides: str) -> Measure:
     """Each call trains one run one epoch; trial-epochs per second."""
-    rows = fit(build(made_up(model, [f"device={device}", *options.overrides])))
+    rows = fit(build(made_up(model, [f"device={device}", *options.overrides, *overrides])))
 
     def rate() -> float:
         started = time.perf_counter()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -19,13 +18,14 @@ from codeq.config.sweep import Scheduler
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
 from codeq.quant import attach_weight_quantizers
-from codeq.train.compilation import Forward, compiled, faster_forward
 from codeq.train.compression import Compression, dense_macs, measure_compression
 from codeq.train.device import prepare_device
 from codeq.train.health import diagnose
-from codeq.train.losses import WeightedTerm, added_loss, weighted_terms
+from codeq.train.losses import weighted_terms
 from codeq.train.optimizer import build_optimizer
 from codeq.train.schedule import build_schedule
+from codeq.train.step import Step, compiled_step, eager_step, quickest_step
+from codeq.train.training_loss import memory_format
 
 GRACE_EPOCHS: int = Scheduler.model_fields["grace_epochs"].default
 
@@ -69,7 +69,7 @@ class TrainState:
     device: torch.device
     data: DataSplits
     model: nn.Module
-    forward: Forward
+    step: Step
     optimizer: Optimizer
     scheduler: LRScheduler
     macs: dict[str, int]
@@ -101,22 +101,17 @@ def build(config: RunConfig, data: DataSplits | None = None) -> TrainState:
         )
     model.to(device).to(memory_format=memory_format(model))
     optimizer = build_optimizer(config.optimizer, model)
+    terms = weighted_terms(config.loss_terms)
     return TrainState(
         config=config,
         device=device,
         data=data,
         model=model,
-        forward=compiled(model) if config.use_compile == 1 else model,
+        step=compiled_step(model, terms) if config.use_compile == 1 else eager_step(model, terms),
         optimizer=optimizer,
         scheduler=build_schedule(config, optimizer),
         macs=dense_macs(model, (info.channels, info.img_size, info.img_size)),
     )
-
-
-def memory_format(model: nn.Module) -> torch.memory_format:
-    """channels_last where there are convolutions to profit from it."""
-    has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    return torch.channels_last if has_convolutions else torch.contiguous_format
 
 
 def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochRow]:
@@ -126,7 +121,7 @@ def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochRo
     run. A network at chance counts as collapsed from epoch `grace_epochs` on.
     """
     if state.config.use_compile == "auto" and state.epoch < state.config.epochs:
-        state.forward = _faster_forward(state)
+        state.step = _quickest_step(state)
     while state.epoch < state.config.epochs:
         row = _epoch(state, grace_epochs)
         yield row
@@ -134,12 +129,10 @@ def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochRo
             return
 
 
-def _faster_forward(state: TrainState) -> Forward:
-    """The model as it is or compiled, whichever trains the remaining epochs sooner."""
+def _quickest_step(state: TrainState) -> Step:
     batch = next(iter(state.data.train.epoch(state.epoch)))
-    terms = weighted_terms(state.config.loss_terms)
     steps_left = (state.config.epochs - state.epoch) * len(state.data.train)
-    return faster_forward(state.model, lambda forward: _loss(state, forward, *batch, terms)[0].backward(), steps_left)
+    return quickest_step(state.model, weighted_terms(state.config.loss_terms), batch, steps_left)
 
 
 def _epoch(state: TrainState, grace_epochs: int) -> EpochRow:
@@ -205,25 +198,15 @@ def train_steps(state: TrainState) -> tuple[float, float]:
     images_seen = 0
     loss_sum = torch.zeros((), device=state.device)
     correct = torch.zeros((), device=state.device)
-    terms = weighted_terms(state.config.loss_terms)
     for images, labels in state.data.train.epoch(state.epoch):
-        loss, logits = _loss(state, state.forward, images, labels, terms)
+        loss, logits = state.step.loss(images, labels)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         state.optimizer.step()
         images_seen += len(labels)
         loss_sum += loss.detach() * len(labels)
-        correct += (logits.detach().argmax(1) == labels).sum()
+        correct += (logits.argmax(1) == labels).sum()
     return loss_sum.item() / images_seen, 100.0 * correct.item() / images_seen
-
-
-def _loss(
-    state: TrainState, forward: Forward, images: Tensor, labels: Tensor, terms: Sequence[WeightedTerm]
-) -> tuple[Tensor, Tensor]:
-    """The loss with the added terms, and the logits."""
-    with parametrize.cached():  # the terms read the weights that the forward pass quantized
-        logits = forward(images.to(memory_format=memory_format(state.model)))
-        return F.cross_entropy(logits, labels) + added_loss(state.model, terms), logits
 
 
 @torch.no_grad()
@@ -234,5 +217,5 @@ def evaluate(state: TrainState, batches: Batches) -> float:
     layout = memory_format(state.model)
     with parametrize.cached():
         for images, labels in batches.epoch(0):
-            correct += (state.forward(images.to(memory_format=layout)).argmax(1) == labels).sum()
+            correct += (state.step.forward(images.to(memory_format=layout)).argmax(1) == labels).sum()
     return 100.0 * correct.item() / batches.num_images

@@ -1,0 +1,173 @@
+"""How a run computes its training steps: as written, compiled, or replayed from CUDA graphs (`use_compile`)."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from codeq.train.compilation import can_compile, compiled
+from codeq.train.cuda_graph import CapturedLoss, can_capture
+from codeq.train.losses import WeightedTerm
+from codeq.train.training_loss import Forward, Loss, TrainingLoss
+
+log = logging.getLogger(__name__)
+
+WORTH_TRYING_S = 600.0
+"""With less training left a run is not compiled untried: to compile takes up to a minute (ResNet-20, one CPU core)."""
+
+LATER_COMPILES = 2
+"""What is compiled once more after the first step: the smaller last batch, and evaluation mode."""
+
+PROBE_STEPS = 5
+
+TOLERANCE = 0.01
+"""How far a replayed step's gradients may be from those of the step that was recorded, relative to their norm."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One way to compute. forward: in evaluation. loss: in training."""
+
+    forward: Forward
+    loss: Loss
+
+
+def eager_step(model: nn.Module, terms: Sequence[WeightedTerm]) -> Step:
+    """As written."""
+    return Step(model, TrainingLoss(model, model, terms))
+
+
+def compiled_step(model: nn.Module, terms: Sequence[WeightedTerm]) -> Step:
+    """With a compiled forward and backward pass, which differs by rounding."""
+    forward = compiled(model)
+    return Step(forward, TrainingLoss(model, forward, terms))
+
+
+def quickest_step(
+    model: nn.Module, terms: Sequence[WeightedTerm], batch: tuple[Tensor, Tensor], steps_left: int
+) -> Step:
+    """The way to compute that is the soonest done with `steps_left` training steps, as measured on `batch`.
+
+    batch: images (B, C, S, S) and labels (B,). The model's buffers and mode and the random number generators are left
+    as they were, the gradients are cleared. A way that fails is logged and not taken.
+    """
+    with _unchanged(model):
+        return _Measuring(model, terms, batch, steps_left).quickest()
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A measured step. step_s: what one takes, in seconds; once_s: what is still to come once."""
+
+    name: str
+    step: Step
+    step_s: float
+    once_s: float = 0.0
+
+    def left_s(self, steps: int) -> float:
+        return steps * self.step_s + self.once_s
+
+
+class _Measuring:
+    def __init__(
+        self, model: nn.Module, terms: Sequence[WeightedTerm], batch: tuple[Tensor, Tensor], steps_left: int
+    ) -> None:
+        self._model, self._terms, self._batch, self._steps_left = model, terms, batch, steps_left
+        self._device = batch[0].device
+
+    def quickest(self) -> Step:
+        eager = eager_step(self._model, self._terms)
+        ways = [_Way("eager", eager, self._step_s(eager))]
+        ways += self._captured(ways[0])
+        if self._worth_compiling(min(way.left_s(self._steps_left) for way in ways)):
+            for way in self._compiled():
+                ways += [way, *self._captured(way)]
+        best = min(ways, key=lambda way: way.left_s(self._steps_left))
+        if len(ways) > 1:
+            times = ", ".join(f"{1000 * way.step_s:.1f} {way.name}" for way in ways)
+            log.info("use_compile: ms a step: %s; %d steps left: %s", times, self._steps_left, best.name)
+        return best.step
+
+    def _worth_compiling(self, left_s: float) -> bool:
+        if not can_compile(self._device):
+            log.info("use_compile: no compiler for %s, training without", self._device.type)
+            return False
+        if left_s < WORTH_TRYING_S:
+            log.info("use_compile: %.0f s of training are too few to compile for", left_s)
+            return False
+        return True
+
+    def _compiled(self) -> list[_Way]:
+        try:
+            step = compiled_step(self._model, self._terms)
+            compile_s = self._seconds(step)
+            return [_Way("compiled", step, self._step_s(step), LATER_COMPILES * compile_s)]
+        except Exception as error:  # whatever a compiler, its headers or its cache can get wrong
+            log.warning("use_compile: compiling failed, training without: %s", _first_line(error))
+            torch.compiler.reset()
+            return []
+
+    def _captured(self, way: _Way) -> list[_Way]:
+        """`way` in CUDA graphs, if it then still computes the same gradients."""
+        if not can_capture(self._device):
+            return []
+        try:
+            step = Step(way.step.forward, CapturedLoss(way.step.loss, *self._batch))
+            expected, found = self._gradients(way.step), self._gradients(step)
+            if (found - expected).norm() > TOLERANCE * expected.norm():
+                raise RuntimeError("replayed, it has other gradients")
+            return [_Way(f"{way.name}, in CUDA graphs", step, self._step_s(step), way.once_s)]
+        except Exception as error:  # whatever a model does that cannot be recorded
+            log.warning("use_compile: no CUDA graphs of the step: %s", _first_line(error))
+            return []
+
+    def _gradients(self, step: Step) -> Tensor:
+        """All of a step's gradients, one after the other, with the same random numbers whenever asked."""
+        torch.manual_seed(0)
+        self._seconds(step)
+        return torch.cat([p.grad.flatten() for p in self._model.parameters() if p.grad is not None])
+
+    def _step_s(self, step: Step) -> float:
+        """The median time of a step, after one to warm up."""
+        return statistics.median([self._seconds(step) for _ in range(1 + PROBE_STEPS)][1:])
+
+    def _seconds(self, step: Step) -> float:
+        """Of a training step without the optimizer."""
+        self._wait()
+        started = time.perf_counter()
+        self._model.zero_grad(set_to_none=True)
+        step.loss(*self._batch)[0].backward()
+        self._wait()
+        return time.perf_counter() - started
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Training steps without traces: afterwards buffers, mode and generators are what they were, gradients None."""
+    device, training = next(model.parameters()).device, model.training
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        model.train()
+        try:
+            yield
+        finally:
+            model.train(training)
+            model.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                for buffer, value in before:
+                    buffer.copy_(value)

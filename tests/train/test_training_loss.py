@@ -1,0 +1,92 @@
+"""The loss that a step differentiates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from codeq.models import build_model
+from codeq.quant import attach_weight_quantizers
+from codeq.quant.dead_zone import DeadZoneLDZCompander
+from codeq.train.losses import WeightedTerm, group_lasso
+from codeq.train.training_loss import TrainingLoss
+
+TERMS = [WeightedTerm("group_lasso", 0.1, {"lambda_linear": 0.5, "lambda_conv": 0.5})]
+
+
+def network(name: str = "mlp") -> nn.Module:
+    torch.manual_seed(0)
+    model = build_model(name, in_channels=3, img_size=16, num_classes=10, pretrained=False)
+    attach_weight_quantizers(model, [], "deadzone", {})
+    return model
+
+
+def batch(device: str = "cpu") -> tuple[Tensor, Tensor]:
+    return torch.ones(4, 3, 16, 16, device=device), torch.zeros(4, dtype=torch.long, device=device)
+
+
+def test_it_is_the_cross_entropy_with_the_added_terms() -> None:
+    model = network()
+    images, labels = batch()
+    loss, logits = TrainingLoss(model, model, TERMS)(images, labels)
+    torch.testing.assert_close(logits, model(images))
+    torch.testing.assert_close(loss, F.cross_entropy(model(images), labels) + 0.1 * group_lasso(model, 0.5, 0.5))
+    assert loss.requires_grad and not logits.requires_grad
+
+
+def test_each_weight_is_quantized_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network("resnet20")
+    quantized: Counter[int] = Counter()
+    forward = DeadZoneLDZCompander.forward
+
+    def counting(self: DeadZoneLDZCompander, w: Tensor) -> Tensor:
+        quantized[id(self)] += 1
+        return forward(self, w)
+
+    monkeypatch.setattr(DeadZoneLDZCompander, "forward", counting)
+    TrainingLoss(model, model, TERMS)(*batch())
+    assert len(quantized) > 20 and set(quantized.values()) == {1}
+
+
+class HostTensors(TorchDispatchMode):
+    """Collects the operators that read, copy or make a tensor of the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor)]
+        if any(x.device.type == "cpu" for x in tensors):
+            self.operators.add(str(func))
+        return out
+
+
+@pytest.mark.parametrize("learnable_bit", [False, True])
+@pytest.mark.parametrize("name", ["mlp", "resnet20", "vit"])
+def test_on_another_device_the_host_neither_waits_nor_copies(name: str, learnable_bit: bool) -> None:
+    """What CUDA graphs can record, and what keeps a GPU busy. The meta device refuses to be read."""
+    torch.manual_seed(0)
+    model = build_model(name, in_channels=3, img_size=16, num_classes=10, pretrained=False)
+    attach_weight_quantizers(model, [], "deadzone", {"learnable_bit": learnable_bit})
+    model.to("meta")
+    with HostTensors() as host:
+        TrainingLoss(model, model, TERMS)(*batch("meta"))[0].backward()
+    assert host.operators == set()
+
+
+def test_reading_the_device_is_noticed() -> None:
+    x = torch.ones(2, device="meta")
+    with pytest.raises(RuntimeError, match="meta"):
+        x.sum().item()
+    with HostTensors() as host:
+        x + torch.tensor([1.0, 2.0]).to("meta")
+    assert host.operators
