@@ -50,11 +50,12 @@ def _rows(
 ) -> list[Row]:
     name = f"one GPU, {model}, {runs or 'many'} runs together"
     shared = f"{PROCESSES} processes sharing it, a run each"
+    alone = f"one GPU, {model}, one run, use_compile: auto"
     return [
         Row(f"{name}, trial-epochs", "/s", "one after the other", *solo, target=TARGETS[model], not_run=not_run),
         Row(f"{name}, trial-epochs", "/s", shared, *processes, not_run=not_run),
         Row(f"{name}, arithmetic", "TFLOP/s", f"a matrix product of {MATRIX:,} squared", *peak, not_run=not_run),
-        Row(f"one GPU, {model}, one run, use_compile: auto, trial-epochs", "/s", "use_compile: 0", *auto, not_run=not_run),
+        Row(f"{alone}, trial-epochs", "/s", "use_compile: 0", *auto, not_run=not_run),
     ]
 
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from codeq.train.compilation import can_compile, compiled
-from codeq.train.cuda_graph import CapturedLoss, can_capture
+from codeq.train.cuda_graph import can_capture, captured
 from codeq.train.losses import WeightedTerm
+from codeq.train.optimizer import split_parameters
 from codeq.train.training_loss import Forward, Loss, TrainingLoss
 
 log = logging.getLogger(__name__)
@@ -23,12 +24,15 @@ WORTH_TRYING_S = 600.0
 """With less training left a run is not compiled untried: to compile takes up to a minute (ResNet-20, one CPU core)."""
 
 LATER_COMPILES = 2
-"""What is compiled once more after the first step: the smaller last batch, and evaluation mode."""
+"""What is compiled once more after the first step: evaluation mode, and its smaller last batch."""
+
+WORTH_RECORDING_STEPS = 100
+"""With fewer steps left no CUDA graphs are recorded: to record and to check them takes some twenty."""
 
 PROBE_STEPS = 5
 
 TOLERANCE = 0.01
-"""How far a replayed step's gradients may be from those of the step that was recorded, relative to their norm."""
+"""How far a parameter group's gradients may be from the recorded step's when it is replayed, relative to their norm."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +89,21 @@ class _Measuring:
     def quickest(self) -> Step:
         eager = eager_step(self._model, self._terms)
         ways = [_Way("eager", eager, self._step_s(eager))]
-        ways += self._captured(ways[0])
-        if self._worth_compiling(min(way.left_s(self._steps_left) for way in ways)):
-            for way in self._compiled():
-                ways += [way, *self._captured(way)]
-        best = min(ways, key=lambda way: way.left_s(self._steps_left))
+        if self._worth_compiling(ways[0]):
+            ways += self._compiled()
+        if can_capture(self._device) and self._steps_left >= WORTH_RECORDING_STEPS:
+            ways += self._captured(self._best(ways))  # only one, and last: what was recorded keeps its memory
+        best = self._best(ways)
         if len(ways) > 1:
             times = ", ".join(f"{1000 * way.step_s:.1f} {way.name}" for way in ways)
             log.info("use_compile: ms a step: %s; %d steps left: %s", times, self._steps_left, best.name)
         return best.step
 
-    def _worth_compiling(self, left_s: float) -> bool:
+    def _best(self, ways: Sequence[_Way]) -> _Way:
+        return min(ways, key=lambda way: way.left_s(self._steps_left))
+
+    def _worth_compiling(self, eager: _Way) -> bool:
+        left_s = eager.left_s(self._steps_left)
         if not can_compile(self._device):
             log.info("use_compile: no compiler for %s, training without", self._device.type)
             return False
@@ -115,24 +123,27 @@ class _Measuring:
             return []
 
     def _captured(self, way: _Way) -> list[_Way]:
-        """`way` in CUDA graphs, if it then still computes the same gradients."""
-        if not can_capture(self._device):
-            return []
+        """`way` as CUDA graphs, if replayed they have its gradients."""
+        images, labels = self._batch
         try:
-            step = Step(way.step.forward, CapturedLoss(way.step.loss, *self._batch))
-            expected, found = self._gradients(way.step), self._gradients(step)
-            if (found - expected).norm() > TOLERANCE * expected.norm():
-                raise RuntimeError("replayed, it has other gradients")
-            return [_Way(f"{way.name}, in CUDA graphs", step, self._step_s(step), way.once_s)]
-        except Exception as error:  # whatever a model does that cannot be recorded
-            log.warning("use_compile: no CUDA graphs of the step: %s", _first_line(error))
+            # Recorded with other labels than it is checked with: what it took for constant shows.
+            loss = captured(TrainingLoss(self._model, way.step.forward, self._terms), images, labels.roll(1))
+            step = Step(way.step.forward, loss)
+            for expected, found in zip(self._gradients(way.step), self._gradients(step), strict=True):
+                if not (found - expected).norm() <= TOLERANCE * expected.norm():  # nor if they are NaN
+                    raise RuntimeError("replayed, it has other gradients")
+            return [_Way(f"{way.name} in CUDA graphs", step, self._step_s(step), way.once_s)]
+        except Exception as error:  # whatever a model does that cannot be recorded; a lost GPU fails the next step too
+            log.warning("use_compile: no CUDA graphs of the step: %s", _first_line(_cause(error)))
             return []
 
-    def _gradients(self, step: Step) -> Tensor:
-        """All of a step's gradients, one after the other, with the same random numbers whenever asked."""
+    def _gradients(self, step: Step) -> list[Tensor]:
+        """A step's gradients, those of a parameter group end to end, with the same random numbers whenever asked."""
         torch.manual_seed(0)
         self._seconds(step)
-        return torch.cat([p.grad.flatten() for p in self._model.parameters() if p.grad is not None])
+        groups = split_parameters(self._model).values()
+        gradients = [[p.grad.flatten() for p in group if p.grad is not None] for group in groups]
+        return [torch.cat(of_group) for of_group in gradients if of_group]
 
     def _step_s(self, step: Step) -> float:
         """The median time of a step, after one to warm up."""
@@ -152,7 +163,14 @@ class _Measuring:
             torch.cuda.synchronize(self._device)
 
 
-def _first_line(error: Exception) -> str:
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong first: recording that fails ends with an error of its own."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
 
 

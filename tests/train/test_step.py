@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
+import re
 import time
 from collections.abc import Callable
 
@@ -76,28 +78,32 @@ def compiler(monkeypatch: pytest.MonkeyPatch, at_pace: Callable[..., Forward]) -
 
 
 class Recorder:
-    """Stands in for CUDA graphs; `seconds` is what a replayed step takes, None: as long as the one recorded."""
+    """Stands in for CUDA graphs. faster: than what was recorded, so many times. scale: of the loss it replays."""
 
-    seconds: float | None = EAGER_S / 2
-    made: list[Loss]
+    faster = 2.0
     scale = 1.0
+    made: list[Loss]
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch, at_pace: Callable[..., Loss]) -> Recorder:
+def recorder(monkeypatch: pytest.MonkeyPatch, model: nn.Sequential, at_pace: Callable[..., Loss]) -> Recorder:
     stand_in = Recorder()
     stand_in.made = []
 
-    def captured(loss: Loss, images: Tensor, labels: Tensor) -> Loss:
+    def captured(loss: TrainingLoss, images: Tensor, labels: Tensor) -> Loss:
+        assert not torch.equal(labels, BATCH[1])
+
         def replay(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             value, logits = loss(images, labels)
             return value * stand_in.scale, logits
 
-        made = replay if stand_in.seconds is None else at_pace(stand_in.seconds, replay)
-        stand_in.made.append(made)
-        return made
+        started = time.perf_counter()
+        replay(images, labels)
+        seconds = time.perf_counter() - started
+        stand_in.made.append(at_pace(seconds / stand_in.faster, replay))
+        return stand_in.made[-1]
 
-    monkeypatch.setattr(step_module, "CapturedLoss", captured)
+    monkeypatch.setattr(step_module, "captured", captured)
     monkeypatch.setattr(step_module, "can_capture", lambda device: True)
     monkeypatch.setattr(step_module, "can_compile", lambda device: False)
     return stand_in
@@ -161,53 +167,63 @@ def test_a_failing_compiler_is_one_line_of_the_log(
     assert caplog.messages == ["use_compile: compiling failed, training without: g++: no such header"]
 
 
-def test_a_short_run_is_replayed_from_graphs_where_that_is_quicker(model: nn.Module, recorder: Recorder) -> None:
-    found = chosen(model, steps_left=10)
-    assert found.loss is recorder.made[0] and found.forward is model
+SHORT = 200
+"""Steps, too few to compile for."""
+
+
+def test_a_run_that_is_too_short_to_compile_is_replayed_from_graphs(model: nn.Module, recorder: Recorder) -> None:
+    found = chosen(model, SHORT)
+    assert [found.loss] == recorder.made and found.forward is model
 
 
 def test_graphs_that_are_no_quicker_are_not_used(model: nn.Module, recorder: Recorder) -> None:
-    recorder.seconds = 3 * EAGER_S
+    recorder.faster = 0.3
     assert is_eager(chosen(model), model)
     assert len(recorder.made) == 1
 
 
-def test_what_is_compiled_is_recorded_too_and_the_quickest_is_taken(
+def test_a_handful_of_steps_is_not_recorded(model: nn.Module, recorder: Recorder) -> None:
+    assert is_eager(chosen(model, steps_left=10), model)
+    assert recorder.made == []
+
+
+def test_where_compiling_pays_the_compiled_step_is_recorded(
     model: nn.Module, recorder: Recorder, compiler: Compiler, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recorder.seconds = None
-    compiler.seconds = EAGER_S / 8
     with caplog.at_level(logging.INFO):
         found = chosen(model)
-    assert found.forward is not model
-    for way in ("eager", "eager, in CUDA graphs", "compiled", "compiled, in CUDA graphs"):
-        assert f" {way}" in caplog.text
+    assert [found.loss] == recorder.made and found.forward is not model
+    assert re.search(r" eager, .* compiled, .* compiled in CUDA graphs; .*: compiled in CUDA graphs$", caplog.text)
 
 
-def test_compiling_is_not_worth_it_where_graphs_leave_little_to_train(
-    model: nn.Module, recorder: Recorder, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(step_module, "WORTH_TRYING_S", 0.8 * EAGER_S * STEPS_LEFT)
-    chosen(model)
-    assert compiler.asked == 0
-
-
+@pytest.mark.parametrize("scale", [1.1, math.nan])
 def test_graphs_with_other_gradients_are_not_used(
-    model: nn.Module, recorder: Recorder, caplog: pytest.LogCaptureFixture
+    model: nn.Module, recorder: Recorder, caplog: pytest.LogCaptureFixture, scale: float
 ) -> None:
-    recorder.scale = 1.1
-    assert is_eager(chosen(model, steps_left=10), model)
+    recorder.scale = scale
+    assert is_eager(chosen(model, SHORT), model)
     assert caplog.messages == ["use_compile: no CUDA graphs of the step: replayed, it has other gradients"]
+
+
+def test_graphs_that_took_the_labels_for_constant_are_not_used(
+    model: nn.Module, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(step_module, "captured", lambda loss, _, recorded: lambda images, _: loss(images, recorded))
+    assert is_eager(chosen(model, SHORT), model)
+    assert "other gradients" in caplog.text
 
 
 def test_a_model_that_cannot_be_recorded_trains_as_it_is(
     model: nn.Module, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def failing(loss: Loss, *batch: Tensor) -> Loss:
-        raise RuntimeError("operation not permitted when stream is capturing\nand a page more")
+    def failing(*_: object) -> Loss:
+        try:
+            raise RuntimeError("operation not permitted when stream is capturing\nand a page more")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
 
-    monkeypatch.setattr(step_module, "CapturedLoss", failing)
-    assert is_eager(chosen(model, steps_left=10), model)
+    monkeypatch.setattr(step_module, "captured", failing)
+    assert is_eager(chosen(model, SHORT), model)
     wrong = "operation not permitted when stream is capturing"
     assert caplog.messages == [f"use_compile: no CUDA graphs of the step: {wrong}"]
 
