@@ -1,7 +1,7 @@
 """How soon a search finds the front, measured by replaying recorded trials: minutes for what would take days to train.
 
     python -m benchmarks.search_quality             replay all searches, print the table, keep it and the plot
-    python -m benchmarks.search_quality --variants  ours with other rules and samplers, side by side; hours, keeps nothing
+    python -m benchmarks.search_quality --variants  ours with other rules and samplers; hours, keeps nothing
     python -m benchmarks.search_quality --record    train the table's trials again (see `record`), minutes
 
 The table holds all epochs of random digits configs. A search proposes parameters, the nearest config that was not
