@@ -30,13 +30,9 @@ from codeq.sweep.study import quiet_optuna
 SEEDS = 100
 """With twenty, the median cost of what this replays is off by a third."""
 OURS, STOCK, RANDOM = "CoDeQ Tune", "stock OptunaSearch, ASHA on val_acc", "random search, no stopping"
-GENTLE = "CoDeQ Tune, reduction_factor 2, grace_epochs 3"
 
 SEARCHES: dict[str, Make] = {
     OURS: ours,
-    GENTLE: lambda table, seed, folder: ours(
-        table, seed, folder, overrides=["sweep.scheduler.reduction_factor=2", "sweep.scheduler.grace_epochs=3"]
-    ),
     STOCK: lambda table, seed, folder: stock(table, seed),
     RANDOM: lambda table, seed, folder: RandomSearch(table, seed),
 }

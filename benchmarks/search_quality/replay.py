@@ -13,7 +13,7 @@ from benchmarks.search_quality.table import RecordedTrial, Table
 
 WORKERS = 8
 """Trials that run at a time."""
-BUDGET = 10_000
+BUDGET = 6_000
 """Trial-epochs that a replay may spend."""
 JITTER = 0.1
 """How much an epoch's time differs from another's, standard deviation of its logarithm: trials get out of step."""

@@ -18,6 +18,8 @@ from benchmarks.search_quality.replay import BUDGET, Curve
 
 SHARE = 0.995
 """Of the table's hypervolume: where a search counts as having found the front."""
+SHARES = (0.98, 0.99, SHARE)
+"""Costs are told for each."""
 POINTS = 200
 RESULT = ROOT / "benchmarks" / "results" / "search_quality.json"
 
@@ -43,13 +45,13 @@ class Summary:
         """The search's share of the hypervolume, (seeds, budgets)."""
         return self._shares(name, self.budgets)
 
-    def costs(self, name: str) -> list[int]:
-        """Trial-epochs to the wanted share, of the seeds that reached it."""
-        return [cost for curve in self.curves[name] if (cost := curve.reaching(SHARE)) is not None]
+    def costs(self, name: str, share: float = SHARE) -> list[int]:
+        """Trial-epochs to this share, of the seeds that reached it."""
+        return [cost for curve in self.curves[name] if (cost := curve.reaching(share)) is not None]
 
-    def cost(self, name: str) -> float:
+    def cost(self, name: str, share: float = SHARE) -> float:
         """The median cost over all seeds; infinite if half of them never got there."""
-        costs = [float(cost) for cost in self.costs(name)]
+        costs = [float(cost) for cost in self.costs(name, share)]
         return statistics.median(costs + [float("inf")] * (len(self.curves[name]) - len(costs)))
 
     def behind(self, name: str, other: str) -> float:
@@ -63,12 +65,12 @@ class Summary:
 
 
 def markdown(summary: Summary) -> str:
-    """A line for each search."""
+    """A line for each search; in brackets what its costs are of the baseline's."""
     header = (
         "search",
-        f"trial-epochs to {100 * SHARE:g} % of the hypervolume, median (min to max)",
-        f"of {summary.baseline}",
-        "got there",
+        *(f"trial-epochs to {100 * share:g} %, median" for share in SHARES),
+        f"min to max, to {100 * SHARE:g} %",
+        f"got to {100 * SHARE:g} %",
         "in the end, mean ± std %",
         f"trial-epochs in all, mean (at most {BUDGET:,})",
     )
@@ -79,19 +81,23 @@ def markdown(summary: Summary) -> str:
 def _cells(summary: Summary, name: str) -> tuple[str, ...]:
     curves, costs = summary.curves[name], summary.costs(name)
     final = [100 * curve.hypervolume[-1] for curve in curves]
-    ratio = summary.cost(name) / summary.cost(summary.baseline)
     return (
         name,
-        f"{_shown(summary.cost(name))} ({min(costs):,} to {max(costs):,})" if costs else "never",
-        f"{ratio:.2f}" if 0 < ratio < math.inf else "",
+        *(_cost(summary, name, share) for share in SHARES),
+        f"{min(costs):,} to {max(costs):,}" if costs else "",
         f"{len(costs)} of {len(curves)}",
         f"{statistics.mean(final):.2f} ± {statistics.pstdev(final):.2f}",
         f"{statistics.mean(curve.spent[-1] for curve in curves):,.0f}",
     )
 
 
-def _shown(cost: float) -> str:
-    return f"{cost:,.0f}" if math.isfinite(cost) else "most never"
+def _cost(summary: Summary, name: str, share: float) -> str:
+    """The median, and what it is of the baseline's."""
+    cost, baseline = summary.cost(name, share), summary.cost(summary.baseline, share)
+    if not math.isfinite(cost):
+        return "most never" if summary.costs(name, share) else "never"
+    compares = 0 < baseline < math.inf and name != summary.baseline
+    return f"{cost:,.0f} ({cost / baseline:.2f})" if compares else f"{cost:,.0f}"
 
 
 def write_json(summary: Summary, behind: Mapping[str, Mapping[str, float]], path: Path = RESULT) -> None:
@@ -102,7 +108,7 @@ def write_json(summary: Summary, behind: Mapping[str, Mapping[str, float]], path
     chosen = slice(None, None, POINTS // 20)
     searches = {
         name: {
-            "median_cost": cost if math.isfinite(cost := summary.cost(name)) else None,
+            "median_costs": {str(share): _finite(summary.cost(name, share)) for share in SHARES},
             "costs": summary.costs(name),
             "share_mean": [round(float(x), 5) for x in summary.shares(name).mean(axis=0)[chosen]],
             "share_std": [round(float(x), 5) for x in summary.shares(name).std(axis=0)[chosen]],
@@ -113,3 +119,7 @@ def write_json(summary: Summary, behind: Mapping[str, Mapping[str, float]], path
     kept = {"machine": describe(), "share": SHARE, "budget": BUDGET, "trials": summary.trials, "seeds": seeds,
             "budgets": summary.budgets[chosen].tolist(), "behind": behind, "searches": searches}  # fmt: skip
     path.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _finite(cost: float) -> float | None:
+    return cost if math.isfinite(cost) else None

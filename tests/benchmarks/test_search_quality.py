@@ -103,10 +103,13 @@ def test_the_summary_tells_costs_against_the_baseline() -> None:
     assert summary.cost("quick") == 20
     assert summary.behind("quick", "slow") == 0
     assert summary.behind("slow", "quick") == 1
-    assert "| slow | 80 (80 to 80) | 1.00 |" in markdown(summary)
+    assert "| slow | 80 | 80 | 80 | 80 to 80 |" in markdown(summary)
     never = Summary({"quick": [quick], "slow": [Curve([0, 9], [0, 0.5])]}, baseline="slow", trials=2)
-    assert "| quick | 20 (20 to 20) |  | 1 of 1 |" in markdown(never)
-    assert "| quick | 20 (20 to 20) | 0.25 | 2 of 2 | 100.00 ± 0.00 | 20 |" in markdown(summary)
+    assert "| quick | 20 | 20 | 20 | 20 to 20 | 1 of 1 |" in markdown(never)
+    assert "| slow | never | never | never |  | 0 of 1 |" in markdown(never)
+    assert "| quick | 20 (0.25) | 20 (0.25) | 20 (0.25) | 20 to 20 | 2 of 2 | 100.00 ± 0.00 | 20 |" in markdown(summary)
+    partly = Summary({"quick": [Curve([0, 10], [0, 0.985])], "slow": [Curve([0, 80], [0, 1.0])]}, "slow", trials=2)
+    assert "| quick | 10 (0.12) | never | never |  | 0 of 1 |" in markdown(partly)
 
 
 def test_the_recorded_table_holds_what_its_command_records() -> None:
