@@ -154,13 +154,15 @@ def test_the_performance_table_is_that_of_the_kept_results() -> None:
 
 def test_the_search_table_is_that_of_the_kept_replays() -> None:
     kept = json.loads((RESULTS / "search_quality.json").read_text())
+    shares = kept["searches"]["CoDeQ Tune"]["median_costs"]
+    headings = [f"trial-epochs to {100 * float(share):g} %, median" for share in shares]
+    assert f"| search | {' | '.join(headings)} |" in README
     for name, search in kept["searches"].items():
-        cost = search["median_cost"]
-        shown = f"{cost:,.0f} (" if cost else "never"
-        label = re.sub(r"(reduction_factor|grace_epochs) (\d)", r"`\1: \2`", name)
-        assert f"| {label} | {shown}" in README, name
+        shown = [f"{cost:,.0f}" if cost else "(?:most )?never" for cost in search["median_costs"].values()]
+        in_brackets = r"(?: \(\d\.\d\d\))? \| "
+        assert re.search(rf"^\| {re.escape(name)} \| {in_brackets.join(shown)}", README, re.MULTILINE), name
     assert f"{kept['trials']:,} recorded digits trials" in README
-    assert f"{kept['budget']:,} trial-epochs" in README
+    assert f"{kept['seeds']} seeds, {kept['budget']:,} trial-epochs each" in README
 
 
 def test_nine_files_are_shipped() -> None:
