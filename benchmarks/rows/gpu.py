@@ -1,4 +1,5 @@
-"""One GPU: many runs trained together in one process, against one after the other and against a process for each.
+"""One GPU: many runs trained together in one process, against one after the other and against a process for each; and
+one run with `use_compile: auto` against one without.
 
 A trial-epoch is 4,608 training images of 3x32x32 at batch 128, validation included. The share of peak arithmetic is the
 ratio of what the matrix products and convolutions do in a second to what one large matrix product does.

@@ -29,11 +29,12 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True)
 class Summary:
     """curves: of each search, a replay per seed. baseline: the search that costs are compared with. trials: in the
-    table."""
+    table. budget: trial-epochs that a replay might spend."""
 
     curves: Mapping[str, Sequence[Curve]]
     baseline: str
     trials: int
+    budget: int = BUDGET
 
     @property
     def budgets(self) -> NDArray[np.int64]:
@@ -72,7 +73,7 @@ def markdown(summary: Summary) -> str:
         f"min to max, to {100 * SHARE:g} %",
         f"got to {100 * SHARE:g} %",
         "in the end, mean ± std %",
-        f"trial-epochs in all, mean (at most {BUDGET:,})",
+        f"trial-epochs in all, mean (at most {summary.budget:,})",
     )
     lines = [header, ("---",) * len(header), *(_cells(summary, name) for name in summary.curves)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -116,7 +117,7 @@ def write_json(summary: Summary, behind: Mapping[str, Mapping[str, float]], path
         for name in summary.curves
     }
     seeds = len(summary.curves[summary.baseline])
-    kept = {"machine": describe(), "share": SHARE, "budget": BUDGET, "trials": summary.trials, "seeds": seeds,
+    kept = {"machine": describe(), "share": SHARE, "budget": summary.budget, "trials": summary.trials, "seeds": seeds,
             "budgets": summary.budgets[chosen].tolist(), "behind": behind, "searches": searches}  # fmt: skip
     path.write_text(json.dumps(kept, indent=1) + "\n")
 

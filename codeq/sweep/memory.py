@@ -28,6 +28,9 @@ MAX_DRAWS = 100
 SAMPLERS_DRAWS = 3
 """How often the sampler may repeat itself before somebody else draws."""
 
+_LAST_RESORT = 1
+"""Tells its seed from the sampler's."""
+
 _FIRST_GENERATION = {f"{NSGAIISampler.__name__}:generation": 0}
 """NSGA-II breeds only trials of a generation; what is known beforehand is its first one."""
 
@@ -130,11 +133,11 @@ class SamplerMemory:
 
 
 def _last_resort(template: Template, trials_before: int) -> BaseSampler:
-    """Who draws where the sampler repeats itself. With the sampler's own seed it would draw what the sampler's random
-    trials were, and find all of them tried."""
+    """What draws where the sampler repeats itself: a grid if the space is small, else random search. With the sampler's
+    own seed it would repeat the sampler's own random draws."""
     if template.config_count <= MAX_GRID:
         return GridSampler(seed=template.sweep.search.seed)
-    return RandomSampler(seed=mixed_seed(template.sweep, trials_before, 1))
+    return RandomSampler(seed=mixed_seed(template.sweep, trials_before, _LAST_RESORT))
 
 
 def _key(parameters: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:

@@ -205,7 +205,7 @@ def train_steps(state: TrainState) -> tuple[float, float]:
         state.optimizer.step()
         images_seen += len(labels)
         loss_sum += loss.detach() * len(labels)
-        correct += (logits.argmax(1) == labels).sum()
+        correct += (logits.detach().argmax(1) == labels).sum()
     return loss_sum.item() / images_seen, 100.0 * correct.item() / images_seen
 
 

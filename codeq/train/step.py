@@ -32,7 +32,7 @@ WORTH_RECORDING_STEPS = 100
 PROBE_STEPS = 5
 
 TOLERANCE = 0.01
-"""How far a parameter group's gradients may be from the recorded step's when it is replayed, relative to their norm."""
+"""How far a replay's gradients may be from those of the step that was recorded, relative to their norm, by group."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ class _Measuring:
         """`way` as CUDA graphs, if replayed they have its gradients."""
         images, labels = self._batch
         try:
-            # Recorded with other labels than it is checked with: what it took for constant shows.
-            loss = captured(TrainingLoss(self._model, way.step.forward, self._terms), images, labels.roll(1))
+            # Recorded with another batch than it is checked with: what it took for constant shows.
+            loss = captured(TrainingLoss(self._model, way.step.forward, self._terms), images.flip(0), labels.roll(1))
             step = Step(way.step.forward, loss)
             for expected, found in zip(self._gradients(way.step), self._gradients(step), strict=True):
                 if not (found - expected).norm() <= TOLERANCE * expected.norm():  # nor if they are NaN

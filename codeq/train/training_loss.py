@@ -15,7 +15,7 @@ Forward = Callable[[Tensor], Tensor]
 """From images (B, C, S, S) to logits (B, classes)."""
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From images (B, C, S, S) and labels (B,) to the loss, a scalar, and the logits (B, classes) without gradient.
+"""From images (B, C, S, S) and labels (B,) to the loss, a scalar, and the logits (B, classes), to be read only.
 
 What it returns, and the gradients, hold until it is called again."""
 
