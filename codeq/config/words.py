@@ -1,4 +1,4 @@
-"""Numbers and lists as people write them."""
+"""Numbers, lists and errors in a sentence for people."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def enumerated(names: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *early, last = names
     return f"{', '.join(early)} and {last}" if early else last
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, without the page that some add."""
+    return str(error).strip().partition("\n")[0]

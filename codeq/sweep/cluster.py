@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codeq.config.resources import gpus_of_trial
+from codeq.config.words import first_line
 
 
 class BadInput(Exception):
@@ -54,7 +55,7 @@ def start_ray(address: str | None, dashboard: bool) -> str | None:
         try:
             context = ray.init(address=address, runtime_env={"py_modules": [str(package)]}, **options)
         except (ConnectionError, ValueError) as error:
-            raise BadInput(f"--address {address}: {str(error).partition(chr(10))[0]}") from None
+            raise BadInput(f"--address {address}: {first_line(error)}") from None
     # A failed trial is a row of the table with a reason and a traceback in its folder, not pages on the terminal.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     url = context.dashboard_url

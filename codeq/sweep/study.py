@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from codeq.config.sweep import SweepConfig
+from codeq.config.words import first_line
 from codeq.sweep.outcome import Ending, Told
 from codeq.train.trial_folder import StateDamaged, TrialRecord
 
@@ -53,7 +54,7 @@ def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
             return _open(url, sweep)
     except (SQLAlchemyError, ValueError, ImportError) as error:
         where = "sweep.study" if sweep.study else str(folder / "study.db")
-        raise StateDamaged(f"{where}: cannot be used: {str(error).partition(chr(10))[0]}") from None
+        raise StateDamaged(f"{where}: cannot be used: {first_line(error)}") from None
 
 
 def quiet_optuna() -> None:

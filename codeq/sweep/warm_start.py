@@ -21,6 +21,7 @@ from upath import UPath
 from codeq.config import Parameter, Template
 from codeq.config.document import parse_document
 from codeq.config.errors import shown
+from codeq.config.words import first_line
 from codeq.sweep.cluster import BadInput
 from codeq.sweep.outcome import Ending
 from codeq.sweep.study import quiet_optuna
@@ -55,7 +56,7 @@ def known_trials(template: Template, own_folder: UPath) -> list[KnownTrial]:
         trials = _trials_of(folder, template.sweep.objectives)
         return _fitting(trials, template)
     except (_Unusable, SQLAlchemyError, OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise BadInput(str(template.problem("sweep.search.warm_start", f"is {shown(where)}: {reason}"))) from None
 
 

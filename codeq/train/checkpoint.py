@@ -12,6 +12,7 @@ import torch
 from upath import UPath
 
 from codeq.config.run import RUN_ONLY
+from codeq.config.words import first_line
 from codeq.train.files import write_atomically
 
 if TYPE_CHECKING:
@@ -83,8 +84,7 @@ def read_checkpoint(path: Path | UPath, device: torch.device) -> dict[str, Any]:
             raise CheckpointError(f"{path}: damaged: the checksum of {damaged} does not match")
         saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        first_line = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: not a readable checkpoint: {first_line}") from None
+        raise CheckpointError(f"{path}: not a readable checkpoint: {first_line(error)}") from None
     missing = [key for key in _REQUIRED if not isinstance(saved, dict) or key not in saved]
     if missing:
         raise CheckpointError(f"{path}: not a checkpoint of ours: it has no {' and no '.join(missing)}")

@@ -42,6 +42,12 @@ def is_lost(error: BaseException) -> bool:
     return type(error).__name__ == "AcceleratorError"
 
 
+def wait_for(device: torch.device) -> None:
+    """Until a GPU has done what it was given, so that a clock read now counts it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 @cache
 def _spare_the_imported() -> None:
     """Keep Python's collector from looking through what imports have made: 0.14 s each time, every few epochs."""

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from codeq.config.words import first_line
 from codeq.train.compilation import can_compile, compiled
 from codeq.train.cuda_graph import can_capture, captured
+from codeq.train.device import wait_for
 from codeq.train.losses import WeightedTerm
 from codeq.train.optimizer import split_parameters
 from codeq.train.training_loss import Forward, Loss, TrainingLoss
@@ -118,7 +120,7 @@ class _Measuring:
             compile_s = self._seconds(step)
             return [_Way("compiled", step, self._step_s(step), LATER_COMPILES * compile_s)]
         except Exception as error:  # whatever a compiler, its headers or its cache can get wrong
-            log.warning("use_compile: compiling failed, training without: %s", _first_line(error))
+            log.warning("use_compile: compiling failed, training without: %s", first_line(error))
             torch.compiler.reset()
             return []
 
@@ -134,7 +136,7 @@ class _Measuring:
                     raise RuntimeError("replayed, it has other gradients")
             return [_Way(f"{way.name} in CUDA graphs", step, self._step_s(step), way.once_s)]
         except Exception as error:  # whatever a model does that cannot be recorded; a lost GPU fails the next step too
-            log.warning("use_compile: no CUDA graphs of the step: %s", _first_line(_cause(error)))
+            log.warning("use_compile: no CUDA graphs of the step: %s", first_line(_cause(error)))
             return []
 
     def _gradients(self, step: Step) -> list[Tensor]:
@@ -151,16 +153,12 @@ class _Measuring:
 
     def _seconds(self, step: Step) -> float:
         """Of a training step without the optimizer."""
-        self._wait()
+        wait_for(self._device)
         started = time.perf_counter()
         self._model.zero_grad(set_to_none=True)
         step.loss(*self._batch)[0].backward()
-        self._wait()
+        wait_for(self._device)
         return time.perf_counter() - started
-
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -168,10 +166,6 @@ def _cause(error: BaseException) -> BaseException:
     while error.__context__ is not None:
         error = error.__context__
     return error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from codeq.config.words import first_line
+
 log = logging.getLogger(__name__)
 
 INIT_TIMEOUT_S = 15
@@ -121,7 +123,7 @@ class WandbTracker(Tracker):
             try:
                 self._do(action)
             except Exception as error:  # whatever W&B raises, training goes on
-                log.warning("W&B is off from here on: %s", str(error).partition("\n")[0])
+                log.warning("W&B is off from here on: %s", first_line(error))
                 break
         for run in self._runs.values():
             _quietly(run.finish)

@@ -22,6 +22,7 @@ from codeq.config.document import parse_document, to_yaml
 from codeq.config.errors import ConfigError
 from codeq.config.run import RunConfig
 from codeq.config.sweep import METRICS
+from codeq.config.words import first_line
 from codeq.train.files import is_local, write_atomically
 
 Outcome = Literal["running", "finished", "stopped", "diverged", "collapsed", "failed"]
@@ -73,7 +74,7 @@ class TrialFolder:
         try:
             return RunConfig.model_validate(parse_document(self._config.read_text(), str(self._config)).data)
         except (OSError, ValueError, ConfigError) as error:
-            raise StateDamaged(f"{self._config}: damaged: {str(error).partition(chr(10))[0]}") from None
+            raise StateDamaged(f"{self._config}: damaged: {first_line(error)}") from None
 
     def write_record(self, record: TrialRecord) -> None:
         """Replace the record."""

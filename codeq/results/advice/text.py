@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from upath import UPath
 
 from codeq.config import Template
-from codeq.config.words import counted, enumerated
+from codeq.config.words import counted, enumerated, first_line
 from codeq.results.advice.advice import Advice, Importances, advise
 from codeq.results.advice.edges import Edge
 from codeq.results.advice.failures import FailureRegion
@@ -37,7 +37,7 @@ def write_advice(
             write_atomically(folder / "advice.txt", text)
         return text
     except Exception as error:  # whatever Optuna, odd values or the disk may raise
-        log.warning("no advice: %s", str(error).partition("\n")[0] or type(error).__name__)
+        log.warning("no advice: %s", first_line(error) or type(error).__name__)
         return ""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from codeq.config.run import RunConfig
+from codeq.config.words import first_line
 from codeq.data import DataSplits, RawImages, load_data
 from codeq.train.checkpoint import rng_state, set_rng_state
 from codeq.train.device import is_lost, prepare_device
@@ -157,7 +158,7 @@ class Pack:
             if is_lost(error):
                 raise
             half = len(part) // 2
-            reason = str(error).partition("\n")[0]
+            reason = first_line(error)
             self._choices[part[0].config.model, part[0].shape] = Choice(half, f"{len(part)} together failed: {reason}")
             log.warning("%d runs together failed, going on with %d: %s", len(part), half, reason)
             if part[0].state.device.type == "cuda":

@@ -9,7 +9,8 @@ import psutil
 import torch
 from torch import Tensor
 
-from codeq.train.device import is_lost
+from codeq.config.words import first_line
+from codeq.train.device import is_lost, wait_for
 from codeq.train.fused.epoch import train_steps_together
 from codeq.train.loop import TrainState, build, train_steps
 
@@ -54,7 +55,7 @@ def choose_runs(state: TrainState, wanted: int | None = None) -> Choice:
     except Exception as error:  # whatever a model may do that cannot be stacked
         if is_lost(error):
             raise
-        return Choice(1, f"cannot be trained together: {str(error).partition(chr(10))[0]}")
+        return Choice(1, f"cannot be trained together: {first_line(error)}")
 
 
 def _measured(copies: _Copies) -> Choice:
@@ -102,20 +103,15 @@ def _seconds_per_run(copies: _Copies, runs: int) -> float:
     states = copies.take(runs)
     times = []
     for _ in range(3):
-        _synchronize(copies.device)
+        wait_for(copies.device)
         started = time.perf_counter()
         if runs == 1:
             train_steps(states[0])
         else:
             train_steps_together(states)
-        _synchronize(copies.device)
+        wait_for(copies.device)
         times.append(time.perf_counter() - started)
     return min(times) / len(states[0].data.train) / runs
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _room(state: TrainState) -> int:
