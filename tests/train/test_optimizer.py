@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,6 +15,24 @@ from torch import nn
 from codeq.config.run import OptimizerConfig
 from codeq.quant import attach_weight_quantizers
 from codeq.train.optimizer import build_optimizer, split_parameters
+from tests.conftest import ROOT
+
+TRAIN_AND_RESUME = """
+import sys
+import torch
+from pydantic import TypeAdapter
+from codeq.config.run import OptimizerConfig
+from codeq.train.optimizer import build_optimizer
+
+net = torch.nn.Linear(4, 3)
+config = TypeAdapter(OptimizerConfig).validate_python({"type": sys.argv[1], "param_groups": {"base": {"lr": 0.1}}})
+optimizer = build_optimizer(config, net)
+net(torch.ones(2, 4)).sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+optimizer.load_state_dict(optimizer.state_dict())
+print("torch._dynamo" in sys.modules)
+"""
 
 
 def quantized(**kwargs: Any) -> nn.Module:
@@ -48,7 +68,8 @@ def test_each_group_gets_its_own_options() -> None:
 )
 def test_the_optimizer_is_the_one_named(kind: str, expected: type) -> None:
     optimizer = build_optimizer(config(kind, base={"lr": 0.1}), nn.Linear(2, 2))
-    assert type(optimizer) is expected
+    assert isinstance(optimizer, expected)
+    assert type(optimizer).__name__ == expected.__name__  # AdamW is an Adam
 
 
 def test_sgd_takes_its_own_keys() -> None:
@@ -88,3 +109,29 @@ def test_weight_decay_of_the_dead_zone_logit_pulls_it_towards_zero() -> None:
     optimizer.step()
     after = [p.item() for n, p in net.named_parameters() if n.endswith("logit_dz")]
     assert after == pytest.approx([0.8 * value for value in before], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+def test_an_optimizer_does_not_import_the_compiler(kind: str) -> None:
+    command = [sys.executable, "-c", TRAIN_AND_RESUME, kind]
+    assert subprocess.check_output(command, cwd=ROOT, text=True).strip() == "False"
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+def test_an_optimizer_steps_as_pytorchs_own(kind: str) -> None:
+    torch.manual_seed(0)
+    ours = nn.Linear(4, 3)
+    theirs = nn.Linear(4, 3)
+    theirs.load_state_dict(ours.state_dict())
+    stock = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}[kind]
+    pairs = [
+        (ours, build_optimizer(config(kind, base={"lr": 0.1, "weight_decay": 0.1}), ours)),
+        (theirs, stock(theirs.parameters(), lr=0.1, weight_decay=0.1, fused=True)),
+    ]
+    for net, optimizer in pairs:
+        for images in torch.eye(4):
+            optimizer.zero_grad()
+            net(images).square().sum().backward()
+            optimizer.step()
+    for own, reference in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(own, reference)
