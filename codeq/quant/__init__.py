@@ -3,18 +3,19 @@
 from codeq.quant.attach import (
     FakeQuantParametrization,
     attach_weight_quantizers,
-    quantize_stacked,
     quantized_layers,
     toggle_quantization,
 )
 from codeq.quant.bake import bake
 from codeq.quant.dead_zone import DeadZoneLDZCompander, dead_zone_quantize
 from codeq.quant.registry import Quantizer, build_quantizer, quantizer_names, register_quantizer
+from codeq.quant.together import QuantizedTogether, quantize_stacked
 from codeq.quant.uniform import UniformSymmetric, uniform_quantize
 
 __all__ = [
     "DeadZoneLDZCompander",
     "FakeQuantParametrization",
+    "QuantizedTogether",
     "Quantizer",
     "UniformSymmetric",
     "attach_weight_quantizers",

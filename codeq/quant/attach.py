@@ -8,6 +8,7 @@ A layer's latent weight stays trainable as `NAME.parametrizations.weight.origina
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +19,13 @@ from codeq.quant.registry import Quantizer, quantizer_class
 log = logging.getLogger(__name__)
 
 
+@dataclass
+class Ahead:
+    """weight: a layer's quantized weight, where it has been computed before it is read; see `QuantizedTogether`."""
+
+    weight: Tensor | None = None
+
+
 class FakeQuantParametrization(nn.Module):
     """What `module.weight` goes through: the quantizer, or nothing while `enabled` is False."""
 
@@ -25,9 +33,12 @@ class FakeQuantParametrization(nn.Module):
         super().__init__()
         self.quantizer = quantizer
         self.enabled = enabled
+        self.ahead = Ahead()
 
     def forward(self, w: Tensor) -> Tensor:
         """The latent weight `w` (any shape) as the layer computes with it."""
+        if self.ahead.weight is not None:
+            return self.ahead.weight
         return self.quantizer(w) if self.enabled else w
 
     def right_inverse(self, w: Tensor) -> Tensor:
@@ -93,23 +104,3 @@ def toggle_quantization(model: nn.Module, enabled: bool) -> None:
     for module in model.modules():
         if isinstance(module, FakeQuantParametrization):
             module.enabled = enabled
-
-
-def quantize_stacked(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The quantized weights of K copies of `model` under their latent weights' names, from their stacked `state`.
-
-    state: as of `torch.func.stack_module_state`, parameters and buffers, each [K, ...]. Differentiable in it. Computes
-    at once what `module.weight` would under vmap, without vmap's cost at every layer:
-
-        toggle_quantization(model, False)
-        weights = quantize_stacked(model, state)
-        vmap(lambda state, x: functional_call(model, state, (x,)))({**state, **weights}, images)
-    """
-    weights = {}
-    for name, module in model.named_modules():
-        if isinstance(module, FakeQuantParametrization):
-            latent = f"{name.rpartition('.')[0]}.original"
-            names = [key for key, _ in (*module.quantizer.named_parameters(), *module.quantizer.named_buffers())]
-            own = {key: state[f"{name}.quantizer.{key}"] for key in names}
-            weights[latent] = module.quantizer.quantize_stack(state[latent], own)
-    return weights

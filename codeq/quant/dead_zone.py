@@ -4,6 +4,7 @@ After Wenshøj, Chen, Pepin, Selvan, "CoDeQ: End-to-End Joint Model Compression 
 High-Sparsity and Low-Precision Networks", arXiv 2512.12981; equation numbers are that paper's.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -82,49 +83,81 @@ class _OnGrid(torch.autograd.Function):
         return _OnGrid.apply(*_stack(info.batch_size, in_dims, inputs)), (0, 0, 0)
 
 
-def _quantize_layer(w: Tensor, logit_dz: Tensor, bits: Sequence[Tensor]) -> tuple[Levels, Slopes]:
-    """The quantizer of a layer from range to levels. All but `w` [*lead, ...] are [*lead], as for `layer_grid`."""
-    magnitude = w.abs()
-    absmax = row_quantiles(rows_in_any_order(magnitude, logit_dz.dim()), RANGE_QUANTILE)
-    grid, slopes = layer_grid(absmax, logit_dz, bits)
-    return quantize(w, grid, scratch=magnitude), slopes
+def _quantize_layers(
+    weights: Sequence[Tensor], lead: int, logit_dz: Tensor, *bits: Tensor
+) -> tuple[list[Levels], Slopes]:
+    """The quantizers of layers from range to levels; what is scalar, for all layers at once.
+
+    weights: [*lead, ...] each. All else as `layer_grid` takes it, [*lead] of all layers, `_stacked`.
+    """
+    magnitudes = [w.abs() for w in weights]
+    ranges = [row_quantiles(rows_in_any_order(magnitude, lead), RANGE_QUANTILE) for magnitude in magnitudes]
+    grids, slopes = layer_grid(_stacked(ranges), logit_dz, bits)
+    of_layers = zip(*(_unstacked(x, len(weights)) for x in grids), strict=True)
+    levels = [
+        quantize(w, Grid(*grid), scratch=magnitude)
+        for w, grid, magnitude in zip(weights, of_layers, magnitudes, strict=True)
+    ]
+    return levels, slopes
 
 
-def _logit_gradients(
-    ctx: Any, grad: Tensor, excess: Tensor, pruned: Tensor, slopes: Slopes, lead: int
-) -> tuple[Tensor | None, ...]:
-    """The gradients of all inputs of `_quantize_layer` but the weight."""
-    _, *needed = ctx.needs_input_grad
-    if not any(needed):
-        return (None,) * len(needed)
-    gradients = logit_gradients(*gradient_sums(grad, excess, pruned, lead), slopes)
-    return *gradients, *(None,) * (len(needed) - 2)
+def _stacked(of_layers: Sequence[Tensor]) -> Tensor:
+    """One tensor [layers, ...]; a single layer's as it is: NumPy takes a scalar sooner than an array of one."""
+    return of_layers[0] if len(of_layers) == 1 else torch.stack(list(of_layers))
 
 
-class _EagerLayer(torch.autograd.Function):
-    """`_quantize_layer` without knowing of transforms, which halves what a small layer takes."""
+def _unstacked(x: Any, layers: int) -> Sequence[Any]:
+    """What `_stacked` put together, by layer; also of an array."""
+    return [x] if layers == 1 else list(x)
+
+
+class _EagerLayers(torch.autograd.Function):
+    """`_quantize_layers` without knowing of transforms: a small layer's time goes into autograd's bookkeeping.
+
+    Inputs: how many layers, then their weights, their `logit_dz`, their every other scalar. An output that nobody
+    used leaves its layer without gradients, as it would by itself.
+    """
 
     @staticmethod
-    def forward(ctx: Any, w: Tensor, logit_dz: Tensor, *bits: Tensor) -> Tensor:
-        levels, ctx.slopes = _quantize_layer(w, logit_dz, bits)
-        ctx.save_for_backward(w, levels.excess, levels.pruned)
-        ctx.lead = logit_dz.dim()
-        return levels.quantized
+    def forward(ctx: Any, layers: int, *inputs: Tensor) -> tuple[Tensor, ...]:
+        weights, *scalars = _parts(inputs, layers)
+        ctx.lead = scalars[0][0].dim()
+        levels, ctx.slopes = _quantize_layers(weights, ctx.lead, *map(_stacked, scalars))
+        ctx.save_for_backward(*weights, *(each.excess for each in levels), *(each.pruned for each in levels))
+        ctx.set_materialize_grads(False)
+        return tuple(each.quantized for each in levels)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        w, excess, pruned = ctx.saved_tensors
-        gradients = _logit_gradients(ctx, grad, excess, pruned, ctx.slopes, ctx.lead)
-        return weight_gradient(grad, w), *gradients
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        layers = len(grads)
+        weights, excess, pruned = _parts(ctx.saved_tensors, layers)
+        gradients = [grad if grad is None else weight_gradient(grad, w) for grad, w in zip(grads, weights, strict=True)]
+        if any(ctx.needs_input_grad[1 + layers :]):
+            sums = [
+                (e.new_zeros(e.shape[: ctx.lead]),) * 2 if grad is None else gradient_sums(grad, e, p, ctx.lead)
+                for grad, e, p in zip(grads, excess, pruned, strict=True)
+            ]
+            excess_sums, pruned_sums = map(_stacked, zip(*sums, strict=True))
+            for of_logits in logit_gradients(excess_sums, pruned_sums, ctx.slopes):
+                of_layers = grads if of_logits is None else _unstacked(of_logits, layers)
+                gradients += [
+                    None if of_logits is None or grad is None else of_logit
+                    for of_logit, grad in zip(of_layers, grads, strict=True)
+                ]
+        return None, *gradients, *(None,) * (len(ctx.needs_input_grad) - 1 - len(gradients))
+
+
+def _parts(tensors: Sequence[Tensor], size: int) -> list[Sequence[Tensor]]:
+    return [tensors[start : start + size] for start in range(0, len(tensors), size)]
 
 
 class _Layer(torch.autograd.Function):
-    """`_quantize_layer` for vmap, grad and the compiler; see `_OnGrid`."""
+    """`_quantize_layers` of one for vmap, grad and the compiler; see `_OnGrid`."""
 
     @staticmethod
     def forward(w: Tensor, logit_dz: Tensor, *bits: Tensor) -> tuple[Tensor, ...]:
-        levels, slopes = _quantize_layer(w, logit_dz, bits)
+        (levels,), slopes = _quantize_layers([w], logit_dz.dim(), logit_dz, *bits)
         return *levels, torch.stack([as_tensor(x) for x in slopes if x is not None])
 
     @staticmethod
@@ -135,20 +168,24 @@ class _Layer(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         w, excess, pruned, slopes = ctx.saved_tensors
-        gradients = _logit_gradients(ctx, grad, excess, pruned, Slopes(*slopes.unbind()), ctx.lead)
-        return weight_gradient(grad, w), *gradients
+        gradients: tuple[Tensor | None, ...] = (None, None)
+        if any(ctx.needs_input_grad[1:]):
+            gradients = logit_gradients(*gradient_sums(grad, excess, pruned, ctx.lead), Slopes(*slopes.unbind()))
+        return weight_gradient(grad, w), *gradients, *(None,) * (len(ctx.needs_input_grad) - 3)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, ...]:
         return _Layer.apply(*_stack(info.batch_size, in_dims, inputs)), (0, 0, 0, 1)
 
 
-def _layer(w: Tensor, logit_dz: Tensor, *bits: Tensor) -> Tensor:
-    """`_quantize_layer`'s quantized weight, differentiable."""
+def _layers(weights: Sequence[Tensor], *scalars: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The quantized weights, differentiable. weights: [*lead, ...] each. scalars: of all layers [*lead] each, first
+    `logit_dz`, then the fixed bit-width, or where it is learned its logit, the least and the most."""
     # What `Function.apply` asks too; asked before, it spares the transforms' bookkeeping where there are none.
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return cast(Levels, _Layer.apply(w, logit_dz, *bits))[0]
-    return cast(Tensor, _EagerLayer.apply(w, logit_dz, *bits))
+        return tuple(cast(Levels, _Layer.apply(*of_layer))[0] for of_layer in zip(weights, *scalars, strict=True))
+    inputs = itertools.chain(weights, *scalars)
+    return cast(tuple[Tensor, ...], _EagerLayers.apply(len(weights), *inputs))
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -213,11 +250,27 @@ class DeadZoneLDZCompander(Quantizer):
 
     def forward(self, w: Tensor) -> Tensor:
         """`w` (any shape, one scale for all of it) pruned and quantized; the logits get gradients too."""
-        return _layer(w, self.logit_dz, *(getattr(self, name) for name in self._bits))
+        return _layers([w], *([getattr(self, name)] for name in self._scalars))[0]
 
-    def quantize_stack(self, w: Tensor, state: Mapping[str, Tensor]) -> Tensor:
-        """`w` [K, ...] quantized as K copies of this module would that have the stacked `state`, each [K]."""
-        return _layer(w, state["logit_dz"], *(state[name] for name in self._bits))
+    @staticmethod
+    def quantize_layers(
+        quantizers: Sequence[Quantizer],
+        weights: Sequence[Tensor],
+        states: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> list[Tensor]:
+        """See `Quantizer`; one operator for all layers whose tensors lie together and that learn the same."""
+        alike: dict[Any, list[int]] = {}
+        for index, (quantizer, w) in enumerate(zip(quantizers, weights, strict=True)):
+            names = cast(DeadZoneLDZCompander, quantizer)._scalars
+            alike.setdefault((names, w.device, w.dtype), []).append(index)
+        quantized: dict[int, Tensor] = {}
+        for (names, *_), indices in alike.items():
+            scalars = [
+                [getattr(quantizers[index], name) if states is None else states[index][name] for index in indices]
+                for name in names
+            ]
+            quantized.update(zip(indices, _layers([weights[index] for index in indices], *scalars), strict=True))
+        return [quantized[index] for index in range(len(weights))]
 
     def get_bitwidth(self) -> Tensor:
         """Bits a weight takes, a scalar tensor; differentiable in `logit_bit` where that is learned."""
@@ -228,7 +281,7 @@ class DeadZoneLDZCompander(Quantizer):
     def _freeze(self, learnable_bit: bool, learnable_deadzone: bool) -> None:
         """Makes each logit trainable or not. Kept in Python as well: forward must not wait for the device."""
         self._learns_bits = learnable_bit
-        self._bits = ("logit_bit", "min_bits", "max_bits") if learnable_bit else ("fixed_bit",)
+        self._scalars = ("logit_dz", *(("logit_bit", "min_bits", "max_bits") if learnable_bit else ("fixed_bit",)))
         self.logit_bit.requires_grad_(learnable_bit)
         self.logit_dz.requires_grad_(learnable_deadzone)
 

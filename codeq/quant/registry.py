@@ -1,7 +1,7 @@
 """The quantizers by name: a closed registry, filled by a decorator where each quantizer is defined."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -20,10 +20,23 @@ class Quantizer(nn.Module, ABC):
     def get_bitwidth(self) -> Tensor:
         """Bits a weight takes, a scalar tensor on the quantizer's device. Never waits for that device."""
 
-    def quantize_stack(self, w: Tensor, state: Mapping[str, Tensor]) -> Tensor:
-        """`w` [K, ...] quantized as K copies of this module would that have the stacked `state`, each [K, ...]."""
-        stacked: Tensor = vmap(lambda own, w: functional_call(self, own, (w,)))(dict(state), w)
-        return stacked
+    @staticmethod
+    def quantize_layers(
+        quantizers: Sequence["Quantizer"],
+        weights: Sequence[Tensor],
+        states: Sequence[Mapping[str, Tensor]] | None = None,
+    ) -> list[Tensor]:
+        """Each of `weights` quantized by its own of `quantizers`, which are all of this class.
+
+        states: where K copies of each quantizer are meant, their parameters and buffers by name, each [K, ...]; the
+        weights are [K, ...] then.
+        """
+        if states is None:
+            return [quantizer(w) for quantizer, w in zip(quantizers, weights, strict=True)]
+        return [
+            vmap(lambda own, w, quantizer=quantizer: functional_call(quantizer, own, (w,)))(dict(state), w)
+            for quantizer, w, state in zip(quantizers, weights, states, strict=True)
+        ]
 
 
 Entry = TypeVar("Entry", bound=type[Quantizer])

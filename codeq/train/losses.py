@@ -52,13 +52,45 @@ def group_lasso(model: nn.Module, lambda_linear: Factor = 1e-4, lambda_conv: Fac
     [out, in * kH * kW]. The weight read is the quantized one. The gradient of an all-zero column is 0.
     """
     factors = ((nn.Linear, lambda_linear), (nn.Conv2d, lambda_conv))
-    norms = [
-        factor * column_norms(module.weight.flatten(1)).sum()
+    weighted = [
+        (factor, module.weight)
         for module in model.modules()
         for kind, factor in factors
         if isinstance(module, kind) and not _is_zero(factor)
     ]
-    return torch.stack(norms).sum() if norms else torch.zeros((), device=next(model.parameters()).device)
+    if not weighted:
+        return torch.zeros((), device=next(model.parameters()).device)
+    return _weighted_norms(*zip(*weighted, strict=True))
+
+
+def _weighted_norms(factors: Sequence[Factor], weights: Sequence[Tensor]) -> Tensor:
+    """The sum over `weights` [rows, ...] of a factor times the sum of the norms of the weight's columns."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        norms = [factor * column_norms(w.flatten(1)).sum() for factor, w in zip(factors, weights, strict=True)]
+        return torch.stack(norms).sum()
+    return cast(Tensor, _WeightedNorms.apply(factors, *weights))
+
+
+class _WeightedNorms(torch.autograd.Function):
+    """All norms at once, without knowing of transforms: a small layer's time goes into autograd's bookkeeping."""
+
+    @staticmethod
+    def forward(ctx: Any, factors: Sequence[Factor], *weights: Tensor) -> Tensor:
+        norms = [_norms(w.flatten(1)) for w in weights]
+        ctx.factors = factors
+        ctx.save_for_backward(*weights, *norms)
+        return torch.stack([factor * norm.sum() for factor, norm in zip(factors, norms, strict=True)]).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        layers = len(ctx.factors)
+        weights, norms = ctx.saved_tensors[:layers], ctx.saved_tensors[layers:]
+        columns = (
+            _norms_backward(grad * factor, w.flatten(1), norm)
+            for factor, w, norm in zip(ctx.factors, weights, norms, strict=True)
+        )
+        return None, *(slope.view(w.shape) for slope, w in zip(columns, weights, strict=True))
 
 
 def column_norms(w: Tensor) -> Tensor:
@@ -66,12 +98,22 @@ def column_norms(w: Tensor) -> Tensor:
     return cast(Tensor, _ColumnNorms.apply(w))
 
 
-class _ColumnNorms(torch.autograd.Function):
+def _norms(w: Tensor) -> Tensor:
     """torch.linalg.vector_norm in half its passes over the matrix; a sum of squares in float32 is what it takes too."""
+    return w.square().sum(-2).sqrt()
+
+
+def _norms_backward(grad: Tensor, w: Tensor, norms: Tensor) -> Tensor:
+    """The gradient of `w` [..., rows, columns]; grad: as `norms` [..., columns], or one for all."""
+    return w * torch.where(norms == 0, 0.0, grad / norms).unsqueeze(-2)
+
+
+class _ColumnNorms(torch.autograd.Function):
+    """`column_norms` for vmap."""
 
     @staticmethod
     def forward(w: Tensor) -> Tensor:
-        return w.square().sum(-2).sqrt()
+        return _norms(w)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -80,8 +122,7 @@ class _ColumnNorms(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        w, norms = ctx.saved_tensors
-        return cast(Tensor, w * torch.where(norms == 0, 0.0, grad / norms).unsqueeze(-2))
+        return _norms_backward(grad, *ctx.saved_tensors)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int], w: Tensor) -> tuple[Tensor, int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from codeq.quant import QuantizedTogether
 from codeq.train.losses import WeightedTerm, added_loss
 
 Forward = Callable[[Tensor], Tensor]
@@ -30,10 +32,12 @@ class TrainingLoss(nn.Module):
         self._forward = forward
         self._terms = terms
         self._layout = memory_format(model)
+        # A compiled forward pass quantizes by what was compiled.
+        self._quantized = QuantizedTogether(model) if forward is model else nullcontext()
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """See `Loss`."""
-        with parametrize.cached():  # the terms read the weights that the forward pass quantized
+        with parametrize.cached(), self._quantized:  # the terms read the weights that the forward pass quantized
             logits = self._forward(images.to(memory_format=self._layout))
             return F.cross_entropy(logits, labels) + added_loss(self.model, self._terms), logits.detach()
 

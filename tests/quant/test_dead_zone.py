@@ -350,7 +350,11 @@ def under_vmap(quantizer, w, state):
     return vmap(lambda state, w: functional_call(quantizer, state, (w,)))(state, w)
 
 
-@pytest.mark.parametrize("stack", [under_vmap, DeadZoneLDZCompander.quantize_stack], ids=["vmap", "quantize_stack"])
+def quantized_as_a_layer(quantizer, w, state):
+    return DeadZoneLDZCompander.quantize_layers([quantizer], [w], [state])[0]
+
+
+@pytest.mark.parametrize("stack", [under_vmap, quantized_as_a_layer])
 @pytest.mark.parametrize("learnable_bit", [True, False])
 @pytest.mark.parametrize("shape", [(16, 10), (8, 4, 3, 3), (190, 180), (1,), ()], ids=str)
 def test_a_stack_differentiated_outside_vmap_equals_the_loop(stack, learnable_bit, shape):
