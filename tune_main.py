@@ -137,11 +137,15 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     from codeq.sweep.runner import run_sweep
 
     end, template = run_sweep(state, session), state.template
+    if not (end.test_accuracy or template.sweep.confirm):
+        session.end()  # while the report is written
     measure_test = end.test_accuracy or test_accuracy_here
     found = write_report(state.folder, template, None if session.interrupted_by else measure_test, pick)
     print_front(found, template)
     end.release()
-    if session.interrupted_by is None and _confirm(state, session, found):
+    confirmed = session.interrupted_by is None and _confirm(state, session, found)
+    session.end()
+    if confirmed:
         found = write_report(state.folder, template, None if session.interrupted_by else test_accuracy_here, pick)
     print_confirmation(found, template)
     print(f"{state.folder}: {', '.join(found.files)}")

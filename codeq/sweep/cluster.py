@@ -26,6 +26,7 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000000",  # our folders are the state; Tune's snapshots are read by nobody
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000000",  # else they start one by one; `codeq.sweep.room` says how many may live
 }
 
 
@@ -102,3 +103,19 @@ def expect_room(cpu: float, gpu: float) -> None:
         if wanted > there.get(kind, 0.0):
             key = f"sweep.resources.{kind.lower()}"
             raise BadInput(f"{key} is {wanted:g}, but this machine has {there.get(kind, 0.0):g}")
+
+
+def trials_that_fit(cpu: float, gpu: float) -> int:
+    """How many trials of these resources the cluster has room for as it is now, at least 1."""
+    import ray
+
+    there = ray.cluster_resources()
+    gpus = there.get("GPU", 0.0)
+    rooms = [there.get("CPU", 0.0) / cpu]
+    if gpu:
+        rooms.append(gpus / gpu if gpu >= 1.0 else gpus * int(_SLACK + 1.0 / gpu))  # no trial lies on two GPUs
+    return max(1, int(_SLACK + min(rooms)))
+
+
+_SLACK = 1e-6
+"""What a division of fractions may be off."""

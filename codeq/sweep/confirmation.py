@@ -19,7 +19,7 @@ def train_again(state: SweepState, session: Session, runs: Sequence[tuple[int, i
     session.start()
     # Ray reads its environment when it is imported: not before start.
     from codeq.sweep.callbacks import TensorBoardWriter, TrialRecorder
-    from codeq.sweep.early_stopping import OldestFirst
+    from codeq.sweep.early_stopping import StartAll
     from codeq.sweep.given_trials import GivenTrials
     from codeq.sweep.trainable import SweepTrial
 
@@ -28,7 +28,7 @@ def train_again(state: SweepState, session: Session, runs: Sequence[tuple[int, i
         SweepTrial,
         {"cpu": sweep.resources.cpu, "gpu": session.gpus},
         searcher=GivenTrials([_prepared(state, session, number, seed) for number, seed in runs]),
-        scheduler=OldestFirst(),  # type: ignore[no-untyped-call]
+        scheduler=StartAll(),  # type: ignore[no-untyped-call]
         callbacks=[TrialRecorder(sweep.scheduler), TensorBoardWriter(state.local)],
         trials=len(runs),
     )

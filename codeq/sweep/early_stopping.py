@@ -19,29 +19,19 @@ SCORE = "stopping_score"
 """The key under which the median rule finds what it ranks by; more is better."""
 
 
-
-class OldestFirst(FIFOScheduler):
-    """Stops nobody, and says who starts next; the others here add whom they stop.
-
-    start_at_once: whether all trials that there are start together, or as many as there is room for.
-    """
-
-    start_at_once = False
+class StartAll(FIFOScheduler):
+    """Stops nobody, and lets every trial that there is start; the others here add whom they stop."""
 
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
-        """The oldest trial that waits for room. None where none has to, since all start at once.
+        """None: the searcher proposes no more trials than there is room for.
 
         Tune gives the trial that is named here the process of one that has just ended, and kills the process that was
-        starting for it. Where all start at once, the new trial would have had that process; now it waits for another to
-        start, loses that in the same way, and so on to the end of the sweep.
+        starting for it. Left alone, it gives it to the trial that is proposed next.
         """
-        if self.start_at_once:
-            return None
-        oldest: Trial | None = super().choose_trial_to_run(tune_controller)
-        return oldest
+        return None
 
 
-class ParetoASHA(OldestFirst):
+class ParetoASHA(StartAll):
     """ASHA in its stopping variant, with as many objectives and constraints as there are: see `codeq.sweep.rungs`.
 
     Trials go by their own number, which they keep when a sweep goes on.
@@ -61,7 +51,7 @@ class ParetoASHA(OldestFirst):
         self._rungs.record(trial.config["trial"], result)
 
 
-class MedianOfScores(OldestFirst, MedianStoppingRule):
+class MedianOfScores(StartAll, MedianStoppingRule):
     """Ray's median rule, over the sum of the objectives."""
 
     metric = None  # Tune is not to look for the score among what trials report
@@ -96,24 +86,16 @@ def stopping_score(row: Row, objectives: Objectives) -> float:
     return sum(gain / LARGEST.get(name, 1.0) for name, gain in zip(objectives, gains(row, objectives), strict=True))
 
 
-def build_scheduler(
-    template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = (), *, start_at_once: bool = False
-) -> OldestFirst:
+def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> StartAll:
     """The configured Tune scheduler, which counts in epochs; no trial is stopped before grace_epochs.
 
     recorded: the numbers and rows of earlier trials, which stand at ASHA's rungs already: a trial that goes on is not
-    judged there again. start_at_once: see `OldestFirst`.
+    judged there again.
     """
-    scheduler = _build(template, recorded)
-    scheduler.start_at_once = start_at_once
-    return scheduler
-
-
-def _build(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]]) -> OldestFirst:
     sweep = template.sweep
     match sweep.scheduler.name:
         case "none":
-            return OldestFirst()  # type: ignore[no-untyped-call]
+            return StartAll()  # type: ignore[no-untyped-call]
         case "median":
             return MedianOfScores(sweep.objectives, sweep.scheduler.grace_epochs)
     rungs = Rungs(sweep.scheduler, sweep.objectives, sweep.constraints, template.max_epochs)

@@ -12,6 +12,7 @@ from codeq.config.decisions import decision_epochs
 from codeq.config.resources import trains_together
 from codeq.config.sweep import parse_duration
 from codeq.config.words import counted, enumerated
+from codeq.sweep.cluster import trials_that_fit
 from codeq.sweep.session import Session
 from codeq.sweep.state import SweepState
 from codeq.train.tracking import open_tracker
@@ -97,7 +98,7 @@ def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:
             packs=packs,
             images=session.images,
         ),
-        scheduler=build_scheduler(state.template, state.rows(), start_at_once=packs is not None),
+        scheduler=build_scheduler(state.template, state.rows()),
         callbacks=_callbacks(state),
         trials=state.remaining,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
@@ -128,14 +129,14 @@ def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -
         decisions=decision_epochs(state.template),
         fuse=None if fuse == "auto" else fuse,
     )
-    fitting = int(there.get("GPU", 0.0) / gpus) if gpus else int(there.get("CPU", 0.0) / sweep.resources.cpu)
+    fitting = trials_that_fit(sweep.resources.cpu, gpus)
     # A cluster may grow for packs that find no place yet.
     limit = fitting if address is None else max(fitting, state.remaining // GUESS.runs)
     return Packs(
         options,
         cpu=sweep.resources.cpu,
         gpu=gpus,
-        limit=max(1, limit),
+        limit=limit,
         trials=state.remaining,
         concurrent=sweep.max_concurrent,
         epochs=state.template.max_epochs,

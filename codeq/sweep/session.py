@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeq.config import Template
 from codeq.config.run import EMBEDDED_DATASETS
-from codeq.sweep.cluster import BadInput, expect_room, gpus_per_trial, start_ray
+from codeq.sweep.cluster import BadInput, expect_room, gpus_per_trial, start_ray, trials_that_fit
 from codeq.sweep.trial_config import folder_name
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ray.tune.search import Searcher
 
     from codeq.data import RawImages
-    from codeq.sweep.early_stopping import OldestFirst
+    from codeq.sweep.early_stopping import StartAll
 
 Images = dict[tuple[str, str], Any]
 """References to raw images in Ray's object store by (dataset, data_dir)."""
@@ -66,35 +67,44 @@ class Session:
         self.images = _share(raw)
         self._is_started = True
 
+    def end(self) -> None:
+        """Nothing more is to be trained: end Ray in the background, which takes a local one more than a second."""
+        if self._is_started:
+            import ray
+
+            threading.Thread(target=ray.shutdown, name="ray-shutdown").start()
+            self._is_started = False
+
     def tune(
         self,
         trainable: type[Trainable],
         needs: dict[str, float],
         *,
         searcher: Searcher,
-        scheduler: OldestFirst,
+        scheduler: StartAll,
         callbacks: Sequence[Callback],
         trials: int,
         time_budget_s: float | None = None,
     ) -> None:
         """Train `trials` configs of the searcher to their ends, or until a signal or the time budget ends it.
 
-        needs: what Ray sets aside for each. Tune's own files go to a scratch folder that nobody reads.
+        needs: what Ray sets aside for each. Trials that need processors are limited to those that there is room for;
+        the others the searcher limits. Tune's own files go to a scratch folder that nobody reads.
         """
         from ray import tune
+
+        from codeq.sweep.room import WhileThereIsRoom
 
         sweep = self.template.sweep
         placed = tune.with_resources(trainable, needs)
         placed.__name__ = placed.__qualname__ = trainable.__name__  # what the dashboard calls its class
-        pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(trials)} if scheduler.start_at_once else {}
-        with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals(), _environment(pending):
+        with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals():
             tune.Tuner(
                 placed,
                 tune_config=tune.TuneConfig(
-                    search_alg=searcher,
+                    search_alg=WhileThereIsRoom(searcher, lambda: self._room(needs) or trials),
                     scheduler=scheduler,
                     num_samples=trials,
-                    max_concurrent_trials=sweep.max_concurrent,
                     time_budget_s=time_budget_s,
                     reuse_actors=self._reuse_actors,
                     trial_name_creator=lambda trial: f"{sweep.name}_{folder_name(trial.config)}",
@@ -119,6 +129,14 @@ class Session:
             expect_room(resources.cpu, self.gpus)
         # Ray hides no GPU from a trial that asked for none.
         self.device = "cpu" if self.gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
+
+    def _room(self, needs: Mapping[str, float]) -> int | None:
+        """How many trials may live at a time, None: as many as the searcher proposes."""
+        limits = [self.template.sweep.max_concurrent]
+        if "cpu" in needs:
+            # A cluster that is joined grows with what waits for room: one trial more.
+            limits.append(trials_that_fit(needs["cpu"], needs["gpu"]) + (self.options.address is not None))
+        return min((limit for limit in limits if limit is not None), default=None)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -163,21 +181,6 @@ def _share(raw: dict[tuple[str, str], RawImages]) -> Images:
     import ray
 
     return {key: ray.put(images) for key, images in raw.items()}
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set what a library reads from its environment alone, for the time of a `with` block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextlib.contextmanager

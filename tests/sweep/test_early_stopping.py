@@ -17,7 +17,7 @@ from codeq.config import Template
 from codeq.config.decisions import decision_epochs
 from codeq.config.objectives import Objectives
 from codeq.config.sweep import Scheduler
-from codeq.sweep.early_stopping import MedianOfScores, OldestFirst, ParetoASHA, build_scheduler, stopping_score
+from codeq.sweep.early_stopping import MedianOfScores, ParetoASHA, StartAll, build_scheduler, stopping_score
 from codeq.sweep.rungs import Rungs
 
 ROW = {"val_acc": 90.0, "sparsity": 0.5, "rel_bops": 0.1, "mean_bits": 4.0, "loss": 0.3}
@@ -54,7 +54,7 @@ def stops(scheduler: Any, number: int, result: dict[str, Any]) -> bool:
         (30, {"name": "asha"}, ParetoASHA),
         (5, {"name": "asha", "grace_epochs": 5}, ParetoASHA),
         (30, {"name": "median"}, MedianOfScores),
-        (30, {"name": "none"}, OldestFirst),
+        (30, {"name": "none"}, StartAll),
     ],
 )
 def test_the_template_names_the_scheduler(
@@ -65,12 +65,11 @@ def test_the_template_names_the_scheduler(
 
 
 @pytest.mark.parametrize("name", ["asha", "median", "none"])
-def test_the_oldest_trial_that_waits_starts_first_unless_all_start_at_once(load: Load, name: str) -> None:
-    waiting = [SimpleNamespace(status="PENDING", placement_group_factory=None) for _ in range(2)]
-    controller: Any = SimpleNamespace(get_trials=lambda: waiting, search_alg=None)
-    assert build_scheduler(load(30, scheduler={"name": name})).choose_trial_to_run(controller) is waiting[0]
-    at_once = build_scheduler(load(30, scheduler={"name": name}), start_at_once=True)
-    assert at_once.choose_trial_to_run(controller) is None  # or Tune kills the processes that are starting
+def test_no_trial_is_given_the_process_of_another_while_its_own_starts(load: Load, name: str) -> None:
+    """Tune would kill the process that is starting."""
+    starting = [SimpleNamespace(status="PENDING", placement_group_factory=None) for _ in range(2)]
+    controller: Any = SimpleNamespace(get_trials=lambda: starting, search_alg=None)
+    assert build_scheduler(load(30, scheduler={"name": name})).choose_trial_to_run(controller) is None
 
 
 def test_the_median_rule_pauses_nobody_for_a_trial_that_waits(load: Load) -> None:

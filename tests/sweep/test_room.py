@@ -1,0 +1,86 @@
+"""Trials are proposed as there is room for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+
+from codeq.sweep import cluster, room
+from codeq.sweep.given_trials import GivenTrials
+from codeq.sweep.room import WhileThereIsRoom
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(room.time, "monotonic", lambda: now[0])
+    return now
+
+
+def proposed(searcher: Searcher, *names: str) -> list[bool]:
+    return [searcher.suggest(name) is not None for name in names]
+
+
+def given(count: int) -> GivenTrials:
+    return GivenTrials([{"trial": number} for number in range(count)])
+
+
+def test_as_many_trials_live_as_there_is_room_for() -> None:
+    searcher = WhileThereIsRoom(given(5), lambda: 2)
+    assert proposed(searcher, "a", "b", "c") == [True, True, False]
+    searcher.on_trial_complete("a", {})
+    assert proposed(searcher, "d", "e") == [True, False]
+    searcher.on_trial_complete("b", error=True)
+    assert proposed(searcher, "f", "g") == [True, False]
+
+
+def test_a_cluster_that_grows_is_noticed_but_not_asked_at_every_report(clock: list[float]) -> None:
+    asked = []
+    rooms = iter([1, 3, 2])
+
+    def how_many() -> int:
+        asked.append(clock[0])
+        return next(rooms)
+
+    searcher = WhileThereIsRoom(given(9), how_many)
+    assert proposed(searcher, "a", "b", "c") == [True, False, False]
+    clock[0] = room.ASK_AGAIN_S + 1
+    assert proposed(searcher, "d", "e", "f") == [True, True, False]
+    clock[0] *= 2
+    searcher.on_trial_complete("a", {})
+    assert proposed(searcher, "g") == [False]  # it has shrunk
+    assert len(asked) == 3
+
+
+def test_the_end_of_the_search_is_passed_on() -> None:
+    class Ended(Searcher):
+        def suggest(self, trial_id: str) -> Any:
+            return Searcher.FINISHED
+
+    searcher = WhileThereIsRoom(Ended(), lambda: 2)
+    assert [searcher.suggest(name) for name in "abc"] == [Searcher.FINISHED] * 3
+
+
+@pytest.mark.parametrize(
+    ("there", "cpu", "gpu", "fitting"),
+    [
+        ({"CPU": 2.0}, 1.0, 0.0, 2),
+        ({"CPU": 2.0}, 0.1, 0.0, 20),
+        ({"CPU": 2.1}, 0.3, 0.0, 7),
+        ({"CPU": 2.0}, 1.5, 0.0, 1),
+        ({"CPU": 0.0}, 1.0, 0.0, 1),  # a cluster whose workers are still to come
+        ({"CPU": 64.0, "GPU": 8.0}, 1.0, 1.0, 8),
+        ({"CPU": 64.0, "GPU": 8.0}, 16.0, 1.0, 4),
+        ({"CPU": 64.0, "GPU": 8.0}, 1.0, 3.0, 2),
+        ({"CPU": 64.0, "GPU": 8.0}, 1.0, 0.1, 64),
+        ({"CPU": 64.0, "GPU": 4.0}, 1.0, 0.6, 4),  # two do not share a GPU
+        ({"CPU": 64.0, "GPU": 3.0}, 1.0, 1 / 3, 9),
+    ],
+)
+def test_how_many_trials_fit(
+    there: dict[str, float], cpu: float, gpu: float, fitting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: there)
+    assert cluster.trials_that_fit(cpu, gpu) == fitting
