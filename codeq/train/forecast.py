@@ -19,8 +19,10 @@ from codeq.train.fused.probe import choose_runs
 from codeq.train.fused.shape import shape_of
 from codeq.train.loop import TrainState, build
 
-START_S = 12.0
+START_S = 9.0
 """Imports, Ray's start and end, the first trials' processes: measured on two CPU cores."""
+NEXT_S = 0.05
+"""From a trial's end to the next one's start: told, drawn and written down. As START_S."""
 REPORT_S = 0.012
 """What a trial-epoch costs beyond its training: Tune's part, and its processes beside the trials'. As START_S."""
 MOST_SHAPES = 8
@@ -68,11 +70,11 @@ def forecast(template: Template) -> Forecast:
     probes = tuple(_probe(config, template) for config in shapes[:MOST_SHAPES])
     trials, epochs = int(template.sweep.trials or 1), template.max_epochs
     mean_s, slowest_s = mean(p.time.epoch_s for p in probes), max(p.time.epoch_s for p in probes)
-    build_s = mean(p.time.build_s for p in probes) * trials / at_once
+    starts_s = (mean(p.time.build_s for p in probes) + NEXT_S) * trials / at_once
 
     def seconds(trial_epochs: float, epoch_s: float) -> float:
         """No sooner than a trial that trains all its epochs."""
-        return START_S + build_s + (epoch_s + REPORT_S) * max(trial_epochs / at_once, epochs)
+        return START_S + starts_s + (epoch_s + REPORT_S) * max(trial_epochs / at_once, epochs)
 
     planned = effort(template)
     return Forecast(
