@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from codeq.config.template import Template
 
-CPU_TRIALS = 150
+CPU_TRIALS = 400
 """Trials from which packs pay on a CPU: a shorter sweep is over before the processes of its trials have started."""
 
 

@@ -158,7 +158,7 @@ class Resources(Section):
     )
     fuse: Literal["auto"] | PositiveInt = Field(
         "auto",
-        description="trials trained together in one process; auto: what pays (CPU: from 150 trials on)",
+        description="trials trained together in one process; auto: what pays (CPU: from 400 trials on)",
     )
 
 
