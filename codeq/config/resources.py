@@ -20,6 +20,18 @@ def gpus_of_trial(wanted: float | str, device: str, there: float) -> float:
     return float(wanted)
 
 
+def room_for_trials(cpu: float, gpu: float, cpus: float, gpus: float) -> int:
+    """How many trials of `cpu` cores and `gpu` GPUs each find room on so many `cpus` and `gpus`."""
+    rooms = [cpus / cpu]
+    if gpu:
+        rooms.append(gpus / gpu if gpu >= 1.0 else gpus * int(_SLACK + 1.0 / gpu))  # none lies on two GPUs
+    return int(_SLACK + min(rooms))
+
+
+_SLACK = 1e-6
+"""By how much a division of fractions may be off."""
+
+
 def trains_together(template: Template, gpus: float, trials: int) -> bool:
     """Whether `trials` trials, which take `gpus` each, train together in packs.
 

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from codeq.config.resources import gpus_of_trial
+from codeq.config.resources import gpus_of_trial, room_for_trials
 from codeq.config.words import first_line
 
 
@@ -110,12 +110,4 @@ def trials_that_fit(cpu: float, gpu: float) -> int:
     import ray
 
     there = ray.cluster_resources()
-    gpus = there.get("GPU", 0.0)
-    rooms = [there.get("CPU", 0.0) / cpu]
-    if gpu:
-        rooms.append(gpus / gpu if gpu >= 1.0 else gpus * int(_SLACK + 1.0 / gpu))  # no trial lies on two GPUs
-    return max(1, int(_SLACK + min(rooms)))
-
-
-_SLACK = 1e-6
-"""What a division of fractions may be off."""
+    return max(1, room_for_trials(cpu, gpu, there.get("CPU", 0.0), there.get("GPU", 0.0)))

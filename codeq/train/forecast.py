@@ -11,7 +11,7 @@ import torch
 
 from codeq.config import RunConfig, Template
 from codeq.config.effort import effort
-from codeq.config.resources import gpus_of_trial, trains_together
+from codeq.config.resources import gpus_of_trial, room_for_trials, trains_together
 from codeq.data import load_data, load_or_make_up
 from codeq.train.device import prepare_device
 from codeq.train.epoch_time import EpochTime, measure_epoch
@@ -91,7 +91,7 @@ def trials_at_once(template: Template) -> int:
     """Trials, or packs of trials, for which this machine has room. Raises ValueError if there is none for one."""
     sweep, gpus_there, cpus_there = template.sweep, torch.cuda.device_count(), joblib.cpu_count()
     cpu, gpu = sweep.resources.cpu, _gpus(template)
-    places = min(int(cpus_there / cpu), int(gpus_there / gpu) if gpu else cpus_there)
+    places = room_for_trials(cpu, gpu, cpus_there, gpus_there)
     if not places:
         kind, wanted, there = ("cpu", cpu, cpus_there) if cpu > cpus_there else ("gpu", gpu, gpus_there)
         raise ValueError(f"sweep.resources.{kind} is {wanted:g}, but this machine has {there}")

@@ -14,7 +14,7 @@ from codeq.config import RunConfig, Template
 from codeq.config.effort import effort
 from codeq.train import epoch_time, forecast
 from codeq.train.epoch_time import EpochTime, measure_epoch
-from codeq.train.forecast import REPORT_S, START_S, forecast_lines, in_words, trials_at_once
+from codeq.train.forecast import NEXT_S, REPORT_S, START_S, forecast_lines, in_words, trials_at_once
 from codeq.train.fused.probe import Choice
 from codeq.train.loop import build
 
@@ -95,7 +95,7 @@ def test_the_time_is_that_of_the_trial_epochs_over_the_trials_at_once(
     found, planned = forecast.forecast(loaded), effort(loaded)
     assert planned is not None and found.expected is not None and found.likely is not None
     assert found.at_once == 2
-    start_s = START_S + 12 * 0.5 / 2
+    start_s = START_S + 12 * (0.5 + NEXT_S) / 2
     assert found.worst == pytest.approx(start_s + 12 * 9 * (3.0 + REPORT_S) / 2)
     assert found.expected == pytest.approx(start_s + planned.expected * (3.0 + REPORT_S) / 2)
     assert found.likely[0] < found.expected < found.likely[1] < found.worst
@@ -116,8 +116,8 @@ def test_every_shape_is_measured_once_and_the_worst_case_has_the_slowest(
     sizes = {"distribution": "choice", "choices": [64, 128]}
     found = forecast.forecast(template({"trials": 2, "scheduler": {"name": "none"}}, batch_size=sizes))
     assert sorted(probe.name for probe in found.probes) == ["mlp_deadzone4b, batch 128", "mlp_deadzone4b, batch 64"]
-    assert found.worst == pytest.approx(START_S + 0.5 + 4 * (5.0 + REPORT_S))
-    assert found.expected == pytest.approx(START_S + 0.5 + 4 * (4.0 + REPORT_S))
+    assert found.worst == pytest.approx(START_S + 0.5 + NEXT_S + 4 * (5.0 + REPORT_S))
+    assert found.expected == pytest.approx(START_S + 0.5 + NEXT_S + 4 * (4.0 + REPORT_S))
 
 
 @pytest.mark.parametrize(
