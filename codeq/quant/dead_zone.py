@@ -115,7 +115,8 @@ class _EagerLayers(torch.autograd.Function):
     """`_quantize_layers` without knowing of transforms: a small layer's time goes into autograd's bookkeeping.
 
     Inputs: how many layers, then their weights, their `logit_dz`, their every other scalar. An output that nobody
-    used leaves its layer without gradients, as it would by itself.
+    used leaves its layer without gradients, as it would by itself. What the layers save, two tensors of the weight's
+    size each, is freed only when all their gradients are there.
     """
 
     @staticmethod

@@ -26,7 +26,10 @@ class Quantizer(nn.Module, ABC):
         weights: Sequence[Tensor],
         states: Sequence[Mapping[str, Tensor]] | None = None,
     ) -> list[Tensor]:
-        """Each of `weights` quantized by its own of `quantizers`, which are all of this class.
+        """Each of `weights` quantized as its own of `quantizers`, which are all of this class, would in `forward`.
+
+        Training steps call this, not `forward`: a class that inherits another's quicker way and has a forward of its
+        own overrides both.
 
         states: where K copies of each quantizer are meant, their parameters and buffers by name, each [K, ...]; the
         weights are [K, ...] then.

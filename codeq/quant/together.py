@@ -25,12 +25,15 @@ class QuantizedTogether:
 
     def __enter__(self) -> None:
         """Quantize."""
+        quantized: list[tuple[FakeQuantParametrization, Tensor]] = []
         for kind, layers in self._layers.items():
             enabled = [(fake_quant, weight) for _, fake_quant, weight in layers if fake_quant.enabled]
-            quantizers = [fake_quant.quantizer for fake_quant, _ in enabled]
-            quantized = kind.quantize_layers(quantizers, [weight.original for _, weight in enabled])
-            for (fake_quant, _), weight in zip(enabled, quantized, strict=True):
-                fake_quant.ahead.weight = weight
+            fake_quants = [fake_quant for fake_quant, _ in enabled]
+            quantizers = [fake_quant.quantizer for fake_quant in fake_quants]
+            weights = kind.quantize_layers(quantizers, [weight.original for _, weight in enabled])
+            quantized += zip(fake_quants, weights, strict=True)
+        for fake_quant, weight in quantized:  # only now, for what raises leaves no trace
+            fake_quant.ahead.weight = weight
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -26,7 +26,7 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000000",  # our folders are the state; Tune's snapshots are read by nobody
-    "TUNE_MAX_PENDING_TRIALS_PG": "100000000",  # else they start one by one; `codeq.sweep.room` says how many may live
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000000",  # by default one or so; `codeq.sweep.room` says how many may wait
 }
 
 
@@ -106,8 +106,16 @@ def expect_room(cpu: float, gpu: float) -> None:
 
 
 def trials_that_fit(cpu: float, gpu: float) -> int:
-    """How many trials of these resources the cluster has room for as it is now, at least 1."""
+    """How many trials of these resources the machines of the cluster hold, others' work not counted."""
     import ray
 
-    there = ray.cluster_resources()
-    return max(1, room_for_trials(cpu, gpu, there.get("CPU", 0.0), there.get("GPU", 0.0)))
+    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(room_for_trials(cpu, gpu, node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in there)
+
+
+def free_places(cpu: float, gpu: float) -> int:
+    """For how many trials of these resources there is room now, on all machines of the cluster together."""
+    import ray
+
+    free = ray.available_resources()
+    return room_for_trials(cpu, gpu, free.get("CPU", 0.0), free.get("GPU", 0.0))

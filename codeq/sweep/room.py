@@ -1,28 +1,62 @@
-"""Trials as there is room for them: what would wait for a place is proposed later, when more is known."""
+"""Trials as there is room for them: what would only wait for a place is proposed later, when more is known."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+from ray.tune import Callback
+from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 ASK_AGAIN_S = 5.0
-"""How long the driver believes that the cluster is as large as it was."""
+"""How long the driver believes that there is as much room as there was."""
+
+
+class Room(NamedTuple):
+    """Numbers of trials. to_live: that may live at a time. free: for which nobody occupies the resources yet."""
+
+    to_live: int
+    free: int
+
+
+class Started(Callback):
+    """The Tune ids of the trials that have had a process."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Remember the trial."""
+        self.ids.add(trial.trial_id)
 
 
 class WhileThereIsRoom(ConcurrencyLimiter):
-    """Proposes what `searcher` does while fewer trials live than there is room for."""
+    """Proposes what `searcher` does while there is room for another trial."""
 
-    def __init__(self, searcher: Searcher, room: Callable[[], int]) -> None:
-        """room: for how many trials, at least 1; asked every few seconds, for a cluster may grow."""
-        super().__init__(searcher, max_concurrent=room())
-        self._room, self._asked_at = room, time.monotonic()
+    def __init__(self, searcher: Searcher, room: Callable[[], Room], started: Started) -> None:
+        """room: asked every few seconds, for a cluster may grow; `to_live` is at least 1. started: hears of starts."""
+        self._ask, self._room, self._asked_at, self._started = room, room(), time.monotonic(), started
+        self._processes = 0
+        super().__init__(searcher, max_concurrent=self._room.to_live)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The searcher's proposal; None while there is no room."""
+        """The searcher's proposal; None while there is no room.
+
+        Beside those for which there is room, one trial may wait: a cluster may grow with what waits, and others may
+        leave it.
+        """
         if time.monotonic() - self._asked_at > ASK_AGAIN_S:
-            self.max_concurrent, self._asked_at = self._room(), time.monotonic()
+            self._room, self._asked_at = self._ask(), time.monotonic()
+            self.max_concurrent = self._room.to_live
+        running = len(self.live_trials & self._started.ids)
+        self._processes = max(self._processes, running)  # each is for another trial when its own has ended
+        if len(self.live_trials) - running >= max(1, self._room.free, self._processes - running):
+            return None
         proposal: dict[str, Any] | None = super().suggest(trial_id)
         return proposal
+
+    def get_state(self) -> dict[str, Any]:
+        """Nothing: what Tune would keep, nobody reads."""
+        return {}

@@ -129,7 +129,7 @@ def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -
         decisions=decision_epochs(state.template),
         fuse=None if fuse == "auto" else fuse,
     )
-    fitting = trials_that_fit(sweep.resources.cpu, gpus)
+    fitting = max(1, trials_that_fit(sweep.resources.cpu, gpus))
     # A cluster may grow for packs that find no place yet.
     limit = fitting if address is None else max(fitting, state.remaining // GUESS.runs)
     return Packs(

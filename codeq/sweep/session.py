@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import os
 import signal
 import socket
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeq.config import Template
 from codeq.config.run import EMBEDDED_DATASETS
-from codeq.sweep.cluster import BadInput, expect_room, gpus_per_trial, start_ray, trials_that_fit
+from codeq.sweep.cluster import BadInput, expect_room, free_places, gpus_per_trial, start_ray, trials_that_fit
 from codeq.sweep.trial_config import folder_name
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from codeq.data import RawImages
     from codeq.sweep.early_stopping import StartAll
+    from codeq.sweep.room import Room
 
 Images = dict[tuple[str, str], Any]
 """References to raw images in Ray's object store by (dataset, data_dir)."""
@@ -67,13 +70,19 @@ class Session:
         self.images = _share(raw)
         self._is_started = True
 
-    def end(self) -> None:
-        """Nothing more is to be trained: end Ray in the background, which takes a local one more than a second."""
-        if self._is_started:
-            import ray
+    def end(self, meanwhile: str) -> None:
+        """End Ray, or leave the cluster: nothing more is to be trained. A local Ray takes a second and more to end.
 
-            threading.Thread(target=ray.shutdown, name="ray-shutdown").start()
-            self._is_started = False
+        meanwhile: a module that will be needed then, and takes its time to import.
+        """
+        if not self._is_started:
+            return
+        import ray
+
+        self.images, self._is_started = {}, False
+        gc.collect()  # what Tune has left refers to Ray's objects, which must go before Ray does
+        threading.Thread(target=importlib.import_module, args=(meanwhile,)).start()
+        ray.shutdown()
 
     def tune(
         self,
@@ -93,16 +102,16 @@ class Session:
         """
         from ray import tune
 
-        from codeq.sweep.room import WhileThereIsRoom
+        from codeq.sweep.room import Started, WhileThereIsRoom
 
-        sweep = self.template.sweep
+        sweep, started = self.template.sweep, Started()
         placed = tune.with_resources(trainable, needs)
         placed.__name__ = placed.__qualname__ = trainable.__name__  # what the dashboard calls its class
         with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals():
             tune.Tuner(
                 placed,
                 tune_config=tune.TuneConfig(
-                    search_alg=WhileThereIsRoom(searcher, lambda: self._room(needs) or trials),
+                    search_alg=WhileThereIsRoom(searcher, lambda: self._room(needs, trials), started),
                     scheduler=scheduler,
                     num_samples=trials,
                     time_budget_s=time_budget_s,
@@ -113,7 +122,7 @@ class Session:
                 run_config=tune.RunConfig(
                     name="tune",
                     storage_path=scratch,
-                    callbacks=list(callbacks),
+                    callbacks=[started, *callbacks],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
                     verbose=0,
@@ -130,13 +139,17 @@ class Session:
         # Ray hides no GPU from a trial that asked for none.
         self.device = "cpu" if self.gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
 
-    def _room(self, needs: Mapping[str, float]) -> int | None:
-        """How many trials may live at a time, None: as many as the searcher proposes."""
-        limits = [self.template.sweep.max_concurrent]
-        if "cpu" in needs:
-            # A cluster that is joined grows with what waits for room: one trial more.
-            limits.append(trials_that_fit(needs["cpu"], needs["gpu"]) + (self.options.address is not None))
-        return min((limit for limit in limits if limit is not None), default=None)
+    def _room(self, needs: Mapping[str, float], trials: int) -> Room:
+        """For how many trials there is room; those that need no processor the searcher limits itself."""
+        from codeq.sweep.room import Room
+
+        at_once = self.template.sweep.max_concurrent or trials
+        if "cpu" not in needs:
+            return Room(at_once, at_once)
+        size = needs["cpu"], needs["gpu"]
+        # A cluster that is joined grows with what waits for room: one trial more than fits.
+        fitting = max(1, trials_that_fit(*size) + (self.options.address is not None))
+        return Room(min(at_once, fitting), free_places(*size))
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

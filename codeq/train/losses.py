@@ -72,7 +72,10 @@ def _weighted_norms(factors: Sequence[Factor], weights: Sequence[Tensor]) -> Ten
 
 
 class _WeightedNorms(torch.autograd.Function):
-    """All norms at once, without knowing of transforms: a small layer's time goes into autograd's bookkeeping."""
+    """All norms at once, without knowing of transforms: a small layer's time goes into autograd's bookkeeping.
+
+    Differentiable in the weights only.
+    """
 
     @staticmethod
     def forward(ctx: Any, factors: Sequence[Factor], *weights: Tensor) -> Tensor:

@@ -23,14 +23,11 @@ def _uncompiled(optimizer: type[Optimizer]) -> type[Optimizer]:
     methods = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     plain = {name: inspect.unwrap(getattr(optimizer, name)) for name in methods}
     step = torch.no_grad()(inspect.unwrap(optimizer.step))
-    return type(optimizer.__name__, (optimizer,), {**plain, "step": step})
+    return type(optimizer.__name__, (optimizer,), {**plain, "step": step, "__module__": __name__})
 
 
-_OPTIMIZERS = {
-    "adamw": _uncompiled(torch.optim.AdamW),
-    "adam": _uncompiled(torch.optim.Adam),
-    "sgd": _uncompiled(torch.optim.SGD),
-}
+AdamW, Adam, SGD = map(_uncompiled, (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD))
+_OPTIMIZERS = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
 _LOGIT_GROUPS = {"logit_dz": "dz", "logit_bit": "bit"}
 _FUSED_DEVICES = ("cpu", "cuda", "mps")
 

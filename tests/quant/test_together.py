@@ -145,3 +145,18 @@ def test_quantizers_of_several_classes_are_each_asked_for_their_own(images):
 
 def test_a_model_without_quantizers_is_left_alone(images):
     step_both_ways(Net(), images)
+
+
+def test_what_fails_on_entering_leaves_no_weight_behind(monkeypatch):
+    def fail(*args):
+        raise MemoryError
+
+    model = net()
+    model.fc.parametrizations.weight[0].quantizer = UniformSymmetric(4)  # the last to be asked
+    monkeypatch.setattr(UniformSymmetric, "quantize_layers", fail)
+    with pytest.raises(MemoryError), QuantizedTogether(model):
+        pass
+    before = model.first.weight
+    with torch.no_grad():
+        model.first.parametrizations.weight.original.mul_(2)
+    assert not torch.equal(model.first.weight, before)

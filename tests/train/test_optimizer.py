@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -70,6 +71,7 @@ def test_the_optimizer_is_the_one_named(kind: str, expected: type) -> None:
     optimizer = build_optimizer(config(kind, base={"lr": 0.1}), nn.Linear(2, 2))
     assert isinstance(optimizer, expected)
     assert type(optimizer).__name__ == expected.__name__  # AdamW is an Adam
+    assert type(pickle.loads(pickle.dumps(optimizer))) is type(optimizer)
 
 
 def test_sgd_takes_its_own_keys() -> None:

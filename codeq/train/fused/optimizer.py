@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 
 from codeq.train.fused.stack import Group, flatten, unflatten
 
@@ -229,5 +229,5 @@ def stack_optimizer(
     """One group of the runs' optimizers, which are of one type, for `steps` steps: in the way that is quicker there."""
     if group.flat.device.type == "cpu":
         return RunByRunOptimizer(group, optimizers)
-    kinds: dict[type[Optimizer], type[StackedOptimizer]] = {AdamW: StackedAdam, Adam: StackedAdam, SGD: StackedSgd}
-    return kinds[type(optimizers[0])](group, optimizers, steps)
+    kind = StackedSgd if isinstance(optimizers[0], SGD) else StackedAdam
+    return kind(group, optimizers, steps)

@@ -6,11 +6,20 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from codeq.train.fused.optimizer import RunByRunOptimizer, StackedAdam, StackedOptimizer, StackedSgd
+from codeq.config.run import OptimizerConfig
+from codeq.train.fused.optimizer import (
+    RunByRunOptimizer,
+    StackedAdam,
+    StackedOptimizer,
+    StackedSgd,
+    stack_optimizer,
+)
 from codeq.train.fused.stack import Group
+from codeq.train.optimizer import build_optimizer
 
 STEPS, SHAPES = 5, [(3, 4), (4,), ()]
 CASES: list[tuple[type[Optimizer], type[StackedOptimizer], list[dict[str, Any]]]] = [
@@ -81,3 +90,15 @@ def test_rows_and_states_equal_torchs(
             assert found.keys() == kept.keys()
             for name, value in kept.items():
                 torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stacked"), [("adamw", StackedAdam), ("adam", StackedAdam), ("sgd", StackedSgd)]
+)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_runs_optimizers_are_stacked_where_that_is_quicker(kind: str, stacked: type, device: str) -> None:
+    config = TypeAdapter(OptimizerConfig).validate_python({"type": kind, "param_groups": {"base": {"lr": 0.1}}})
+    optimizers = [build_optimizer(config, nn.Linear(2, 3)) for _ in range(2)]
+    group = Group(0, torch.zeros(2, 9, device=device), ["weight", "bias"], {})
+    expected = RunByRunOptimizer if device == "cpu" else stacked
+    assert type(stack_optimizer(group, optimizers, 3)) is expected
