@@ -140,13 +140,13 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
 
     end, template = run_sweep(state, session), state.template
     if not (end.test_accuracy or template.sweep.confirm):
-        session.end(meanwhile=MEASURES)
+        session.end(meanwhile=None if session.interrupted_by else MEASURES)
     measure_test = end.test_accuracy or test_accuracy_here
     found = write_report(state.folder, template, None if session.interrupted_by else measure_test, pick)
     print_front(found, template)
     end.release()
     confirmed = session.interrupted_by is None and _confirm(state, session, found)
-    session.end(meanwhile=MEASURES)
+    session.end()
     if confirmed:
         found = write_report(state.folder, template, None if session.interrupted_by else test_accuracy_here, pick)
     print_confirmation(found, template)

@@ -22,14 +22,18 @@ class Room(NamedTuple):
 
 
 class Started(Callback):
-    """The Tune ids of the trials that have had a process."""
+    """The Tune ids of the trials that have a process, or had one when they ended."""
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Remember the trial."""
+        """It has a process."""
         self.ids.add(trial.trial_id)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Its process has died, and it waits for another."""
+        self.ids.discard(trial.trial_id)
 
 
 class WhileThereIsRoom(ConcurrencyLimiter):
@@ -38,21 +42,22 @@ class WhileThereIsRoom(ConcurrencyLimiter):
     def __init__(self, searcher: Searcher, room: Callable[[], Room], started: Started) -> None:
         """room: asked every few seconds, for a cluster may grow; `to_live` is at least 1. started: hears of starts."""
         self._ask, self._room, self._asked_at, self._started = room, room(), time.monotonic(), started
-        self._processes = 0
+        self._places = self._room.free
         super().__init__(searcher, max_concurrent=self._room.to_live)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The searcher's proposal; None while there is no room.
 
-        Beside those for which there is room, one trial may wait: a cluster may grow with what waits, and others may
+        Beside those for which there are places, one trial may wait: a cluster may grow with what waits, and others may
         leave it.
         """
+        running = len(self.live_trials & self._started.ids)
         if time.monotonic() - self._asked_at > ASK_AGAIN_S:
             self._room, self._asked_at = self._ask(), time.monotonic()
             self.max_concurrent = self._room.to_live
-        running = len(self.live_trials & self._started.ids)
-        self._processes = max(self._processes, running)  # each is for another trial when its own has ended
-        if len(self.live_trials) - running >= max(1, self._room.free, self._processes - running):
+            # A trial that ends leaves its process to another.
+            self._places = max(self._places, running + self._room.free)
+        if len(self.live_trials) >= max(self._places, running + 1):
             return None
         proposal: dict[str, Any] | None = super().suggest(trial_id)
         return proposal

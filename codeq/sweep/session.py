@@ -70,7 +70,7 @@ class Session:
         self.images = _share(raw)
         self._is_started = True
 
-    def end(self, meanwhile: str) -> None:
+    def end(self, meanwhile: str | None = None) -> None:
         """End Ray, or leave the cluster: nothing more is to be trained. A local Ray takes a second and more to end.
 
         meanwhile: a module that will be needed then, and takes its time to import.
@@ -81,7 +81,8 @@ class Session:
 
         self.images, self._is_started = {}, False
         gc.collect()  # what Tune has left refers to Ray's objects, which must go before Ray does
-        threading.Thread(target=importlib.import_module, args=(meanwhile,)).start()
+        if meanwhile:
+            threading.Thread(target=importlib.import_module, args=(meanwhile,)).start()
         ray.shutdown()
 
     def tune(
@@ -143,13 +144,13 @@ class Session:
         """For how many trials there is room; those that need no processor the searcher limits itself."""
         from codeq.sweep.room import Room
 
-        at_once = self.template.sweep.max_concurrent or trials
-        if "cpu" not in needs:
-            return Room(at_once, at_once)
-        size = needs["cpu"], needs["gpu"]
-        # A cluster that is joined grows with what waits for room: one trial more than fits.
-        fitting = max(1, trials_that_fit(*size) + (self.options.address is not None))
-        return Room(min(at_once, fitting), free_places(*size))
+        wanted, joined = self.template.sweep.max_concurrent, self.options.address is not None
+        if "cpu" not in needs or (joined and wanted):
+            return Room(wanted or trials, wanted or trials)
+        fitting = trials_that_fit(needs["cpu"], needs["gpu"])
+        if joined:  # it grows with what waits for room: one trial more than fits; and others may be at work there
+            return Room(fitting + 1, free_places(needs["cpu"], needs["gpu"]))
+        return Room(max(1, min(wanted or fitting, fitting)), fitting)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

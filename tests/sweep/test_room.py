@@ -44,29 +44,40 @@ def test_as_many_trials_live_as_there_is_room_for() -> None:
     assert proposed(searcher, "f", "g") == [True, False]
 
 
-def test_no_more_trials_wait_than_there_is_room_for() -> None:
+def test_beside_those_with_a_place_one_trial_waits() -> None:
     """On a cluster that others use."""
     started = Started()
     searcher = WhileThereIsRoom(given(9), lambda: Room(65, 2), started)
-    assert proposed(searcher, "a", "b", "c") == [True, True, False]
+    assert proposed(searcher, *"abc") == [True, True, False]
     start(started, "a")
-    assert proposed(searcher, "d", "e") == [True, False]
-    searcher.on_trial_complete("a", {})
-    assert proposed(searcher, "f") == [False]  # b or d takes the process of a
+    assert proposed(searcher, "d") == [False]
     start(started, "b")
-    assert proposed(searcher, "g", "h") == [True, False]
+    assert proposed(searcher, *"ef") == [True, False]
+    searcher.on_trial_complete("a", {})
+    assert proposed(searcher, "g") == [False]  # e takes the process of a
 
 
-def test_processes_whose_trials_have_ended_are_room_at_once(clock: list[float]) -> None:
+def test_a_trial_that_has_lost_its_process_waits() -> None:
+    started = Started()
+    searcher = WhileThereIsRoom(given(9), lambda: Room(65, 2), started)
+    assert proposed(searcher, *"ab") == [True, True]
+    start(started, "a", "b")
+    lost: Any = SimpleNamespace(trial_id="b")
+    started.on_trial_recover(0, [], lost)
+    assert proposed(searcher, "c") == [False]
+
+
+def test_processes_whose_trials_have_ended_are_places(clock: list[float]) -> None:
     started, rooms = Started(), iter([Room(4, 4), Room(4, 0)])
     searcher = WhileThereIsRoom(given(9), lambda: next(rooms), started)
     assert proposed(searcher, *"abcd") == [True] * 4
-    start(started, *"abcd")
+    start(started, *"abc")
     clock[0] = room.ASK_AGAIN_S + 1
-    assert proposed(searcher, "e") == [False]
-    for name in "abc":
+    searcher.on_trial_complete("a", {})
+    assert proposed(searcher, *"ef") == [True, False]  # else Tune kills the process of d, which is starting
+    for name in "bc":
         searcher.on_trial_complete(name, {})
-    assert proposed(searcher, *"efgh") == [True, True, True, False]
+    assert proposed(searcher, *"ghi") == [True, True, False]
 
 
 def test_a_cluster_that_grows_is_noticed_but_not_asked_at_every_report(clock: list[float]) -> None:
@@ -117,11 +128,11 @@ def test_a_trial_lies_on_one_machine_that_lives(
     ("joined", "max_concurrent", "fitting", "free", "expected"),
     [
         (False, None, 2, 2, Room(2, 2)),
-        (False, None, 2, 0, Room(2, 0)),
+        (False, None, 2, 0, Room(2, 2)),  # processes of packs that are still ending are nobody else's
         (False, 1, 2, 2, Room(1, 2)),
         (False, 8, 2, 2, Room(2, 2)),
-        (False, None, 99, 99, Room(24, 99)),
-        (True, None, 64, 4, Room(24, 4)),
+        (True, None, 64, 4, Room(65, 4)),
+        (True, 8, 1, 1, Room(8, 8)),  # the cluster grows at once
         (True, None, 8, 0, Room(9, 0)),  # the cluster grows with what waits
         (True, None, 0, 0, Room(1, 0)),  # its workers are still to come
     ],
