@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from codeq.sweep.session import Session
     from codeq.sweep.state import SweepState
 
-MEASURES = "codeq.train.trial_run"
-"""What measures test accuracies in this process; it imports torch."""
 INTERRUPTED = "interrupted; the same command with --resume goes on"
 
 
@@ -134,13 +132,13 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     from codeq.results.advice import write_advice
     from codeq.results.report import write_report
     from codeq.results.tables import print_confirmation, print_front
-    from codeq.results.winners import test_accuracy_here
+    from codeq.results.winners import MEASURED_BY, test_accuracy_here
     from codeq.sweep.importance import importances
     from codeq.sweep.runner import run_sweep
 
     end, template = run_sweep(state, session), state.template
     if not (end.test_accuracy or template.sweep.confirm):
-        session.end(meanwhile=None if session.interrupted_by else MEASURES)
+        session.end(meanwhile=None if session.interrupted_by else MEASURED_BY)
     measure_test = end.test_accuracy or test_accuracy_here
     found = write_report(state.folder, template, None if session.interrupted_by else measure_test, pick)
     print_front(found, template)

@@ -10,6 +10,7 @@ from codeq.quant.bake import bake
 from codeq.quant.dead_zone import DeadZoneLDZCompander, dead_zone_quantize
 from codeq.quant.registry import Quantizer, build_quantizer, quantizer_names, register_quantizer
 from codeq.quant.together import QuantizedTogether, quantize_stacked
+from codeq.quant.transforms import is_transformed
 from codeq.quant.uniform import UniformSymmetric, uniform_quantize
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "bake",
     "build_quantizer",
     "dead_zone_quantize",
+    "is_transformed",
     "quantize_stacked",
     "quantized_layers",
     "quantizer_names",

@@ -26,6 +26,7 @@ from codeq.quant.dead_zone_levels import Levels, gradient_sums, quantize, rows_i
 from codeq.quant.quantile import quantile, row_quantiles
 from codeq.quant.registry import Quantizer, register_quantizer
 from codeq.quant.straight_through import round_through
+from codeq.quant.transforms import is_transformed
 
 RANGE_QUANTILE = 0.99
 MIN_BITS = 2.0
@@ -141,11 +142,8 @@ class _EagerLayers(torch.autograd.Function):
             ]
             excess_sums, pruned_sums = map(_stacked, zip(*sums, strict=True))
             for of_logits in logit_gradients(excess_sums, pruned_sums, ctx.slopes):
-                of_layers = grads if of_logits is None else _unstacked(of_logits, layers)
-                gradients += [
-                    None if of_logits is None or grad is None else of_logit
-                    for of_logit, grad in zip(of_layers, grads, strict=True)
-                ]
+                of_layers = [None] * layers if of_logits is None else _unstacked(of_logits, layers)
+                gradients += [None if grad is None else x for grad, x in zip(grads, of_layers, strict=True)]
         return None, *gradients, *(None,) * (len(ctx.needs_input_grad) - 1 - len(gradients))
 
 
@@ -182,8 +180,7 @@ class _Layer(torch.autograd.Function):
 def _layers(weights: Sequence[Tensor], *scalars: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The quantized weights, differentiable. weights: [*lead, ...] each. scalars: of all layers [*lead] each, first
     `logit_dz`, then the fixed bit-width, or where it is learned its logit, the least and the most."""
-    # What `Function.apply` asks too; asked before, it spares the transforms' bookkeeping where there are none.
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if is_transformed():
         return tuple(cast(Levels, _Layer.apply(*of_layer))[0] for of_layer in zip(weights, *scalars, strict=True))
     inputs = itertools.chain(weights, *scalars)
     return cast(tuple[Tensor, ...], _EagerLayers.apply(len(weights), *inputs))

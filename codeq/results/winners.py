@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _SCORES = ("val_acc", "sparsity", "rel_bops", "mean_bits", "test_acc")
 
 TestAccuracy = Callable[[TrialFolder], float]
+MEASURED_BY = "codeq.train.trial_run"
+"""What `test_accuracy_here` imports, torch with it: seconds, which a caller may have over."""
 
 
 def test_accuracy_here(folder: TrialFolder) -> float:

@@ -41,9 +41,9 @@ class WhileThereIsRoom(ConcurrencyLimiter):
 
     def __init__(self, searcher: Searcher, room: Callable[[], Room], started: Started) -> None:
         """room: asked every few seconds, for a cluster may grow; `to_live` is at least 1. started: hears of starts."""
-        self._ask, self._room, self._asked_at, self._started = room, room(), time.monotonic(), started
-        self._places = self._room.free
-        super().__init__(searcher, max_concurrent=self._room.to_live)
+        now = room()
+        super().__init__(searcher, max_concurrent=now.to_live)
+        self._room, self._asked_at, self._started, self._places = room, time.monotonic(), started, now.free
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The searcher's proposal; None while there is no room.
@@ -53,10 +53,10 @@ class WhileThereIsRoom(ConcurrencyLimiter):
         """
         running = len(self.live_trials & self._started.ids)
         if time.monotonic() - self._asked_at > ASK_AGAIN_S:
-            self._room, self._asked_at = self._ask(), time.monotonic()
-            self.max_concurrent = self._room.to_live
+            now, self._asked_at = self._room(), time.monotonic()
+            self.max_concurrent = now.to_live
             # A trial that ends leaves its process to another.
-            self._places = max(self._places, running + self._room.free)
+            self._places = max(self._places, running + now.free)
         if len(self.live_trials) >= max(self._places, running + 1):
             return None
         proposal: dict[str, Any] | None = super().suggest(trial_id)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from codeq.config.run import GroupLasso
+from codeq.quant import is_transformed
 
 LossTerm = Callable[..., Tensor]
 _TERMS: dict[str, LossTerm] = {}
@@ -65,7 +66,7 @@ def group_lasso(model: nn.Module, lambda_linear: Factor = 1e-4, lambda_conv: Fac
 
 def _weighted_norms(factors: Sequence[Factor], weights: Sequence[Tensor]) -> Tensor:
     """The sum over `weights` [rows, ...] of a factor times the sum of the norms of the weight's columns."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if is_transformed():
         norms = [factor * column_norms(w.flatten(1)).sum() for factor, w in zip(factors, weights, strict=True)]
         return torch.stack(norms).sum()
     return cast(Tensor, _WeightedNorms.apply(factors, *weights))
