@@ -18,9 +18,9 @@ from codeq.config.plan import plan
 from codeq.config.words import counted
 
 if TYPE_CHECKING:
+    from codeq.execution.session import Session
     from codeq.results.findings import Findings
-    from codeq.sweep.session import Session
-    from codeq.sweep.state import SweepState
+    from codeq.search.sweep_state import SweepState
 
 INTERRUPTED = "interrupted; the same command with --resume goes on"
 
@@ -76,9 +76,9 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 def _knows_others(template: Template) -> bool:
     """Say how many trials there are to learn from, or why there are none; whether there are some."""
-    from codeq.sweep.cluster import BadInput
-    from codeq.sweep.state import sweep_folder
-    from codeq.sweep.warm_start import known_trials
+    from codeq.config.errors import BadInput
+    from codeq.search.sweep_state import sweep_folder
+    from codeq.search.warm_start import known_trials
 
     try:
         known = known_trials(template, sweep_folder(template))
@@ -108,10 +108,10 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
     # Imported here: --help, --dry-run and a bad file must answer before Ray's and torch's seconds of import.
     import dotenv
 
-    from codeq.sweep.cluster import BadInput
-    from codeq.sweep.session import RunOptions, Session
-    from codeq.sweep.state import open_sweep
-    from codeq.train.trial_folder import StateDamaged
+    from codeq.config.errors import BadInput
+    from codeq.execution.session import RunOptions, Session
+    from codeq.search.sweep_state import open_sweep
+    from codeq.storage.trial_folder import StateDamaged
 
     dotenv.load_dotenv(Path.cwd() / ".env")
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
@@ -129,12 +129,11 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
 
 def _run(state: SweepState, session: Session, pick: str | None) -> int:
     """Search, report, confirm the winners, report what that gave."""
+    from codeq.execution.run_sweep import run_sweep
     from codeq.results.advice import write_advice
     from codeq.results.report import write_report
     from codeq.results.tables import print_confirmation, print_front
     from codeq.results.winners import MEASURED_BY, test_accuracy_here
-    from codeq.sweep.importance import importances
-    from codeq.sweep.runner import run_sweep
 
     end, template = run_sweep(state, session), state.template
     if not (end.test_accuracy or template.sweep.confirm):
@@ -149,7 +148,7 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
         found = write_report(state.folder, template, None if session.interrupted_by else test_accuracy_here, pick)
     print_confirmation(found, template)
     print(f"{state.folder}: {', '.join(found.files)}")
-    print(write_advice(state.folder, template, found.trials, found.front, importances), end="")
+    print(write_advice(state.folder, template, found.trials, found.front), end="")
     if session.interrupted_by is not None:
         print(INTERRUPTED, file=sys.stderr)
         return interrupted(session.interrupted_by)
@@ -166,9 +165,11 @@ def _confirm(state: SweepState, session: Session, found: Findings) -> bool:
         print("Nothing to confirm: there is no winner.", flush=True)
     runs = [run for run in runs if run not in found.ended_runs]
     if runs:
-        from codeq.sweep.confirmation import train_again
-
         print(f"Confirmation with fresh seeds, runs to train: {len(runs)}", flush=True)
+        session.start()
+        # Ray reads its environment variables when it is imported, so it must not be imported before the start.
+        from codeq.execution.confirm import train_again
+
         train_again(state, session, runs)
     return bool(runs)
 

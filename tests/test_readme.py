@@ -23,7 +23,7 @@ from codeq.results.advice.ties import Accuracies, Tie
 from codeq.results.front import pareto_front, ranked
 from codeq.results.hypervolume import box, hypervolume
 from codeq.results.trials import TrialResult
-from codeq.train.trial_folder import TrialFolder, TrialRecord
+from codeq.storage.trial_folder import TrialFolder, TrialRecord
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -11,20 +11,25 @@ from tests.conftest import ROOT
 
 MAY_IMPORT = {
     "config": set(),
-    "quant": set(),
+    "storage": {"config"},
+    "quant": {"config"},
     "models": {"config"},
-    "data": {"config"},
-    "train": {"config", "quant", "models", "data"},
-    "sweep": {"config", "quant", "models", "data", "train"},
-    "results": {"config", "train"},
+    "data": {"config", "storage"},
+    "train": {"config", "storage", "quant", "models", "data"},
+    "search": {"config", "storage"},
+    "results": {"config", "storage", "search", "train"},
+    "execution": {"config", "storage", "quant", "models", "data", "train", "search"},
 }
 FORBIDDEN_LIBRARIES = {
     "config": {"torch", "ray", "optuna", "numpy"},
+    "storage": {"torch", "ray", "optuna", "numpy"},
     "quant": {"ray", "optuna"},
     "models": {"ray", "optuna"},
     "data": {"ray", "optuna"},
     "train": {"ray", "optuna"},
+    "search": {"ray", "torch"},
     "results": {"ray", "optuna"},
+    "execution": {"torch"},
 }
 FILES = sorted((ROOT / "codeq").rglob("*.py"))
 

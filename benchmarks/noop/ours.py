@@ -8,10 +8,10 @@ from __future__ import annotations
 from benchmarks.noop import options
 from benchmarks.options import ROOT
 from codeq.config import Template
-from codeq.sweep import session
-from codeq.sweep.cluster import start_ray
-from codeq.sweep.runner import run_sweep
-from codeq.sweep.state import open_sweep
+from codeq.execution import session
+from codeq.execution.cluster import start_ray
+from codeq.execution.run_sweep import run_sweep
+from codeq.search.sweep_state import open_sweep
 
 
 def main() -> None:
@@ -28,9 +28,9 @@ def main() -> None:
 def _start_ray_and_replace_the_trial(address: str | None, dashboard: bool) -> str | None:
     url = start_ray(address, dashboard)
     from benchmarks.noop.trial import NoopTrial  # not before Ray is set up
-    from codeq.sweep import trainable
+    from codeq.execution import trial
 
-    trainable.SweepTrial = NoopTrial  # type: ignore[assignment, misc]
+    trial.SweepTrial = NoopTrial  # type: ignore[assignment, misc]
     return url
 
 

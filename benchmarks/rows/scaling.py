@@ -17,8 +17,8 @@ from benchmarks.options import ROOT, Options
 from benchmarks.row import Row
 from benchmarks.rows.sweep import run_ours
 from codeq.config import Template
-from codeq.sweep.memory import SamplerMemory
-from codeq.sweep.outcome import Told
+from codeq.search.outcome import Told
+from codeq.search.sampler_study import SamplerMemory
 
 SIZES = (24, 240, 1000)
 QUICK_SIZES = (4, 8, 12)

@@ -25,7 +25,7 @@ from benchmarks.search_quality.record import record
 from benchmarks.search_quality.replay import BUDGET, Curve, replay
 from benchmarks.search_quality.summary import Summary, markdown, write_json
 from benchmarks.search_quality.table import Table, read_table
-from codeq.sweep.study import quiet_optuna
+from codeq.search.study import quiet_optuna
 
 SEEDS = 100
 """Over the first twenty alone, the median cost of our search to 99.5 % is a third lower."""

@@ -20,11 +20,11 @@ from benchmarks.search_quality.record import TEMPLATE
 from benchmarks.search_quality.table import Row, Table, Unused
 from codeq.config import Template
 from codeq.config.distributions import LogUniform
-from codeq.sweep.early_stopping import build_scheduler
-from codeq.sweep.outcome import Rule, for_sampler
-from codeq.sweep.searcher import OptunaSearcher
-from codeq.sweep.study import directions
-from codeq.train.trial_folder import NO_ROW
+from codeq.execution.schedulers import build_scheduler
+from codeq.execution.searcher import OptunaSearcher
+from codeq.search.outcome import Rule, for_sampler
+from codeq.search.study import directions
+from codeq.storage.trial_folder import NO_ROW
 
 
 class Contestant(Protocol):

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from benchmarks.search_quality.contestants import Make, ours
 from codeq.config.sweep import SweepConfig
-from codeq.sweep.outcome import Ending, Rule, Told, for_sampler, for_study
+from codeq.search.outcome import Ending, Rule, Told, for_sampler, for_study
 
 
 def stopped_as_complete(ending: Ending, sweep: SweepConfig) -> Told:

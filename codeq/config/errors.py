@@ -49,6 +49,10 @@ class ConfigError(Exception):
         return "\n".join(map(str, self.problems))
 
 
+class BadInput(Exception):
+    """What the template or the command line asks for is not to be had; one line that says what to do."""
+
+
 def closest(name: object, choices: Iterable[str]) -> str | None:
     """The one of `choices` that `name` probably stands for, whatever its case."""
     return _closest(name.lower(), tuple(choices)) if isinstance(name, str) else None

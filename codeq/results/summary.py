@@ -9,7 +9,7 @@ from upath import UPath
 
 from codeq.config import Template
 from codeq.results.findings import Findings
-from codeq.train.files import write_atomically
+from codeq.storage.atomic_files import write_atomically
 
 
 def write_summary(path: UPath, found: Findings, template: Template) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from upath import UPath
 
 from codeq.config.sweep import METRICS
-from codeq.train.files import write_atomically
-from codeq.train.trial_folder import TrialFolder, TrialRecord, confirm_folders, trial_folders
+from codeq.storage.atomic_files import write_atomically
+from codeq.storage.trial_folder import TrialFolder, TrialRecord, confirm_folders, trial_folders
 
 
 @dataclass(frozen=True)

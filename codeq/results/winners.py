@@ -17,8 +17,8 @@ from codeq.config.run import RunConfig
 from codeq.results.confirmation import Confirmed
 from codeq.results.findings import Findings
 from codeq.results.trials import TrialResult
-from codeq.train.files import write_atomically
-from codeq.train.trial_folder import TrialFolder
+from codeq.storage.atomic_files import write_atomically
+from codeq.storage.trial_folder import TrialFolder
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from upath import UPath
 
 from codeq.config.run import RUN_ONLY
 from codeq.config.words import first_line
-from codeq.train.files import write_atomically
+from codeq.storage.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     from codeq.train.loop import TrainState

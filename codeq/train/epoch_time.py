@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from upath import UPath
 
+from codeq.storage.trial_folder import TrialFolder
 from codeq.train.compression import measure_compression
 from codeq.train.loop import TrainState, build, evaluate, fit, train_steps
-from codeq.train.trial_folder import TrialFolder
 from codeq.train.trial_run import keep_epoch
 
 PASS_S = 1.0

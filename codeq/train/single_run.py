@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 
 from codeq.config.run import RunConfig
+from codeq.storage.atomic_files import write_atomically
 from codeq.train.checkpoint import save_checkpoint
-from codeq.train.files import write_atomically
 from codeq.train.loop import EpochRow, TrainState, evaluate, fit
 from codeq.train.tracking import open_tracker
 

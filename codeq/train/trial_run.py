@@ -7,10 +7,10 @@ from typing import Any
 
 from codeq.config.run import RunConfig
 from codeq.data import DataSplits
+from codeq.storage.trial_folder import TrialFolder
 from codeq.train.checkpoint import load_checkpoint, save_checkpoint
 from codeq.train.device import is_lost
 from codeq.train.loop import EpochRow, TrainState, build, evaluate
-from codeq.train.trial_folder import TrialFolder
 
 
 def open_run(folder: TrialFolder, config: RunConfig, data: DataSplits | None = None) -> TrainState:

@@ -13,7 +13,7 @@ from upath import UPath
 from codeq.config.sweep import METRICS, Confirm
 from codeq.results.confirmation import Confirmed, Spread, confirmed_trials, planned_runs, write_confirmation
 from codeq.results.trials import TrialResult
-from codeq.train.trial_folder import TrialFolder, TrialRecord
+from codeq.storage.trial_folder import TrialFolder, TrialRecord
 
 
 def run(number: int, seed: int, val_acc: float = 90.0, status: Any = "finished", **record: Any) -> TrialResult:

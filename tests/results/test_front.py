@@ -12,7 +12,7 @@ from upath import UPath
 
 from codeq.results.front import pareto_front, ranked
 from codeq.results.trials import TrialResult
-from codeq.train.trial_folder import TrialFolder, TrialRecord
+from codeq.storage.trial_folder import TrialFolder, TrialRecord
 
 BOTH = {"val_acc": "max", "rel_bops": "min"}
 THREE = {**BOTH, "sparsity": "max"}

@@ -17,7 +17,7 @@ from codeq.config.sweep import METRICS
 from codeq.results.report import write_report
 from codeq.results.tables import print_front
 from codeq.results.winners import test_accuracy_here as measure
-from codeq.train.trial_folder import TrialFolder, TrialRecord, confirm_folder, trial_folder
+from codeq.storage.trial_folder import TrialFolder, TrialRecord, confirm_folder, trial_folder
 
 LR = "optimizer.param_groups.base.lr"
 

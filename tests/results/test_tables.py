@@ -14,7 +14,7 @@ from codeq.config.sweep import METRICS
 from codeq.results.findings import Findings, judge
 from codeq.results.tables import print_confirmation, print_front
 from codeq.results.trials import TrialResult
-from codeq.train.trial_folder import TrialFolder, TrialRecord
+from codeq.storage.trial_folder import TrialFolder, TrialRecord
 
 THREE = {"val_acc": "max", "sparsity": "max", "structured_sparsity": "max"}
 

@@ -11,7 +11,7 @@ from upath import UPath
 from codeq.config import RunConfig
 from codeq.config.sweep import METRICS
 from codeq.results.trials import load_trials, write_csv
-from codeq.train.trial_folder import TrialRecord, trial_folder
+from codeq.storage.trial_folder import TrialRecord, trial_folder
 
 LR = "optimizer.param_groups.base.lr"
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from codeq.config import Template
-from codeq.config.objectives import Row, is_feasible
+from codeq.config.objectives import is_feasible
 from codeq.results.advice.edges import Edge, edges
 from codeq.results.advice.failures import FailureRegion, failure_regions
 from codeq.results.advice.observations import healthy, observations
 from codeq.results.advice.ties import Accuracies, accuracies
 from codeq.results.trials import TrialResult
-
-Importances = Callable[[Template, Sequence[Mapping[str, Any]], Sequence[Row]], dict[str, dict[str, float]]]
-"""See `codeq.sweep.importance.importances`: (template, drawn values, rows) -> by objective, parameters that matter."""
+from codeq.search.importance import importances
 
 
 @dataclass(frozen=True)
@@ -34,9 +31,7 @@ class Advice:
     failures: Sequence[FailureRegion]
 
 
-def advise(
-    template: Template, trials: Sequence[TrialResult], front: Sequence[TrialResult], importances: Importances
-) -> Advice:
+def advise(template: Template, trials: Sequence[TrialResult], front: Sequence[TrialResult]) -> Advice:
     """The advice on a sweep with these trials, of which those on the front are the winners.
 
     Where none satisfies the constraints there is nothing to choose from, and nothing is said of ties.

@@ -9,30 +9,26 @@ from upath import UPath
 
 from codeq.config import Template
 from codeq.config.words import counted, enumerated, first_line
-from codeq.results.advice.advice import Advice, Importances, advise
+from codeq.results.advice.advice import Advice, advise
 from codeq.results.advice.edges import Edge
 from codeq.results.advice.failures import FailureRegion
 from codeq.results.advice.observations import ENOUGH
 from codeq.results.advice.ties import Accuracies, Tie
 from codeq.results.trials import TrialResult
-from codeq.train.files import write_atomically
+from codeq.storage.atomic_files import write_atomically
 
 log = logging.getLogger(__name__)
 
 
 def write_advice(
-    folder: UPath,
-    template: Template,
-    trials: Sequence[TrialResult],
-    front: Sequence[TrialResult],
-    importances: Importances,
+    folder: UPath, template: Template, trials: Sequence[TrialResult], front: Sequence[TrialResult]
 ) -> str:
     """Write advice.txt into the sweep's folder and return what it says; empty where nothing was searched or found.
 
     Never raises: a sweep's results do not depend on what may be said about them. What goes wrong is logged in a line.
     """
     try:
-        text = "".join(f"{line}\n" for line in advice_lines(advise(template, trials, front, importances), template))
+        text = "".join(f"{line}\n" for line in advice_lines(advise(template, trials, front), template))
         if text:
             write_atomically(folder / "advice.txt", text)
         return text

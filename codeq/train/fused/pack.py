@@ -14,6 +14,7 @@ import torch
 from codeq.config.run import RunConfig
 from codeq.config.words import first_line
 from codeq.data import DataSplits, RawImages, load_data
+from codeq.storage.trial_folder import NO_ROW, Row, TrialFolder
 from codeq.train.checkpoint import rng_state, set_rng_state
 from codeq.train.device import is_lost, prepare_device
 from codeq.train.fused.epoch import train_together
@@ -21,7 +22,6 @@ from codeq.train.fused.journal import Journal
 from codeq.train.fused.probe import Choice, choose_runs
 from codeq.train.fused.shape import shape_of
 from codeq.train.loop import EpochRow, TrainState, fit
-from codeq.train.trial_folder import NO_ROW, Row, TrialFolder
 from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run, test_accuracy
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from upath import UPath
 
 from codeq.config import Template
 from codeq.results.trials import TrialResult
-from codeq.train.trial_folder import TrialFolder, TrialRecord, trial_folder
+from codeq.storage.trial_folder import TrialFolder, TrialRecord, trial_folder
 
 LR = "optimizer.param_groups.base.lr"
 DECAY = "optimizer.param_groups.dz.weight_decay"

@@ -11,6 +11,7 @@ import pytest
 from upath import UPath
 
 from codeq.config import Template
+from codeq.results.advice import advice as advice_module
 from codeq.results.advice import advise, write_advice
 from codeq.results.advice.observations import ENOUGH, observations
 from codeq.results.trials import TrialResult
@@ -19,9 +20,13 @@ from tests.results.advice.conftest import DECAY, LR
 Make = Callable[..., TrialResult]
 
 
-def decay_matters(template: Template, parameters: Sequence[Mapping[str, Any]], rows: Sequence[Any]) -> Any:
-    assert len(parameters) == len(rows)
-    return {"val_acc": {}, "sparsity": {DECAY: 0.75, LR: 0.25}}
+@pytest.fixture(autouse=True)
+def decay_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    def importances(template: Template, parameters: Sequence[Mapping[str, Any]], rows: Sequence[Any]) -> Any:
+        assert len(parameters) == len(rows)
+        return {"val_acc": {}, "sparsity": {DECAY: 0.75, LR: 0.25}}
+
+    monkeypatch.setattr(advice_module, "importances", importances)
 
 
 def test_trials_are_compared_at_the_last_epoch_that_nearly_all_reached(make_trial: Make) -> None:
@@ -39,12 +44,12 @@ def test_trials_are_compared_at_the_last_epoch_that_nearly_all_reached(make_tria
 def test_too_few_trials_are_said_to_be_too_few(template: Template, make_trial: Make, tmp_path: Path) -> None:
     trials = [make_trial(i) for i in range(ENOUGH - 1)]
     assert observations(trials) is None
-    text = write_advice(UPath(tmp_path), template, trials, [], decay_matters)
+    text = write_advice(UPath(tmp_path), template, trials, [])
     assert text == f"What mattered: {ENOUGH - 1} healthy trials are too few to tell, {ENOUGH} are needed.\n"
 
 
 def test_a_single_healthy_trial_is_counted_as_one(template: Template, make_trial: Make, tmp_path: Path) -> None:
-    text = write_advice(UPath(tmp_path), template, [make_trial(0)], [], decay_matters)
+    text = write_advice(UPath(tmp_path), template, [make_trial(0)], [])
     assert text == f"What mattered: 1 healthy trial is too few to tell, {ENOUGH} are needed.\n"
 
 
@@ -61,7 +66,7 @@ def test_the_advice_says_what_mattered_what_to_widen_what_is_equal_and_where_tri
     others = [make_trial(4 + i, status="stopped") for i in range(12)]
     wrong = [make_trial(16 + i, {LR: 1e-2, DECAY: 9.9}, status="collapsed") for i in range(3)]
     sweep = template.sweep
-    text = write_advice(UPath(tmp_path), template, [*front, *others, *wrong], front, decay_matters)
+    text = write_advice(UPath(tmp_path), template, [*front, *others, *wrong], front)
     assert text.splitlines() == [
         "What mattered for val_acc (16 trials at epoch 4): nothing that chance does not explain.",
         f"What mattered for sparsity (16 trials at epoch 4): {DECAY} (75%), {LR} (25%).",
@@ -77,23 +82,28 @@ def test_the_advice_says_what_mattered_what_to_widen_what_is_equal_and_where_tri
 
 def test_winners_that_differ_are_said_to_differ(template: Template, make_trial: Make, tmp_path: Path) -> None:
     front = [make_trial(0, val_acc=90.0), make_trial(1, val_acc=80.0)]
-    text = write_advice(UPath(tmp_path), template, front, front, decay_matters)
+    text = write_advice(UPath(tmp_path), template, front, front)
     assert text.endswith("The winners differ in val_acc by more than its noise on 400 images (±1.50 for the best).\n")
 
 
 def test_no_error_in_the_advice_reaches_the_sweep(
-    template: Template, make_trial: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    template: Template,
+    make_trial: Make,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*arguments: object) -> Any:
         raise RuntimeError("no such distribution\nand more")
 
+    monkeypatch.setattr(advice_module, "importances", fail)
     with caplog.at_level(logging.WARNING):
-        assert write_advice(UPath(tmp_path), template, [make_trial(i) for i in range(20)], [], fail) == ""
+        assert write_advice(UPath(tmp_path), template, [make_trial(i) for i in range(20)], []) == ""
     assert [record.getMessage() for record in caplog.records] == ["no advice: no such distribution"]
 
 
 def test_trials_without_a_single_epoch_and_an_empty_front_are_no_error(template: Template, make_trial: Make) -> None:
-    advice = advise(template, [make_trial(0, status="failed", epochs=0)], [], decay_matters)
+    advice = advise(template, [make_trial(0, status="failed", epochs=0)], [])
     assert (advice.observed, advice.epoch, list(advice.edges), advice.accuracies) == (0, None, [], None)
     assert not advice.failures
 
@@ -102,7 +112,7 @@ def test_a_config_that_searches_nothing_gets_no_advice(
     tiny: dict[str, Any], write_yaml: Callable[..., Path], make_trial: Make, tmp_path: Path
 ) -> None:
     plain = Template.load(write_yaml({**tiny, "sweep": {"name": "plain"}}, "plain.yaml"))
-    assert write_advice(UPath(tmp_path), plain, [make_trial(0)], [make_trial(0)], decay_matters) == ""
+    assert write_advice(UPath(tmp_path), plain, [make_trial(0)], [make_trial(0)]) == ""
     assert not (tmp_path / "advice.txt").exists()
 
 
@@ -113,7 +123,7 @@ def test_where_no_trial_meets_the_constraints_nobody_is_told_which_to_choose(
 
     def ties(bound: str) -> Any:
         template = Template.load(write_yaml({**tiny, "sweep": {"constraints": {"val_acc": bound}}}))
-        return advise(template, front, front, decay_matters).accuracies
+        return advise(template, front, front).accuracies
 
     assert ties(">= 80") is not None
     assert ties(">= 95") is None

@@ -12,7 +12,7 @@ from codeq.config import Template
 from codeq.config.distributions import Int, LogUniform, Uniform
 from codeq.results.advice.edges import Edge, End, Range, _by_chance, _is_near, edges, position
 from codeq.results.trials import TrialResult
-from codeq.sweep.sampler import suggest
+from codeq.search.samplers import suggest
 from tests.results.advice.conftest import BATCH, DECAY, LR, SIZE
 
 Make = Callable[..., TrialResult]

@@ -12,10 +12,10 @@ from upath import UPath
 
 from codeq.config import RunConfig
 from codeq.data import DataSplits, load_data
+from codeq.storage.trial_folder import trial_folder
 from codeq.train.fused import pack as pack_module
 from codeq.train.fused.pack import Member, Pack
 from codeq.train.loop import TrainState
-from codeq.train.trial_folder import trial_folder
 from codeq.train.trial_run import keep_epoch
 from tests.train.fused.conftest import Changes, changed
 

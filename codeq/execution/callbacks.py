@@ -1,0 +1,174 @@
+"""What the driver does as trials report: keep records, print a line per finished trial, feed the trackers."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from upath import UPath
+
+from codeq.config.run import RunConfig
+from codeq.config.sweep import METRICS, Scheduler
+from codeq.execution.trial import folder_name
+from codeq.search.outcome import ending
+from codeq.storage.trial_folder import Row, TrialFolder, TrialRecord
+from codeq.train.tracking import Tracker
+
+
+class TrialRecorder(Callback):
+    """Writes each trial's end into its folder and prints one line about it."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._started: dict[str, float] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Start the clock; a restart after a lost process goes on counting."""
+        self._started.setdefault(trial.config["folder"], time.monotonic())
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Record how the trial ended; Tune calls this for stopped trials too."""
+        ended = ending(trial.last_result, self._scheduler)
+        self._end(trial, ended.row, ended.status, ended.reason)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Record a trial whose process died more often than max_failures allows."""
+        report = Path(str(trial.local_path)) / "error.txt"  # Tune's, in its scratch folder
+        text = report.read_text() if report.exists() else ""
+        if text:
+            TrialFolder(UPath(trial.config["folder"])).write_error(text)
+        self._end(trial, trial.last_result or {}, "failed", _first_sentence(text))
+
+    def _end(self, trial: Trial, row: dict[str, Any], status: Any, reason: str) -> None:
+        folder = TrialFolder(UPath(trial.config["folder"]))
+        known = folder.read_record()
+        if known is None:
+            return
+        duration = time.monotonic() - self._started.get(trial.config["folder"], time.monotonic())
+        record = replace(known, status=status, reason=reason, duration_s=known.duration_s + round(duration, 3))
+        folder.write_record(record)
+        print(_line(folder_name(trial.config), record, row, trial.config["run_config"]["epochs"]), flush=True)
+
+
+def _first_sentence(report: str) -> str:
+    """What killed a process, of all that Tune says about it."""
+    found = re.search(r"Error: (.+)|^(The actor .+?)(?:\.|$)", report, re.MULTILINE)
+    return (found[1] or found[2]) if found else "its process died"
+
+
+def _line(name: str, record: TrialRecord, row: dict[str, Any], epochs: int) -> str:
+    epoch = f"{row.get('epoch', 0)}/{epochs}"
+    parts = [f"trial {name}  {record.status:<9}  epoch {epoch:<7}"]
+    if row.get("epoch"):
+        parts.append("val_acc {val_acc:6.2f}  sparsity {sparsity:.3f}  rel_bops {rel_bops:.4f}".format(**row))
+    parts.append(f"{record.duration_s:5.1f} s")
+    if record.status not in ("finished", "stopped"):
+        parts.append(record.reason)
+    return "  ".join(parts)
+
+
+class TensorBoardWriter(Callback):
+    """Writes each trial's metrics as TensorBoard events into its folder below the sweep's, each epoch once."""
+
+    def __init__(self, sweep_folder: Path) -> None:
+        """sweep_folder: a local one, wherever the trials' own folders are."""
+        self._sweep_folder = sweep_folder
+        self._writers: dict[str, EventFileWriter] = {}
+        self._written: dict[str, int] = {}  # the last epoch of each trial
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Add the row, after those that no driver has heard of."""
+        folder = trial.config["folder"]
+        for row in self._unwritten(folder, result):
+            self._write(folder, row)
+            self._written[folder] = row["epoch"]
+
+    def _unwritten(self, folder: str, row: Row) -> list[Row]:
+        """The rows up to this one: a trial trains ahead of what the driver hears, and is lost or interrupted there."""
+        last = self._written.get(folder, 0)
+        if row["epoch"] <= last:  # a trial that failed repeats its last row
+            return []
+        between = TrialFolder(UPath(folder)).rows() if row["epoch"] > last + 1 else []
+        return [*(recorded for recorded in between if last < recorded["epoch"] < row["epoch"]), row]
+
+    def _write(self, folder: str, row: Row) -> None:
+        epoch = row["epoch"]
+        if folder not in self._writers:
+            self._writers[folder] = EventFileWriter(str(self._events(folder)), flush_secs=5)
+            # What an interrupted sweep has written of this epoch and later ones is to be forgotten.
+            self._add(folder, epoch, session_log=SessionLog(status=SessionLog.START))
+        values = [Summary.Value(tag=name, simple_value=row[name]) for name in METRICS if math.isfinite(row[name])]
+        self._add(folder, epoch, summary=Summary(value=values))
+
+    def _events(self, folder: str) -> Path:
+        return self._sweep_folder.joinpath(*PurePosixPath(folder).parts[-2:])
+
+    def _add(self, folder: str, epoch: int, **content: Any) -> None:
+        self._writers[folder].add_event(Event(wall_time=time.time(), step=epoch, **content))
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the trial's event file."""
+        if (writer := self._writers.pop(trial.config["folder"], None)) is not None:
+            writer.close()
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the trial's event file."""
+        self.on_trial_complete(iteration, trials, trial)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Close what an interrupt left open."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+class TrackerFeed(Callback):
+    """Feeds the tracker (W&B) one run per trial."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._open: set[int] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles callbacks into a snapshot that nobody reads, and a tracker holds threads."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Begin the trial's run; a restart after a lost process goes on with it."""
+        number = trial.config["trial"]
+        if number not in self._open:
+            self._open.add(number)
+            name = f"{number:04d}_{RunConfig.model_validate(trial.config['run_config']).run_name}"
+            self._tracker.start(number, name, trial.config["run_config"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Log one row."""
+        names = ("epoch", *METRICS)
+        self._tracker.log(trial.config["trial"], {name: result[name] for name in names})
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """End the run under the trial's status."""
+        status = trial.last_result["status"]
+        self._tracker.finish(
+            trial.config["trial"], "stopped" if status == "running" else status, trial.last_result["reason"]
+        )
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """End the run as failed."""
+        self._tracker.finish(trial.config["trial"], "failed", "its process died")
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Hand over what is left."""
+        self._tracker.close()

@@ -1,0 +1,117 @@
+"""Start a quiet local Ray, or join a running cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import Any
+
+from codeq.config.errors import BadInput
+from codeq.config.resources import gpus_of_trial, room_for_trials
+from codeq.config.words import first_line
+
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000000",  # our folders are the state; Tune's snapshots are read by nobody
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000000",  # Ray's default is about one; `capacity` says how many may wait
+}
+
+
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Makes every port of a local Ray listen on 127.0.0.1 only, as on systems where Ray knows no clusters."""
+
+
+def start_ray(address: str | None, dashboard: bool) -> str | None:
+    """Initialise Ray in this process; returns the dashboard's URL if there is one.
+
+    address: None starts a local Ray that ends with this process and listens on 127.0.0.1 only; anything else is a
+    cluster's address, whose workers get this package's source. Clients and nodes prove who they are by token.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    for name, value in {**QUIET, **(LOOPBACK if address is None else {})}.items():
+        os.environ.setdefault(name, value)
+    _keep_token_private()
+    import ray  # reads its environment when it is imported
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    if address is None:
+        # Plain ray.init() would join any cluster that happens to run on this machine.
+        context = ray.init(address="local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
+    else:
+        _expect_somebody(address)
+        package = Path(__file__).resolve().parents[1]
+        try:
+            context = ray.init(address=address, runtime_env={"py_modules": [str(package)]}, **options)
+        except (ConnectionError, ValueError) as error:
+            raise BadInput(f"--address {address}: {first_line(error)}") from None
+    # A failed trial is a row of the table with a reason and a traceback in its folder, not pages on the terminal.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    url = context.dashboard_url
+    return f"http://{url}" if url else None
+
+
+def _expect_somebody(address: str) -> None:
+    """Ray tries for minutes to reach a cluster that is not there."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not (colon and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise BadInput(f"--address {address}: nobody answers there: {error}") from None
+
+
+def _keep_token_private() -> None:
+    """Make Ray's token ourselves where there is none: Ray would make it readable by everybody."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists():
+        token.chmod(0o600)
+        return
+    token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError), os.fdopen(
+        os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+    ) as file:
+        file.write(secrets.token_hex(32))
+
+
+def gpus_per_trial(wanted: float | str, device: str) -> float:
+    """GPUs that one trial occupies; `auto` is one where the cluster has any and the trials may use it."""
+    import ray
+
+    return gpus_of_trial(wanted, device, ray.cluster_resources().get("GPU", 0.0))
+
+
+def expect_room(cpu: float, gpu: float) -> None:
+    """Raise BadInput if no trial can ever be placed on this machine: Ray would wait for another, silently."""
+    import ray
+
+    there = ray.cluster_resources()
+    for kind, wanted in (("CPU", cpu), ("GPU", gpu)):
+        if wanted > there.get(kind, 0.0):
+            key = f"sweep.resources.{kind.lower()}"
+            raise BadInput(f"{key} is {wanted:g}, but this machine has {there.get(kind, 0.0):g}")
+
+
+def trials_that_fit(cpu: float, gpu: float) -> int:
+    """How many trials of these resources the machines of the cluster hold, others' work not counted."""
+    import ray
+
+    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(room_for_trials(cpu, gpu, node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in there)
+
+
+def free_places(cpu: float, gpu: float) -> int:
+    """For how many trials of these resources there is room now, on all machines of the cluster together."""
+    import ray
+
+    free = ray.available_resources()
+    return room_for_trials(cpu, gpu, free.get("CPU", 0.0), free.get("GPU", 0.0))

@@ -1,0 +1,136 @@
+"""Ray Tune's searcher over Optuna's ask and tell: Optuna's number is the trial's number everywhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import optuna
+from ray.tune.search import Searcher
+from upath import UPath
+
+from codeq.config import RunConfig, Template
+from codeq.execution.packs import Packs
+from codeq.execution.trial import trial_config
+from codeq.search.outcome import Ending, Rule, ending, for_sampler, for_study
+from codeq.search.sampler_study import Exhausted, Proposal, SamplerMemory
+from codeq.search.study import begin_trial, end_trial, take_up
+from codeq.search.warm_start import KnownTrial
+from codeq.storage.trial_folder import TrialRecord, trial_folder
+
+log = logging.getLogger(__name__)
+
+
+class OptunaSearcher(Searcher):
+    """Proposes configs, and tells the stored study and the sampler's memory what became of them.
+
+    Trials that the study holds unfinished go on, under their numbers, before anything new is proposed.
+    """
+
+    def __init__(
+        self,
+        template: Template,
+        study: optuna.Study,
+        folder: UPath,
+        warm_start: Iterable[KnownTrial] = (),
+        device: str | None = None,
+        packs: Packs | None = None,
+        images: Mapping[tuple[str, str], Any] | None = None,
+        learn: Rule = for_sampler,
+    ) -> None:
+        """warm_start: trials of another sweep, for the sampler to learn from. device: where trials run whatever their
+        config says; None: as it says. packs: who trains them; None: each its own process. images: references to data
+        sets' raw images in Ray's object store, by (dataset, data_dir). learn: what the sampler is told of a trial."""
+        super().__init__()
+        self._template = template
+        self._study = study
+        self._folder = folder
+        self._device = device
+        self._packs = packs
+        self._images = images
+        self._learn = learn
+        stored, others = study.get_trials(deepcopy=False), list(warm_start)
+        self._memory = SamplerMemory(template, len(stored) + len(others))
+        for known in others:
+            self._memory.remember(known.parameters, learn(known.ending, template.sweep), tried_here=False)
+        for trial in stored:
+            if (before := Ending.of_stored(trial)) and trial.state.is_finished():
+                self._memory.remember(trial.params, learn(before, template.sweep))
+        self._unfinished = {t.number: self._memory.resume(t.params) for t in stored if not t.state.is_finished()}
+        begun = [trial.user_attrs.get("enqueued") for trial in stored]
+        for values in template.sweep.enqueue:
+            if values not in begun:
+                self._memory.put_in_queue(values)
+        self._running: dict[str, tuple[optuna.Trial, Proposal]] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next trial's config for `SweepTrial` or `FusedTrial`; None while there is no room for one, FINISHED when
+        everything has been tried."""
+        pack = self._packs.place(trial_id) if self._packs else None
+        if self._packs and pack is None:
+            return None
+        try:
+            trial, config = self._go_on(trial_id) if self._unfinished else self._begin(trial_id)
+        except Exhausted as reason:
+            log.warning("the search ends: %s", reason)
+            if self._packs:
+                self._packs.release(trial_id)
+            return cast("dict[str, Any]", Searcher.FINISHED)  # a word, which the type of Tune's method leaves out
+        folder = trial_folder(self._folder, trial.number)
+        return trial_config(
+            folder, trial.number, config, self._template.sweep, device=self._device, images=self._images, pack=pack
+        )
+
+    def _go_on(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
+        trial = take_up(self._study)
+        trial.set_user_attr("tune_trial_id", trial_id)
+        proposal = self._unfinished.pop(trial.number)
+        self._running[trial_id] = trial, proposal
+        folder = trial_folder(self._folder, trial.number)
+        if folder.read_record() is None:  # the driver was killed before it had written it
+            return trial, self._write_down(trial, proposal)
+        return trial, folder.read_config()
+
+    def _begin(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
+        proposal = self._memory.propose()
+        config = proposal.config
+        attributes = {
+            "run_name": config.run_name,
+            "seed": config.seed,
+            "config_hash": config.config_hash,
+            "tune_trial_id": trial_id,
+        }
+        trial = begin_trial(self._study, self._memory.stored(proposal.asked), attributes)
+        self._running[trial_id] = trial, proposal
+        return trial, self._write_down(trial, proposal)
+
+    def _write_down(self, trial: optuna.Trial, proposal: Proposal) -> RunConfig:
+        config = proposal.config
+        if config.threads is None:  # kept in the config, so that a winner is trained again with the same sums
+            config = config.model_copy(update={"threads": max(1, int(self._template.sweep.resources.cpu))})
+        folder = trial_folder(self._folder, trial.number)
+        folder.write_config(config)
+        folder.write_record(TrialRecord(trial.number, config.run_name, config.seed, dict(proposal.asked.params)))
+        return config
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing: Optuna learns from a trial once, when it ends."""
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the study and the sampler how the trial ended."""
+        if self._packs:
+            self._packs.release(trial_id)
+        if trial_id not in self._running:
+            return
+        trial, proposal = self._running.pop(trial_id)
+        sweep = self._template.sweep
+        ended = ending(None if error else result, sweep.scheduler)
+        end_trial(trial, ended, for_study(ended, sweep))
+        self._memory.tell(proposal.asked, self._learn(ended, sweep))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study is the state, and it is stored already."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""

@@ -1,0 +1,91 @@
+"""Asynchronous successive halving without Ray: who stands at which rung, and whether a newcomer goes on.
+
+A *rung* is an epoch at which trials are compared. It keeps what each trial had when it arrived, for good. A newcomer at
+position p (from 0) among n, itself included, stops if p / n > 1 / reduction_factor. Nothing is random: decisions depend
+on who stands at a rung, never on the order of their coming, so rungs can be rebuilt from recorded rows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from codeq.config.objectives import Constraints, Objectives, Row, gains, violations
+from codeq.config.sweep import Scheduler
+from codeq.search.pareto_order import Vectors, is_last_among_first
+
+HEALTHY = ("running", "finished")
+"""The statuses of rows that may stand at a rung: a collapsed trial, as sparse as can be, would dominate the others."""
+
+
+class Rung:
+    """The trials that have reached one epoch."""
+
+    def __init__(self, objectives: Objectives, constraints: Constraints, reduction_factor: int) -> None:
+        """reduction_factor: one in this many goes on."""
+        self._objectives, self._constraints = objectives, constraints
+        self._reduction_factor = reduction_factor
+        self._trials: set[int] = set()
+        self._gains = np.empty((0, len(objectives)))
+        self._violations = np.empty((0, len(constraints)))
+
+    def enter(self, trial: int, row: Row) -> bool:
+        """Let the trial stand here with this row; whether it is a newcomer. What it had first is kept."""
+        if trial in self._trials:
+            return False
+        self._trials.add(trial)
+        self._gains = np.vstack([self._gains, gains(row, self._objectives)])
+        self._violations = np.vstack([self._violations, violations(row, self._constraints)])
+        return True
+
+    def stops_newcomer(self) -> bool:
+        """Whether the trial that entered last stops."""
+        if len(self._objectives) == 1 and not self._constraints:
+            return _is_below_cutoff(self._gains[:, 0], self._reduction_factor)
+        spared = len(self._gains) // self._reduction_factor
+        return not is_last_among_first(self._gains, self._violations, spared)
+
+
+class Rungs:
+    """The rungs of a sweep; they hear every row of every trial."""
+
+    def __init__(
+        self, scheduler: Scheduler, objectives: Objectives, constraints: Constraints, max_epochs: int
+    ) -> None:
+        """max_epochs: of the longest trial."""
+        self._objectives = objectives
+        factor = scheduler.reduction_factor
+        self._rungs = {epoch: Rung(objectives, constraints, factor) for epoch in scheduler.rungs(max_epochs)}
+
+    def stops(self, trial: int, row: Row) -> bool:
+        """Whether the trial is to end with this row. It is judged once a rung; an objective that is not finite ends it
+        at once. A trial that diverged, collapsed or failed ends by itself."""
+        if not _is_healthy(row):
+            return False
+        if not self._is_finite(row):
+            return True
+        return self.record(trial, row) and self._rungs[row["epoch"]].stops_newcomer()
+
+    def record(self, trial: int, row: Row) -> bool:
+        """Let the trial stand at the row's rung, unjudged; whether there is one and the trial had not been there."""
+        if not _is_healthy(row) or row["epoch"] not in self._rungs or not self._is_finite(row):
+            return False
+        return self._rungs[row["epoch"]].enter(trial, row)
+
+    def _is_finite(self, row: Row) -> bool:
+        return all(map(math.isfinite, gains(row, self._objectives)))
+
+
+def _is_healthy(row: Row) -> bool:
+    return row.get("status") in HEALTHY
+
+
+def _is_below_cutoff(values: Vectors, reduction_factor: int) -> bool:
+    """Whether the last value is below the best 1 / reduction_factor of the others.
+
+    Ray's ASHA interpolates between the two values at the cut, which a position cannot say: this is its rule to the bit.
+    The rule of positions decides otherwise only about a newcomer right at the cut.
+    """
+    others = values[:-1]
+    return bool(others.size and values[-1] < np.percentile(others, (1 - 1 / reduction_factor) * 100))

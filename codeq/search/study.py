@@ -1,0 +1,123 @@
+"""The stored Optuna study of a sweep: what happened, for people and for --resume.
+
+Its trials are those that have folders, under the same numbers. What the sampler learns from is kept apart
+(`codeq.search.sampler_study`).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
+
+from codeq.config.sweep import SweepConfig
+from codeq.config.words import first_line
+from codeq.search.outcome import Ending, Told
+from codeq.storage.trial_folder import StateDamaged, TrialRecord
+
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+_DASHBOARD_CONSTRAINTS = "constraints"
+"""Where optuna-dashboard 0.21 still looks for constraints: Optuna 4's list of numbers, without names."""
+
+
+def directions(sweep: SweepConfig) -> list[StudyDirection]:
+    """Optuna's names for the directions of the sweep's objectives."""
+    return [_DIRECTIONS[direction] for direction in sweep.objectives.values()]
+
+
+def study_url(sweep: SweepConfig, folder: Path) -> str:
+    """Where the study is stored: `sweep.study`, or a SQLite file in the sweep's folder."""
+    if sweep.study is not None:
+        return sweep.study
+    return f"sqlite:///{(folder / 'study.db').absolute()}"
+
+
+def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
+    """The sweep's study, created if it is new.
+
+    Raises StateDamaged if the storage cannot be used or holds a study with other objectives.
+    """
+    quiet_optuna()
+    url = study_url(sweep, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two processes that create SQLite's tables at once crash each other.
+    try:
+        with FileLock(str(folder / ".study.lock")):
+            return _open(url, sweep)
+    except (SQLAlchemyError, ValueError, ImportError) as error:
+        where = "sweep.study" if sweep.study else str(folder / "study.db")
+        raise StateDamaged(f"{where}: cannot be used: {first_line(error)}") from None
+
+
+def quiet_optuna() -> None:
+    """Keep Optuna's notes on its own doings off the terminal."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names and TPE's groups
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def begin_trial(study: optuna.Study, asked: FrozenTrial, attributes: Mapping[str, Any]) -> optuna.Trial:
+    """Store a trial with the parameters of `asked` as running, in one transaction; its number is the next one."""
+    trial = create_trial(
+        state=TrialState.RUNNING,
+        params=asked.params,
+        distributions=asked.distributions,
+        user_attrs={**asked.user_attrs, **attributes},
+    )
+    study.add_trial(trial)
+    return _trial(study, study.get_trials(deepcopy=False)[-1])
+
+
+def end_trial(trial: optuna.Trial, ending: Ending, told: Told) -> None:
+    """Store how the trial ended, for good."""
+    for name, value in ending.attributes.items():
+        trial.set_user_attr(name, value)
+    for name, violation in told.constraints.items():
+        trial.set_constraint(name, violation)
+    if told.constraints:
+        violations = list(told.constraints.values())
+        trial.storage.set_trial_system_attr(trial._trial_id, _DASHBOARD_CONSTRAINTS, violations)
+    trial.study.tell(trial, told.values, told.state)
+
+
+def lay_aside(study: optuna.Study) -> None:
+    """Let trials that are running wait for --resume, so that nothing is RUNNING where no driver is."""
+    for stored in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        trial = _trial(study, stored)
+        trial.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+
+def take_up(study: optuna.Study) -> optuna.Trial:
+    """The trial that has waited longest, running again."""
+    return study.ask()
+
+
+def expect_all(study: optuna.Study, records: Iterable[TrialRecord], where: str) -> None:
+    """Raise StateDamaged if the study lacks trials that have folders: their numbers would be given away again."""
+    known = {record.trial for record in records}
+    if known and max(known) >= len(study.get_trials(deepcopy=False)):
+        reason = "the study lacks trials that have folders; put it back, or start another sweep with --name NAME"
+        raise StateDamaged(f"{where}: {reason}")
+
+
+def _trial(study: optuna.Study, stored: FrozenTrial) -> optuna.Trial:
+    return optuna.Trial(study, stored._trial_id)
+
+
+def _open(url: str, sweep: SweepConfig) -> optuna.Study:
+    study = optuna.create_study(
+        storage=url, study_name=sweep.name, directions=directions(sweep), load_if_exists=True,
+    )  # fmt: skip
+    if study.directions != directions(sweep):
+        found, wanted = ([d.name for d in which] for which in (study.directions, directions(sweep)))
+        raise ValueError(f"its directions are {found}, not {wanted}")
+    study.set_metric_names(list(sweep.objectives))
+    return study

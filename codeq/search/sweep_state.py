@@ -1,0 +1,162 @@
+"""What a sweep left behind, opened by one driver at a time: its trials' records, its study, its template."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from upath import UPath
+
+from codeq.config import Template
+from codeq.config.document import parse_document
+from codeq.config.errors import BadInput
+from codeq.config.run import RUN_ONLY
+from codeq.config.words import counted
+from codeq.search.outcome import Ending
+from codeq.search.study import expect_all, lay_aside, open_study
+from codeq.search.warm_start import KnownTrial, known_trials
+from codeq.storage.atomic_files import is_local, write_atomically
+from codeq.storage.trial_folder import Row, StateDamaged, TrialRecord, trial_folder, trial_folders
+
+_FREE_TO_CHANGE = RUN_ONLY - {"threads", "use_compile"} | {"sweep"}
+"""Threads and compilation change scores by rounding: the trials of one table are trained alike."""
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """folder: where everything is kept. local: the same, or a folder here if that is behind a URL. warm_start: what
+    the sampler learns from beforehand."""
+
+    template: Template
+    folder: UPath
+    local: Path
+    study: optuna.Study
+    warm_start: Sequence[KnownTrial]
+
+    @property
+    def remaining(self) -> int:
+        """How many trials there are to begin or to finish."""
+        return int(self.template.sweep.trials or 1) - self.ended
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended, however they did."""
+        return sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
+
+    @property
+    def unfinished(self) -> int:
+        """How many trials have begun and not ended."""
+        return len(self.study.get_trials(deepcopy=False)) - self.ended
+
+    def rows(self) -> Iterator[tuple[int, list[Row]]]:
+        """The number and the recorded rows of each trial. Raises StateDamaged if rows cannot be read."""
+        for trial in self.study.get_trials(deepcopy=False):
+            yield trial.number, trial_folder(self.folder, trial.number).rows()
+
+    def note_unfinished(self, reason: str) -> None:
+        """Write down why the trials that are still running did not finish; --resume goes on with them all the same."""
+        for trial in trial_folders(self.folder):
+            record = trial.read_record()
+            if record and record.status == "running":
+                trial.write_record(replace(record, reason=reason))
+
+    def upload_study(self) -> None:
+        """Put a copy of the SQLite study beside the trials that are behind a URL."""
+        database = self.local / "study.db"
+        if not is_local(self.folder) and database.exists():
+            write_atomically(self.folder / "study.db", database.read_bytes())
+
+
+def sweep_folder(template: Template) -> UPath:
+    """Where the sweep leaves everything: storage/name. Raises BadInput for a URL of no known kind."""
+    try:
+        storage = UPath(template.sweep.storage).expanduser()
+    except (ValueError, ImportError) as error:
+        raise BadInput(f"sweep.storage: {error}") from None
+    return (storage.absolute() if is_local(storage) else storage) / str(template.sweep.name)
+
+
+@contextlib.contextmanager
+def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
+    """The sweep's state, this driver's alone until the end of the `with` block.
+
+    Raises StateDamaged if it cannot be read, another driver has it, it holds trials and `resume` is not set, or it was
+    begun with another template; BadInput if its folder cannot be written or there is nothing to start warm from.
+    """
+    folder = sweep_folder(template)
+    local = Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
+    with _lock(folder, local):
+        records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
+        _expect_none(str(folder), len(records), resume)
+        if records:
+            _expect_same_template(folder / "template.yaml", template)
+        warm_start = known_trials(template, folder)
+        _fetch_study(folder, local)
+        study = open_study(template.sweep, local)
+        _expect_none(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
+        expect_all(study, records, str(folder))
+        _write_down_endings(folder, study, records)
+        write_atomically(folder / "template.yaml", template.to_yaml())
+        lay_aside(study)  # what a driver that was killed left running
+        state = SweepState(template, folder, local, study, warm_start)
+        try:
+            yield state
+        finally:
+            lay_aside(study)
+            state.upload_study()
+
+
+def _lock(folder: UPath, local: Path) -> contextlib.AbstractContextManager[Any]:
+    """The lock of the one driver, acquired, to be released at the end of a `with` block."""
+    try:
+        local.mkdir(parents=True, exist_ok=True)
+        return FileLock(local / ".driver.lock", timeout=0).acquire()
+    except Timeout:
+        reason = "another tune_main.py is at work there; --name NAME starts another sweep"
+        raise StateDamaged(f"{folder}: {reason}") from None
+    except OSError as error:
+        raise BadInput(f"sweep.storage: {local} cannot be written: {error.strerror or error}") from None
+
+
+def _fetch_study(folder: UPath, local: Path) -> None:
+    """Get the SQLite study that `upload_study` has put behind a URL, unless it is here already."""
+    database = local / "study.db"
+    if not is_local(folder) and not database.exists() and (folder / "study.db").exists():
+        write_atomically(database, (folder / "study.db").read_bytes())
+
+
+def _expect_none(where: str, trials: int, resume: bool) -> None:
+    if trials and not resume:
+        more = "--resume goes on with them, --name NAME starts another sweep"
+        raise StateDamaged(f"{where} holds {counted(trials, 'trial')} already; {more}")
+
+
+def _write_down_endings(folder: UPath, study: optuna.Study, records: Sequence[TrialRecord]) -> None:
+    """Record the trials that had ended, as the study knows, when a driver was killed before it wrote their records."""
+    stored = study.get_trials(deepcopy=False)
+    for record in records:
+        ended = Ending.of_stored(stored[record.trial])
+        if record.status == "running" and stored[record.trial].state.is_finished() and ended:
+            trial_folder(folder, record.trial).write_record(replace(record, status=ended.status, reason=ended.reason))
+
+
+def _expect_same_template(path: UPath, template: Template) -> None:
+    """Trials of two different templates in one table would compare what cannot be compared."""
+    if not path.exists():
+        return
+    before, now = (_what_defines_trials(text) for text in (path.read_text(), template.to_yaml()))
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        more = "resume with the same template, or start another sweep with --name NAME"
+        raise StateDamaged(f"{path}: was begun with another {', '.join(changed)}; {more}")
+
+
+def _what_defines_trials(text: str) -> dict[str, Any]:
+    data = parse_document(text, "template.yaml").data
+    plain = {key: value for key, value in data.items() if key not in _FREE_TO_CHANGE}
+    return {**plain, "sweep.objectives": list(data["sweep"]["objectives"].items())}  # the study stores them in order

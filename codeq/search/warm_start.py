@@ -1,0 +1,122 @@
+"""Trials of another sweep, for this sweep's sampler to learn from before its first draw.
+
+They are known to the sampler only: they take no number, have no folder here, and win nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from sqlalchemy.exc import SQLAlchemyError
+from upath import UPath
+
+from codeq.config import Parameter, Template
+from codeq.config.document import parse_document
+from codeq.config.errors import BadInput, shown
+from codeq.config.words import first_line
+from codeq.search.outcome import Ending
+from codeq.search.study import quiet_optuna
+from codeq.storage.atomic_files import is_local
+
+
+@dataclass(frozen=True)
+class KnownTrial:
+    """parameters: those that this sweep searches too, all of them within its ranges."""
+
+    parameters: dict[str, Any]
+    ending: Ending
+
+
+class _Unusable(Exception):
+    """Why the other sweep is of no use."""
+
+
+def known_trials(template: Template, own_folder: UPath) -> list[KnownTrial]:
+    """The trials of `search.warm_start` that lie within this sweep's space; none if the key is not set.
+
+    Raises BadInput, with the file's line, if there is no such sweep, it has other objectives, or no trial fits.
+    """
+    where = template.sweep.search.warm_start
+    if where is None:
+        return []
+    try:
+        folder = UPath(where).expanduser()
+        folder = folder.absolute() if is_local(folder) else folder
+        if folder == own_folder:
+            raise _Unusable("is this sweep's own folder, with which --resume goes on")
+        trials = _trials_of(folder, template.sweep.objectives)
+        return _fitting(trials, template)
+    except (_Unusable, SQLAlchemyError, OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        reason = first_line(error)
+        raise BadInput(str(template.problem("sweep.search.warm_start", f"is {shown(where)}: {reason}"))) from None
+
+
+def _trials_of(folder: UPath, objectives: dict[str, Any]) -> list[FrozenTrial]:
+    """All trials of the sweep in `folder`, whose objectives must be these."""
+    if not folder.exists():
+        raise _Unusable("no such folder")
+    with _open_study(folder) as study:
+        directions = ["max" if d is StudyDirection.MAXIMIZE else "min" for d in study.directions]
+        found = dict(zip(study.metric_names or [], directions, strict=False))
+        if found != objectives:
+            raise _Unusable(f"its objectives are {shown(found)}, must be this sweep's, {shown(dict(objectives))}")
+        return study.get_trials(deepcopy=False)
+
+
+@contextlib.contextmanager
+def _open_study(folder: UPath) -> Iterator[optuna.Study]:
+    """The study of the sweep in `folder`: its study.db, or the one that its template names."""
+    quiet_optuna()
+    database = folder / "study.db"
+    if database.exists() and is_local(folder):
+        yield optuna.load_study(study_name=None, storage=f"sqlite:///{database}")
+    elif database.exists():
+        with tempfile.TemporaryDirectory(prefix="codeq-warm-start-") as here:
+            copy = Path(here) / "study.db"
+            copy.write_bytes(database.read_bytes())
+            yield optuna.load_study(study_name=None, storage=f"sqlite:///{copy}")
+    elif (folder / "template.yaml").exists():
+        sweep = parse_document((folder / "template.yaml").read_text(), "template.yaml").data["sweep"]
+        if not sweep["study"]:
+            raise _Unusable("its study.db is missing")
+        yield optuna.load_study(study_name=sweep["name"], storage=sweep["study"])
+    else:
+        raise _Unusable("is no sweep's folder, it holds neither study.db nor template.yaml")
+
+
+def _fitting(trials: list[FrozenTrial], template: Template) -> list[KnownTrial]:
+    """The trials that have ended and lie within the template's space; raises _Unusable if there are none."""
+    parameters = {parameter.name: parameter for parameter in template.parameters}
+    searched = {name for trial in trials for name in trial.params}
+    if not searched & parameters.keys():
+        raise _Unusable(f"searches none of {', '.join(parameters)}")
+    needed = _needed(template)
+    known = []
+    for trial in trials:
+        shared = {name: value for name, value in trial.params.items() if name in parameters}
+        ended = Ending.of_stored(trial)
+        if ended and ended.status != "failed" and needed <= shared.keys() and _lie_within(shared, parameters):
+            known.append(KnownTrial(shared, ended))
+    if not known:
+        raise _Unusable(f"none of its {len(trials)} trials lies within this sweep's ranges of {', '.join(parameters)}")
+    return known
+
+
+def _needed(template: Template) -> set[str]:
+    """The parameters that a trial must have: any one for TPE, which models groups of them; all that always exist for
+    the others, which would from then on draw at random what a single trial lacks."""
+    if template.sweep.search.sampler == "tpe":
+        return set()
+    return {parameter.name for parameter in template.parameters if not parameter.conditional}
+
+
+def _lie_within(values: dict[str, Any], parameters: dict[str, Parameter]) -> bool:
+    return bool(values) and all(parameters[name].distribution.contains(value) for name, value in values.items())

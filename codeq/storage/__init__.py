@@ -1,0 +1,1 @@
+"""What lies on disk: files replaced atomically, and the folder of each trial."""

@@ -1,0 +1,153 @@
+"""One trial's folder: what it was to train, what each epoch gave, where it stands, and what became of it.
+
+config.yaml     the run config; written when the trial is created
+metrics.jsonl   one row per completed epoch, appended by the worker before it writes the checkpoint of that epoch
+checkpoint.th   the newest checkpoint, atomically replaced
+error.txt       the traceback, if the trial failed
+trial.json      number, parameters, seed and, in the end, status, reason, duration and, of a winner, test accuracy;
+                written by the driver
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from upath import UPath
+
+from codeq.config.document import parse_document, to_yaml
+from codeq.config.errors import ConfigError
+from codeq.config.run import RunConfig
+from codeq.config.sweep import METRICS
+from codeq.config.words import first_line
+from codeq.storage.atomic_files import is_local, write_atomically
+
+Outcome = Literal["running", "finished", "stopped", "diverged", "collapsed", "failed"]
+
+Row = dict[str, Any]
+
+NO_ROW: Row = {"epoch": 0, **{name: math.nan for name in METRICS}}
+"""What stands for a row before the first epoch."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What the driver knows of a trial.
+
+    parameters: the drawn values by dotted path. duration_s: seconds. test_acc: percent, None: not measured, as for all
+    but winners.
+    """
+
+    trial: int
+    run_name: str
+    seed: int
+    parameters: dict[str, Any] = field(default_factory=dict)
+    status: Outcome = "running"
+    reason: str = ""
+    duration_s: float = 0.0
+    test_acc: float | None = None
+
+
+class StateDamaged(Exception):
+    """What a sweep left behind cannot be read, or going on with it was refused; one line that says what and why."""
+
+
+class TrialFolder:
+    """The folder at `path`, local or behind a URL; nothing is created before something is written."""
+
+    def __init__(self, path: UPath) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint.th"
+        self._config = path / "config.yaml"
+        self._rows = path / "metrics.jsonl"
+        self._record = path / "trial.json"
+
+    def write_config(self, config: RunConfig) -> None:
+        """Keep the run config as YAML that trains by itself."""
+        write_atomically(self._config, to_yaml(config.as_dict()))
+
+    def read_config(self) -> RunConfig:
+        """The run config as it was written."""
+        try:
+            return RunConfig.model_validate(parse_document(self._config.read_text(), str(self._config)).data)
+        except (OSError, ValueError, ConfigError) as error:
+            raise StateDamaged(f"{self._config}: damaged: {first_line(error)}") from None
+
+    def write_record(self, record: TrialRecord) -> None:
+        """Replace the record."""
+        write_atomically(self._record, json.dumps(asdict(record), indent=1) + "\n")
+
+    def read_record(self) -> TrialRecord | None:
+        """The record, or None if the trial was never created. Raises StateDamaged."""
+        if not self._record.exists():
+            return None
+        try:
+            return TrialRecord(**json.loads(self._record.read_text()))
+        except (ValueError, TypeError) as error:
+            raise StateDamaged(f"{self._record}: damaged: {error}") from None
+
+    def write_error(self, text: str) -> None:
+        """Keep the traceback of what failed."""
+        write_atomically(self.path / "error.txt", text)
+
+    def append_row(self, row: dict[str, Any]) -> None:
+        """Add an epoch's row, safely on disk when this returns."""
+        line = json.dumps(row) + "\n"
+        if not is_local(self._rows):
+            before = self._rows.read_text() if self._rows.exists() else ""
+            self._rows.write_text(before + line)
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._rows.open("a") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All complete rows; half a line at the end, left by a crash, is not one."""
+        if not self._rows.exists():
+            return []
+        lines = self._rows.read_text().split("\n")[:-1]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise StateDamaged(f"{self._rows}: damaged: {error}") from None
+
+    def drop_rows_after(self, epoch: int) -> None:
+        """Forget rows of epochs whose checkpoint was not written: they will be trained again."""
+        rows = self.rows()
+        kept = [row for row in rows if row["epoch"] <= epoch]
+        if len(kept) < len(rows) or self._ends_with_half_a_line():
+            write_atomically(self._rows, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def _ends_with_half_a_line(self) -> bool:
+        text = self._rows.read_text() if self._rows.exists() else ""
+        return bool(text) and not text.endswith("\n")
+
+
+def trial_folder(sweep_folder: UPath, number: int) -> TrialFolder:
+    """The folder of trial `number` of a sweep."""
+    return TrialFolder(sweep_folder / "trials" / f"{number:04d}")
+
+
+def trial_folders(sweep_folder: UPath) -> list[TrialFolder]:
+    """The folders of all trials of a sweep that have a record, by number."""
+    return _recorded(sweep_folder / "trials")
+
+
+def confirm_folder(sweep_folder: UPath, number: int, seed: int) -> TrialFolder:
+    """The folder in which trial `number` is trained again with another seed."""
+    return TrialFolder(sweep_folder / "confirm" / f"{number:04d}_seed{seed}")
+
+
+def confirm_folders(sweep_folder: UPath) -> list[TrialFolder]:
+    """The folders of all trials that were trained again."""
+    return _recorded(sweep_folder / "confirm")
+
+
+def _recorded(parent: UPath) -> list[TrialFolder]:
+    paths = sorted(parent.iterdir(), key=lambda path: path.name) if parent.exists() else []
+    return [TrialFolder(path) for path in paths if (path / "trial.json").exists()]

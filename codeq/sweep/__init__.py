@@ -1,1 +1,0 @@
-"""The sweep: Optuna proposes configs, Ray Tune trains them, an early stopper cuts the hopeless ones."""

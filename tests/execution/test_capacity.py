@@ -1,0 +1,149 @@
+"""Trials are proposed as there is room for them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+
+from codeq.execution import capacity, cluster, session
+from codeq.execution.capacity import Room, Started, WhileThereIsRoom
+from codeq.execution.confirm import GivenTrials
+from codeq.execution.session import Session
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(capacity.time, "monotonic", lambda: now[0])
+    return now
+
+
+def proposed(searcher: Searcher, *names: str) -> list[bool]:
+    return [searcher.suggest(name) is not None for name in names]
+
+
+def given(count: int) -> GivenTrials:
+    return GivenTrials([{"trial": number} for number in range(count)])
+
+
+def start(started: Started, *names: str) -> None:
+    for name in names:
+        trial: Any = SimpleNamespace(trial_id=name)
+        started.on_trial_start(0, [], trial)
+
+
+def test_as_many_trials_live_as_there_is_room_for() -> None:
+    searcher = WhileThereIsRoom(given(5), lambda: Room(2, 2), Started())
+    assert proposed(searcher, "a", "b", "c") == [True, True, False]
+    searcher.on_trial_complete("a", {})
+    assert proposed(searcher, "d", "e") == [True, False]
+    searcher.on_trial_complete("b", error=True)
+    assert proposed(searcher, "f", "g") == [True, False]
+
+
+def test_beside_those_with_a_place_one_trial_waits() -> None:
+    """On a cluster that others use."""
+    started = Started()
+    searcher = WhileThereIsRoom(given(9), lambda: Room(65, 2), started)
+    assert proposed(searcher, *"abc") == [True, True, False]
+    start(started, "a")
+    assert proposed(searcher, "d") == [False]
+    start(started, "b")
+    assert proposed(searcher, *"ef") == [True, False]
+    searcher.on_trial_complete("a", {})
+    assert proposed(searcher, "g") == [False]  # e takes the process of a
+
+
+def test_a_trial_that_has_lost_its_process_waits() -> None:
+    started = Started()
+    searcher = WhileThereIsRoom(given(9), lambda: Room(65, 2), started)
+    assert proposed(searcher, *"ab") == [True, True]
+    start(started, "a", "b")
+    lost: Any = SimpleNamespace(trial_id="b")
+    started.on_trial_recover(0, [], lost)
+    assert proposed(searcher, "c") == [False]
+
+
+def test_processes_whose_trials_have_ended_are_places(clock: list[float]) -> None:
+    started, rooms = Started(), iter([Room(4, 4), Room(4, 0)])
+    searcher = WhileThereIsRoom(given(9), lambda: next(rooms), started)
+    assert proposed(searcher, *"abcd") == [True] * 4
+    start(started, *"abc")
+    clock[0] = capacity.ASK_AGAIN_S + 1
+    searcher.on_trial_complete("a", {})
+    assert proposed(searcher, *"ef") == [True, False]  # else Tune kills the process of d, which is starting
+    for name in "bc":
+        searcher.on_trial_complete(name, {})
+    assert proposed(searcher, *"ghi") == [True, True, False]
+
+
+def test_a_cluster_that_grows_is_noticed_but_not_asked_at_every_report(clock: list[float]) -> None:
+    asked = []
+    rooms = iter([Room(1, 1), Room(3, 3), Room(2, 1)])
+
+    def how_many() -> Room:
+        asked.append(clock[0])
+        return next(rooms)
+
+    started = Started()
+    searcher = WhileThereIsRoom(given(9), how_many, started)
+    assert proposed(searcher, "a", "b", "c") == [True, False, False]
+    clock[0] = capacity.ASK_AGAIN_S + 1
+    assert proposed(searcher, "d", "e", "f") == [True, True, False]
+    start(started, "a", "d", "e")
+    clock[0] *= 2
+    searcher.on_trial_complete("a", {})
+    assert proposed(searcher, "g") == [False]  # it has shrunk
+    assert len(asked) == 3
+
+
+def test_the_end_of_the_search_is_passed_on() -> None:
+    class Ended(Searcher):
+        def suggest(self, trial_id: str) -> Any:
+            return Searcher.FINISHED
+
+    searcher = WhileThereIsRoom(Ended(), lambda: Room(2, 2), Started())
+    assert [searcher.suggest(name) for name in "abc"] == [Searcher.FINISHED] * 3
+
+
+NODES = [
+    {"Alive": True, "Resources": {"CPU": 6.0, "GPU": 1.0}},
+    {"Alive": True, "Resources": {"CPU": 6.0}},
+    {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+]
+
+
+@pytest.mark.parametrize(("cpu", "gpu", "trials"), [(1.0, 0.0, 12), (4.0, 0.0, 2), (1.0, 0.5, 2), (8.0, 0.0, 0)])
+def test_a_trial_lies_on_one_machine_that_lives(
+    cpu: float, gpu: float, trials: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.nodes", lambda: NODES)
+    assert cluster.trials_that_fit(cpu, gpu) == trials
+
+
+@pytest.mark.parametrize(
+    ("joined", "max_concurrent", "fitting", "free", "expected"),
+    [
+        (False, None, 2, 2, Room(2, 2)),
+        (False, None, 2, 0, Room(2, 2)),  # processes of packs that are still ending are nobody else's
+        (False, 1, 2, 2, Room(1, 2)),
+        (False, 8, 2, 2, Room(2, 2)),
+        (True, None, 64, 4, Room(65, 4)),
+        (True, 8, 1, 1, Room(8, 8)),  # the cluster grows at once
+        (True, None, 8, 0, Room(9, 0)),  # the cluster grows with what waits
+        (True, None, 0, 0, Room(1, 0)),  # its workers are still to come
+    ],
+)
+def test_how_many_trials_a_session_has_room_for(
+    joined: bool, max_concurrent: int | None, fitting: int, free: int, expected: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "trials_that_fit", lambda cpu, gpu: fitting)
+    monkeypatch.setattr(session, "free_places", lambda cpu, gpu: free)
+    template: Any = SimpleNamespace(sweep=SimpleNamespace(max_concurrent=max_concurrent))
+    mine = Session(template, session.RunOptions("auto" if joined else None))
+    assert mine._room({"cpu": 1.0, "gpu": 0.0}, 24) == expected
+    alike = max_concurrent or 24
+    assert mine._room({"memory": 1.0}, 24) == Room(alike, alike)

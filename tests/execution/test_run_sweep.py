@@ -1,0 +1,27 @@
+"""What the runner says of trials that are there already."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from codeq.execution.run_sweep import _what_there_is
+
+
+@pytest.mark.parametrize(
+    ("ended", "unfinished", "trials", "said"),
+    [
+        (3, 0, 3, "trials that have ended: 3; --trials N with N above 3 goes on"),
+        (24, 0, 12, "trials that have ended: 24; --trials N with N above 24 goes on"),
+        (3, 4, 12, "trials that have ended: 3, to finish: 4 and to begin: 5"),
+        (3, 4, 5, "trials that have ended: 3, to finish: 2 and to leave unfinished: 2"),
+        (0, 1, 1, "trials that have ended: 0, to finish: 1"),
+    ],
+)
+def test_a_sweep_that_goes_on_says_what_there_is_and_what_is_to_do(
+    ended: int, unfinished: int, trials: int, said: str
+) -> None:
+    state: Any = SimpleNamespace(ended=ended, unfinished=unfinished, remaining=trials - ended)
+    assert _what_there_is(state) == said

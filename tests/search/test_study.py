@@ -1,0 +1,169 @@
+"""The stored study: what its storage keeps, and that what happened is told as it happened."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna_dashboard._serializer import serialize_frozen_trial
+
+from codeq.config import Template
+from codeq.config.sweep import METRICS
+from codeq.search.outcome import Ending, ending, for_study
+from codeq.search.samplers import as_optuna
+from codeq.search.study import begin_trial, end_trial, lay_aside, open_study, study_url, take_up
+from tests.search.conftest import row
+
+
+def asked(template: Template) -> FrozenTrial:
+    (epochs,) = [as_optuna(p.distribution) for p in template.parameters if p.name == "epochs"]
+    return create_trial(state=TrialState.RUNNING, params={"epochs": 5}, distributions={"epochs": epochs})
+
+
+def end(trial: optuna.Trial, template: Template, last: dict[str, Any] | None) -> None:
+    ended = ending(last, template.sweep.scheduler)
+    end_trial(trial, ended, for_study(ended, template.sweep))
+
+
+def test_the_study_knows_its_directions_and_the_names_of_its_objectives(
+    nested: Callable[..., Template], tmp_path: Path
+) -> None:
+    loaded = nested(objectives={"val_acc": "max", "rel_bops": "min"})
+    study = open_study(loaded.sweep, tmp_path)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == ["val_acc", "rel_bops"]
+    assert sqlite3.connect(tmp_path / "study.db").execute("select study_name from studies").fetchall() == [("s",)]
+
+
+def test_a_storage_url_of_the_users_is_used_as_it_is(nested: Callable[..., Template], tmp_path: Path) -> None:
+    loaded = nested(study=f"sqlite:///{tmp_path}/other.db")
+    open_study(loaded.sweep, tmp_path)
+    assert (tmp_path / "other.db").exists() and not (tmp_path / "study.db").exists()
+    assert study_url(nested().sweep, Path("/tmp/x")) == "sqlite:////tmp/x/study.db"
+
+
+def _open(path: str, folder: str) -> int:
+    loaded = Template.load(path)
+    return len(open_study(loaded.sweep, Path(folder)).trials)
+
+
+def test_processes_that_open_a_fresh_study_at_once_do_not_crash_each_other(
+    nested: Callable[..., Template], tmp_path: Path
+) -> None:
+    loaded = nested()
+    with get_context("spawn").Pool(3) as pool:
+        found = pool.starmap(_open, [(str(loaded.source), str(tmp_path))] * 6)
+    assert found == [0] * 6
+
+
+def test_a_trial_begins_running_with_its_parameters_and_attributes(
+    nested: Callable[..., Template], tmp_path: Path
+) -> None:
+    template = nested()
+    study = open_study(template.sweep, tmp_path)
+    assert [begin_trial(study, asked(template), {"seed": 7}).number for _ in range(2)] == [0, 1]
+    stored = open_study(template.sweep, tmp_path).trials[1]
+    assert (stored.state, stored.params, stored.user_attrs) == (TrialState.RUNNING, {"epochs": 5}, {"seed": 7})
+
+
+def transactions(database: Path) -> int:
+    """How many transactions have written to a SQLite file: its header counts them."""
+    return int.from_bytes(database.read_bytes()[24:28], "big")
+
+
+def test_a_trial_costs_the_storage_a_handful_of_transactions(
+    nested: Callable[..., Template], tmp_path: Path
+) -> None:
+    template = nested(constraints={"val_acc": ">= 80"})
+    study = open_study(template.sweep, tmp_path)
+    opened = transactions(tmp_path / "study.db")
+    trial = begin_trial(study, asked(template), dict.fromkeys("abcdefgh", 1))
+    assert transactions(tmp_path / "study.db") - opened == 1
+    end(trial, template, row())
+    # Each of status, metrics, the constraint, the dashboard's copy of it, and the end.
+    assert transactions(tmp_path / "study.db") - opened == 6
+
+
+@pytest.mark.parametrize(
+    ("values", "state", "told"),
+    [
+        ({}, TrialState.COMPLETE, [90.0, 0.5]),
+        ({"status": "running"}, TrialState.PRUNED, None),
+        ({"status": "diverged", "reason": "loss is nan", "loss": math.nan}, TrialState.FAIL, None),
+        ({"status": "collapsed"}, TrialState.FAIL, None),
+        ({"status": "failed", "reason": "ValueError: x"}, TrialState.FAIL, None),
+        ({"sparsity": math.nan}, TrialState.FAIL, None),
+        ({"sparsity": math.inf}, TrialState.FAIL, None),
+        (None, TrialState.FAIL, None),
+    ],
+)
+def test_the_study_hears_how_a_trial_ended(
+    nested: Callable[..., Template], tmp_path: Path, values: dict[str, Any] | None, state: TrialState, told: Any
+) -> None:
+    template = nested()
+    study = open_study(template.sweep, tmp_path)
+    last = None if values is None else row(**values)
+    end(begin_trial(study, asked(template), {}), template, last)
+    (trial,) = study.trials
+    assert (trial.state, trial.values) == (state, told)
+    assert len(study.best_trials) == (state is TrialState.COMPLETE)
+    status = "failed" if last is None else last["status"]
+    assert trial.user_attrs["status"] == ("stopped" if status == "running" else status)
+    if last is not None and last["reason"]:
+        assert trial.user_attrs["reason"] == last["reason"]
+
+
+def test_a_trial_that_misses_a_constraint_is_none_of_the_best_and_the_dashboard_sees_why(
+    nested: Callable[..., Template], tmp_path: Path
+) -> None:
+    template = nested(constraints={"val_acc": ">= 80", "rel_bops": "<= 0.4"})
+    study = open_study(template.sweep, tmp_path)
+    for rel_bops in (0.5, 0.3):
+        end(begin_trial(study, asked(template), {}), template, row(rel_bops=rel_bops))
+    assert [trial.number for trial in study.best_trials] == [1]
+    missed = study.trials[0]
+    assert {name: missed.constraints[name] for name in template.sweep.constraints} == {
+        "val_acc": -10.0, "rel_bops": pytest.approx(0.1)
+    }  # fmt: skip
+    assert serialize_frozen_trial(1, missed, {})["constraints"] == [-10.0, pytest.approx(0.1)]
+
+
+def test_what_the_study_keeps_of_a_trial_is_json_that_browsers_read(
+    nested: Callable[..., Template], tmp_path: Path
+) -> None:
+    template = nested()
+    study = open_study(template.sweep, tmp_path)
+    end(begin_trial(study, asked(template), {}), template, row(status="diverged", loss=math.nan, mean_bits=math.inf))
+    stored = sqlite3.connect(tmp_path / "study.db").execute("select value_json from trial_user_attributes").fetchall()
+    assert not any("NaN" in text or "Infinity" in text for (text,) in stored)
+
+
+def test_an_ending_comes_back_from_the_study_as_it_was(nested: Callable[..., Template], tmp_path: Path) -> None:
+    template = nested()
+    study = open_study(template.sweep, tmp_path)
+    trial = begin_trial(study, asked(template), {})
+    assert Ending.of_stored(study.trials[0]) is None
+    end(trial, template, row(status="running", epoch=3))
+    again = Ending.of_stored(study.trials[0])
+    assert again is not None and (again.status, again.reason) == ("stopped", "asha at epoch 3")
+    assert {name: again.row[name] for name in ("epoch", *METRICS)} == {
+        name: row(epoch=3)[name] for name in ("epoch", *METRICS)
+    }
+
+
+def test_what_is_laid_aside_waits_and_is_taken_up_in_its_order(nested: Callable[..., Template], tmp_path: Path) -> None:
+    template = nested()
+    study = open_study(template.sweep, tmp_path)
+    trials = [begin_trial(study, asked(template), {}) for _ in range(3)]
+    end(trials[1], template, row())
+    lay_aside(study)
+    assert [t.state for t in study.trials] == [TrialState.WAITING, TrialState.COMPLETE, TrialState.WAITING]
+    assert [take_up(study).number, take_up(study).number] == [0, 2]
+    assert study.trials[2].state is TrialState.RUNNING and study.trials[2].params == {"epochs": 5}

@@ -1,0 +1,228 @@
+"""Opening what a sweep left behind: one driver at a time, nothing overwritten, damage said in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from upath import UPath
+
+from codeq.config import Template
+from codeq.config.errors import BadInput
+from codeq.execution.searcher import OptunaSearcher
+from codeq.search.outcome import ending, for_study
+from codeq.search.study import end_trial, take_up
+from codeq.search.sweep_state import SweepState, open_sweep
+from codeq.storage.trial_folder import StateDamaged, trial_folder
+from tests.search.conftest import row
+
+LR = "optimizer.param_groups.base.lr"
+
+
+@pytest.fixture
+def template(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path) -> Callable[..., Template]:
+    tiny["optimizer"]["param_groups"]["base"]["lr"] = {"distribution": "loguniform", "low": 1e-4, "high": 1e-1}
+
+    def load(*overrides: str, **sweep: Any) -> Template:
+        sweep = {"name": "s", "trials": 4, "storage": str(tmp_path), **sweep}
+        return Template.load(write_yaml({**tiny, "sweep": sweep}), overrides)
+
+    return load
+
+
+def learning_rates(state: SweepState, count: int) -> set[float]:
+    return {
+        proposal["run_config"]["optimizer"]["param_groups"]["base"]["lr"] for proposal in propose(state, count)
+    }
+
+
+def propose(state: SweepState, count: int) -> list[dict[str, Any]]:
+    searcher = OptunaSearcher(state.template, state.study, state.folder, state.warm_start)
+    return [searcher.suggest(f"id{i}") for i in range(count)]
+
+
+def finish(state: SweepState, number: int) -> None:
+    folder = trial_folder(state.folder, number)
+    record = folder.read_record()
+    assert record is not None
+    folder.write_record(replace(record, status="finished"))
+    ended = ending(row(), state.template.sweep.scheduler)
+    trial = optuna.Trial(state.study, state.study.trials[number]._trial_id)
+    end_trial(trial, ended, for_study(ended, state.template.sweep))
+
+
+def begin(template: Template, trials: int = 2) -> None:
+    with open_sweep(template, resume=False) as state:
+        propose(state, trials)
+        for number in range(trials):
+            finish(state, number)
+
+
+def test_a_second_driver_is_refused_while_the_first_is_at_work(template: Callable[..., Template]) -> None:
+    with (
+        open_sweep(template(), resume=False),
+        pytest.raises(StateDamaged, match="another tune_main.py is at work"),
+        open_sweep(template(), resume=True),
+    ):
+        pass
+    with open_sweep(template(), resume=True):
+        pass
+
+
+def test_what_is_left_to_do_counts_unfinished_trials(template: Callable[..., Template]) -> None:
+    with open_sweep(template(), resume=False) as state:
+        propose(state, 2)
+        finish(state, 0)
+    with open_sweep(template(), resume=True) as state:
+        assert state.remaining == 3
+        assert [proposal["trial"] for proposal in propose(state, 3)] == [1, 2, 3]
+
+
+def test_a_resumed_sweep_draws_new_configs(template: Callable[..., Template]) -> None:
+    for sampler in ("random", "tpe"):
+        search = {"sampler": sampler}
+        with open_sweep(template(name=sampler, search=search), resume=False) as state:
+            first = learning_rates(state, 3)
+            for number in range(3):
+                finish(state, number)
+        with open_sweep(template(name=sampler, search=search), resume=True) as state:
+            second = learning_rates(state, 3)
+        assert not first & second
+
+
+def test_a_lost_study_is_refused_and_no_trial_is_overwritten(template: Callable[..., Template], tmp_path: Path) -> None:
+    begin(template())
+    (tmp_path / "s" / "study.db").unlink()
+    with pytest.raises(StateDamaged, match="lacks trials that have folders"), open_sweep(template(), resume=True):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        ("study.db", "rubbish" * 1000, "study.db: cannot be used"),
+        ("trials/0000/trial.json", "{", "trial.json: damaged"),
+        ("trials/0000/trial.json", '{"no": 1}', "trial.json: damaged"),
+    ],
+)
+def test_damage_is_said_by_file(
+    template: Callable[..., Template], tmp_path: Path, path: str, content: str, said: str
+) -> None:
+    begin(template())
+    (tmp_path / "s" / path).write_text(content)
+    with pytest.raises(StateDamaged, match=said), open_sweep(template(), resume=True):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["epochs=9"], "epochs"),
+        ([f"{LR}=0.01", "epochs={distribution: int, low: 2, high: 4}"], "epochs, optimizer"),
+        (["sweep.objectives={val_acc: max}"], "sweep.objectives"),
+        (["sweep.objectives={sparsity: max, val_acc: max}"], "sweep.objectives"),
+    ],
+)
+def test_another_template_is_refused_by_the_keys_that_changed(
+    template: Callable[..., Template], overrides: list[str], said: str
+) -> None:
+    begin(template())
+    with pytest.raises(StateDamaged, match="begun with another") as raised:
+        with open_sweep(template(*overrides), resume=True):
+            pass
+    assert all(key in str(raised.value) for key in said.split(", "))
+
+
+def test_more_trials_and_other_resources_are_the_same_sweep(template: Callable[..., Template]) -> None:
+    begin(template())
+    with open_sweep(template("sweep.trials=9", "sweep.resources.cpu=2", "workers=0"), resume=True) as state:
+        assert state.remaining == 7
+
+
+def states(state: SweepState) -> list[TrialState]:
+    return [trial.state for trial in state.study.trials]
+
+
+def test_nothing_is_running_where_no_driver_is(template: Callable[..., Template]) -> None:
+    with open_sweep(template(), resume=False) as state:
+        propose(state, 2)
+        finish(state, 0)
+        assert states(state) == [TrialState.COMPLETE, TrialState.RUNNING]
+    assert states(state) == [TrialState.COMPLETE, TrialState.WAITING]
+    with pytest.raises(KeyboardInterrupt), open_sweep(template(), resume=True) as state:
+        propose(state, 1)
+        raise KeyboardInterrupt
+    assert states(state) == [TrialState.COMPLETE, TrialState.WAITING]
+
+
+def test_what_a_killed_driver_left_running_goes_on(template: Callable[..., Template]) -> None:
+    with open_sweep(template(), resume=False) as state:
+        propose(state, 1)
+    take_up(state.study)  # and the driver is killed here
+    with open_sweep(template(), resume=True) as state:
+        assert states(state) == [TrialState.WAITING]
+        assert [proposal["trial"] for proposal in propose(state, 2)] == [0, 1]
+
+
+def test_a_trial_that_was_told_before_its_record_was_written_has_ended(template: Callable[..., Template]) -> None:
+    with open_sweep(template(), resume=False) as state:
+        searcher = OptunaSearcher(state.template, state.study, state.folder)
+        searcher.suggest("id")
+        searcher.on_trial_complete("id", row(status="running", epoch=3))  # and the driver is killed before the record
+    with open_sweep(template(), resume=True) as state:
+        assert state.remaining == 3
+        assert propose(state, 1)[0]["trial"] == 1
+    record = trial_folder(UPath(str(state.folder)), 0).read_record()
+    assert record is not None and (record.status, record.reason) == ("stopped", "asha at epoch 3")
+
+
+def test_a_study_with_trials_is_not_gone_on_with_unasked(template: Callable[..., Template], tmp_path: Path) -> None:
+    begin(template(study=f"sqlite:///{tmp_path}/shared.db"))
+    (tmp_path / "s" / "trials").rename(tmp_path / "elsewhere")
+    with pytest.raises(StateDamaged, match="the study s holds 2 trials already; --resume"):
+        with open_sweep(template(study=f"sqlite:///{tmp_path}/shared.db"), resume=False):
+            pass
+
+
+def test_a_study_behind_a_url_is_fetched_on_another_machine(
+    template: Callable[..., Template], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"file://{tmp_path}/bucket"
+    for machine in ("first", "second"):
+        (tmp_path / machine).mkdir()
+    monkeypatch.chdir(tmp_path / "first")
+    with open_sweep(template(storage=url), resume=False) as state:
+        propose(state, 2)
+        finish(state, 0)
+    monkeypatch.chdir(tmp_path / "second")
+    with open_sweep(template(storage=url), resume=True) as state:
+        assert states(state) == [TrialState.COMPLETE, TrialState.WAITING]
+        assert propose(state, 1)[0]["trial"] == 1
+
+
+@pytest.mark.parametrize("storage", ["/dev/null/x", "nosuchprotocol://bucket/x"])
+def test_a_storage_that_cannot_be_used_is_bad_input(template: Callable[..., Template], storage: str) -> None:
+    with pytest.raises(BadInput, match="sweep.storage"), open_sweep(template(storage=storage), resume=False):
+        pass
+
+
+def test_why_trials_did_not_finish_is_noted_and_they_stay_unfinished(template: Callable[..., Template]) -> None:
+    with open_sweep(template(), resume=False) as state:
+        propose(state, 1)
+        state.note_unfinished("time budget of 8s")
+    record = trial_folder(UPath(str(state.folder)), 0).read_record()
+    assert record is not None
+    assert (record.status, record.reason) == ("running", "time budget of 8s")
+
+
+def test_the_recorded_rows_come_with_the_number_of_their_trial(template: Callable[..., Template]) -> None:
+    begin(template())
+    with open_sweep(template(), resume=True) as state:
+        row = {"epoch": 1, "val_acc": 90.0, "status": "running", "reason": ""}
+        trial_folder(state.folder, 1).append_row(row)
+        assert list(state.rows()) == [(0, []), (1, [row])]

@@ -1,0 +1,64 @@
+"""A trial's folder, local and behind a URL."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from upath import UPath
+
+from codeq.config import RunConfig
+from codeq.storage.trial_folder import TrialRecord, trial_folder, trial_folders
+
+
+@pytest.fixture(params=["local", "memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> UPath:
+    return UPath(tmp_path) if request.param == "local" else UPath(f"memory://{uuid.uuid4().hex}/sweep")
+
+
+def test_config_record_and_rows_come_back_as_they_were_written(folder: UPath, tiny: dict[str, Any]) -> None:
+    trial, config = trial_folder(folder, 7), RunConfig.model_validate(tiny)
+    record = TrialRecord(7, "name", 3, {"a.b": 0.5, "model": "mlp"}, status="diverged", reason="loss is nan")
+    trial.write_config(config)
+    trial.write_record(record)
+    trial.append_row({"epoch": 1, "loss": float("nan")})
+    trial.append_row({"epoch": 2, "loss": 0.25})
+    again = trial_folder(folder, 7)
+    assert again.read_config() == config
+    assert again.read_record() == record
+    assert [row["epoch"] for row in again.rows()] == [1, 2]
+    assert again.path.name == "0007"
+
+
+def test_rows_after_the_checkpoint_are_dropped(folder: UPath) -> None:
+    trial = trial_folder(folder, 0)
+    for epoch in (1, 2, 3):
+        trial.append_row({"epoch": epoch})
+    trial.drop_rows_after(2)
+    assert [row["epoch"] for row in trial.rows()] == [1, 2]
+
+
+def test_half_a_row_left_by_a_crash_is_not_a_row(tmp_path: Path) -> None:
+    trial = trial_folder(UPath(tmp_path), 0)
+    trial.append_row({"epoch": 1})
+    path = tmp_path / "trials" / "0000" / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"epoch": 2, "lo')
+    assert [row["epoch"] for row in trial.rows()] == [1]
+    trial.drop_rows_after(1)
+    trial.append_row({"epoch": 2})
+    assert [row["epoch"] for row in trial.rows()] == [1, 2]
+
+
+def test_an_empty_folder_has_no_rows_and_no_record(folder: UPath) -> None:
+    assert trial_folder(folder, 0).rows() == []
+    assert trial_folder(folder, 0).read_record() is None
+    assert trial_folders(folder) == []
+
+
+def test_only_folders_with_a_record_are_trials(folder: UPath) -> None:
+    for number in (3, 1):
+        trial_folder(folder, number).write_record(TrialRecord(number, "run", 0))
+    trial_folder(folder, 2).append_row({"epoch": 1})
+    assert [trial.path.name for trial in trial_folders(folder)] == ["0001", "0003"]
