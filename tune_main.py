@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from codeq.config import ConfigError, Template
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
-from codeq.config.pick import wanted
+from codeq.config.pick import selection_objectives
 from codeq.config.plan import plan
-from codeq.config.words import counted
+from codeq.config.text import pluralize
 
 if TYPE_CHECKING:
     from codeq.execution.session import Session
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         template = Template.load(options.template, _overrides(options))
-        wanted(template.sweep, options.pick)  # a bad name is told before anything starts
+        selection_objectives(template.sweep, options.pick)  # a bad name is told before anything starts
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
@@ -85,7 +85,7 @@ def _knows_others(template: Template) -> bool:
     except BadInput as error:
         print(error, file=sys.stderr)
         return False
-    print(f"  warm start: {counted(len(known), 'trial')} of {template.sweep.search.warm_start}")
+    print(f"  warm start: {pluralize(len(known), 'trial')} of {template.sweep.search.warm_start}")
     return True
 
 

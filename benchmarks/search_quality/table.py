@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.options import ROOT
-from codeq.config.objectives import Objectives, gains
+from codeq.config.objectives import Objectives, maximized_values
 
 RECORDED = ROOT / "benchmarks" / "search_quality" / "digits.csv.gz"
 METRICS = ("val_acc", "sparsity", "rel_bops")
@@ -43,7 +43,7 @@ class Table:
 
     def __init__(self, trials: Sequence[RecordedTrial], objectives: Objectives) -> None:
         self.trials = trials
-        self._gains = np.array([gains(trial.rows[-1], objectives) for trial in trials])
+        self._gains = np.array([maximized_values(trial.rows[-1], objectives) for trial in trials])
         finished = np.array([trial.finished for trial in trials])
         self._best, self._worst = self._gains[finished].max(axis=0), self._gains[finished].min(axis=0)
         self._names = list(trials[0].parameters)

@@ -1,6 +1,4 @@
 """Check a template by drawing from it: both ends of every range and every choice must give a valid run config.
-
-A *probe* is a config drawn for that purpose.
 """
 
 from __future__ import annotations
@@ -15,40 +13,40 @@ from pydantic import ValidationError
 
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, SameAs, Uniform
 from codeq.config.document import Document, KeyPath
-from codeq.config.draw import Draw
-from codeq.config.errors import Problem, nearest, shown
+from codeq.config.draw import SampledConfig
+from codeq.config.errors import Problem, did_you_mean, format_value
 from codeq.config.run import RunConfig
 from codeq.config.sweep import SweepConfig
-from codeq.config.tree import Unreadable, at, children, distributions, dotted, parameter_names, walk
-from codeq.config.validation import WHOLE_NUMBER, Invalid, invalid_values
+from codeq.config.tree import InvalidValue, children, distributions, dotted, get_path, parameter_names, walk
+from codeq.config.validation import WHOLE_NUMBER, FieldError, field_errors
 
-MIXTURES = 100
+CORNER_SAMPLES = 100
 MAX_GRID = 1000
 MAX_LISTED = 10
 
 
-def probes(tree: Any) -> Iterator[Draw]:
+def boundary_configs(tree: Any) -> Iterator[SampledConfig]:
     """Configs that together hold every end of every distribution, in as few draws as that takes."""
-    rota = _Rota(tree)
-    for turn in range(rota.turns):
-        yield _scripted(tree, dict(rota.ends(tree, (), turn)))
+    round_robin = _RoundRobin(tree)
+    for turn in range(round_robin.turns):
+        yield _scripted(tree, dict(round_robin.bounds(tree, (), turn)))
 
 
-def mixtures(tree: Any) -> Iterator[Draw]:
-    """Random mixtures of ends, the same ones every time: they find values that are good alone but not together."""
-    for seed in range(MIXTURES if len(distributions(tree)) > 1 else 0):
+def corner_samples(tree: Any) -> Iterator[SampledConfig]:
+    """Random combinations of range ends, the same every time: they find values valid alone but not together."""
+    for seed in range(CORNER_SAMPLES if len(distributions(tree)) > 1 else 0):
         yield _mixed(tree, random.Random(seed))
 
 
-def _scripted(tree: Any, ends: dict[KeyPath, Any]) -> Draw:
-    return Draw(tree, lambda path, distribution: ends[path])
+def _scripted(tree: Any, bounds: dict[KeyPath, Any]) -> SampledConfig:
+    return SampledConfig(tree, lambda path, distribution: bounds[path])
 
 
-def _mixed(tree: Any, rng: random.Random) -> Draw:
-    return Draw(tree, lambda path, distribution: rng.choice([*distribution.ends().values()]))
+def _mixed(tree: Any, rng: random.Random) -> SampledConfig:
+    return SampledConfig(tree, lambda path, distribution: rng.choice([*distribution.bounds().values()]))
 
 
-class _Rota:
+class _RoundRobin:
     """Whose turn it is: the items of a choice take turns, everything else is drawn in every turn.
 
     turns: how many draws meet every end in the tree.
@@ -60,11 +58,11 @@ class _Rota:
 
     def _count(self, value: Any, path: KeyPath) -> int:
         below = [self._count(item, (*path, *steps)) for steps, _, item in children(value)]
-        own = len(value.ends()) if isinstance(value, Uniform | LogUniform | Int) else 1
+        own = len(value.bounds()) if isinstance(value, Uniform | LogUniform | Int) else 1
         self._turns[path] = sum(below) if isinstance(value, Choice) else max(below, default=own)
         return self._turns[path]
 
-    def ends(self, value: Any, path: KeyPath, turn: int) -> Iterator[tuple[KeyPath, Any]]:
+    def bounds(self, value: Any, path: KeyPath, turn: int) -> Iterator[tuple[KeyPath, Any]]:
         """(path, end) of every distribution in `value`, which stands at `path`, that is drawn in this turn."""
         turn %= self._turns[path]
         if isinstance(value, Choice):
@@ -72,68 +70,68 @@ class _Rota:
                 place = (*path, "choices", index)
                 if turn < self._turns[place]:
                     yield path, value.labels[index]
-                    yield from self.ends(item, place, turn)
+                    yield from self.bounds(item, place, turn)
                     return
                 turn -= self._turns[place]
         if isinstance(value, Uniform | LogUniform | Int):
-            yield path, [*value.ends().values()][turn]
+            yield path, [*value.bounds().values()][turn]
         for steps, _, item in children(value):
-            yield from self.ends(item, (*path, *steps), turn)
+            yield from self.bounds(item, (*path, *steps), turn)
 
 
 def run_problems(tree: dict[str, Any], document: Document) -> list[Problem]:
     """What is wrong with the configs that can be drawn, each problem once, at the line where it was written."""
-    draws = itertools.chain(probes(tree), mixtures(tree))
+    draws = itertools.chain(boundary_configs(tree), corner_samples(tree))
     return list({problem for draw in draws for problem in draw_problems(draw, tree, document)})
 
 
-def draw_problems(draw: Draw, tree: Any, document: Document) -> Iterator[Problem]:
+def draw_problems(draw: SampledConfig, tree: Any, document: Document) -> Iterator[Problem]:
     """What is wrong with one drawn config."""
     for path, key in draw.unresolved.items():
-        yield Problem(document.mark(_origin(draw, path)), dotted(draw.data, path), _unresolved(key, draw, tree))
+        yield Problem(document.location(_origin(draw, path)), dotted(draw.data, path), _unresolved(key, draw, tree))
     try:
         RunConfig.model_validate(draw.data)
     except ValidationError as error:
-        for invalid in invalid_values(error, RunConfig, draw.data):
+        for invalid in field_errors(error, RunConfig, draw.data):
             if not _is_reported(draw.data, invalid.path):
                 end, reason = _at_end(invalid, draw, tree)
-                mark = document.mark((*_origin(draw, invalid.path), *end, *invalid.line_of))
-                yield Problem(mark, dotted(draw.data, invalid.path), reason)
+                location = document.location((*_origin(draw, invalid.path), *end, *invalid.loc))
+                yield Problem(location, dotted(draw.data, invalid.path), reason)
 
 
-def _unresolved(key: str, draw: Draw, tree: Any) -> str:
+def _unresolved(key: str, draw: SampledConfig, tree: Any) -> str:
     if draw.has(key):
         return f"same_as: {key} leads in a circle or through too many references"
     names = {name for _, name, _ in walk(tree)}
     if key in names:
         return f"same_as: {key} is not there in every config that can be drawn, only under some choice"
-    return f"same_as: {key} is not written in this file{nearest(key, names)}"
+    return f"same_as: {key} is not written in this file{did_you_mean(key, names)}"
 
 
 def _is_reported(data: Any, path: KeyPath) -> bool:
     """Whether the value at `path` stands in or is what could not be read or resolved."""
     for step in path:
-        if isinstance(data, Unreadable | SameAs):
+        if isinstance(data, InvalidValue | SameAs):
             break
         data = data.get(step) if isinstance(data, dict) else data[step]
-    return isinstance(data, Unreadable | SameAs)
+    return isinstance(data, InvalidValue | SameAs)
 
 
-def _at_end(invalid: Invalid, draw: Draw, tree: Any) -> tuple[KeyPath, str]:
+def _at_end(invalid: FieldError, draw: SampledConfig, tree: Any) -> tuple[KeyPath, str]:
     """For a value drawn from a range, the end at which it was drawn: `low`, `low is -1, must be ...`."""
     origin = draw.origin.get(invalid.path)
-    distribution = None if origin is None else at(tree, origin)
+    distribution = None if origin is None else get_path(tree, origin)
     if not isinstance(distribution, Uniform | LogUniform | Int):
         return (), str(invalid)
     if invalid.requirement == WHOLE_NUMBER:
         return (), f"is drawn from {distribution.distribution}, {WHOLE_NUMBER}; use distribution: int"
-    for end, value in distribution.ends().items():
-        if shown(value) == invalid.value:
+    for end, value in distribution.bounds().items():
+        if format_value(value) == invalid.value:
             return (end,), f"{end} is {invalid.value}, {invalid.requirement}"
     return (), str(invalid)
 
 
-def _origin(draw: Draw, path: KeyPath) -> KeyPath:
+def _origin(draw: SampledConfig, path: KeyPath) -> KeyPath:
     """Where in the file the value at `path` was written, or would have to be."""
     known = path
     while known not in draw.origin:
@@ -147,19 +145,19 @@ def sweep_problems(sweep: SweepConfig, tree: Any, document: Document) -> Iterato
     found = distributions(tree)
     if not found and (sweep.trials or 1) > 1:
         reason = f"is {sweep.trials}, but no value of the file is a distribution: there is one config to try"
-        yield Problem(document.mark(("sweep", "trials")), "sweep.trials", reason)
+        yield Problem(document.location(("sweep", "trials")), "sweep.trials", reason)
     if sweep.search.sampler == "grid":
         for path, distribution in found.items():
             if distribution.size() > MAX_GRID:
                 size = "infinitely many" if math.isinf(distribution.size()) else f"{distribution.size():,.0f}"
                 reason = f"has {size} values, the grid sampler takes at most {MAX_GRID:,}; give a step or list choices"
-                yield Problem(document.mark(path), names[path], reason)
+                yield Problem(document.location(path), names[path], reason)
     parameters = {names[path]: distribution for path, distribution in found.items()}
     fixed = {name for _, name, _ in walk(tree)} - parameters.keys()
     for index, values in enumerate(sweep.enqueue):
         for name, reason in _enqueue_reasons(values, parameters, fixed):
-            mark = document.mark(("sweep", "enqueue", index, name))
-            yield Problem(mark, f"sweep.enqueue.{index}.{name}", reason)
+            location = document.location(("sweep", "enqueue", index, name))
+            yield Problem(location, f"sweep.enqueue.{index}.{name}", reason)
 
 
 def _enqueue_reasons(
@@ -169,9 +167,9 @@ def _enqueue_reasons(
         if name in fixed:  # by an override or an extending file: there is nothing left to try first
             continue
         if name not in parameters:
-            yield name, f"no value of this name is searched{nearest(name, parameters) or _listed(parameters)}"
+            yield name, f"no value of this name is searched{did_you_mean(name, parameters) or _listed(parameters)}"
         elif not parameters[name].contains(value):
-            yield name, f"is {shown(value)}, must be drawable from {parameters[name]}"
+            yield name, f"is {format_value(value)}, must be drawable from {parameters[name]}"
 
 
 def _listed(parameters: Iterable[str]) -> str:

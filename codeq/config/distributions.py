@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from codeq.config.errors import shown
-from codeq.config.run import FiniteFloat, NonEmptyString, PositiveFloat, PositiveInt, Section, invalid
+from codeq.config.errors import format_value
+from codeq.config.run import FiniteFloat, NonEmptyString, PositiveFloat, PositiveInt, StrictModel, invalid
 
 ExactInt = Annotated[int, Field(ge=-(2**53), le=2**53)]
 """An integer that a study, which stores floats, gives back unchanged."""
 
 
-class Uniform(Section):
+class Uniform(StrictModel):
     """A float between low and high, both included; with a step, one of low, low + step, ..., high."""
 
     distribution: Literal["uniform"]
@@ -30,7 +30,7 @@ class Uniform(Section):
             _check_step(self.low, self.high, self.step)
         return self
 
-    def ends(self) -> dict[str, Any]:
+    def bounds(self) -> dict[str, Any]:
         """The values at which the range is checked, by the name of the key that holds each."""
         return {"low": self.low, "high": self.high}
 
@@ -48,7 +48,7 @@ class Uniform(Section):
         return f"uniform [{self.low:.12g}, {self.high:.12g}]{step}"
 
 
-class LogUniform(Section):
+class LogUniform(StrictModel):
     """A float between low and high, both included, uniform in its logarithm."""
 
     distribution: Literal["loguniform"]
@@ -61,7 +61,7 @@ class LogUniform(Section):
         _check_order(self.low, self.high)
         return self
 
-    def ends(self) -> dict[str, Any]:
+    def bounds(self) -> dict[str, Any]:
         """The values at which the range is checked, by the name of the key that holds each."""
         return {"low": self.low, "high": self.high}
 
@@ -77,7 +77,7 @@ class LogUniform(Section):
         return f"loguniform [{self.low:.12g}, {self.high:.12g}]"
 
 
-class Int(Section):
+class Int(StrictModel):
     """An integer between low and high, both included; log: uniform in its logarithm."""
 
     distribution: Literal["int"]
@@ -92,11 +92,11 @@ class Int(Section):
         if self.log:
             _check_positive(self.low)
             if self.step != 1:
-                raise invalid("log and step exclude each other; leave one out", line_of="step")
+                raise invalid("log and step exclude each other; leave one out", loc="step")
         _check_step(self.low, self.high, self.step)
         return self
 
-    def ends(self) -> dict[str, Any]:
+    def bounds(self) -> dict[str, Any]:
         """The values at which the range is checked, by the name of the key that holds each."""
         return {"low": self.low, "high": self.high}
 
@@ -114,7 +114,7 @@ class Int(Section):
         return f"int [{self.low}, {self.high}]{suffix}"
 
 
-class Choice(Section):
+class Choice(StrictModel):
     """One of the listed values; a choice may be a mapping that holds distributions itself."""
 
     distribution: Literal["choice"]
@@ -128,8 +128,8 @@ class Choice(Section):
         first: dict[Any, int] = {}
         for index, label in enumerate(self._labels):
             if first.setdefault(label, index) != index:
-                same = f"choices.{index} ({shown(self.choices[index])}) is the same as choices.{first[label]}"
-                raise invalid(f"{same}; leave one out", line_of="choices")
+                same = f"choices.{index} ({format_value(self.choices[index])}) is the same as choices.{first[label]}"
+                raise invalid(f"{same}; leave one out", loc="choices")
         return self
 
     @property
@@ -140,7 +140,7 @@ class Choice(Section):
         """
         return list(self._labels)
 
-    def ends(self) -> dict[str, Any]:
+    def bounds(self) -> dict[str, Any]:
         """The labels, each of which is checked, by the place that holds it."""
         return {f"choices.{index}": label for index, label in enumerate(self.labels)}
 
@@ -165,7 +165,7 @@ DISTRIBUTIONS: dict[str, type[Distribution]] = {
 }  # fmt: skip
 
 
-class SameAs(Section):
+class SameAs(StrictModel):
     """The value of another key, by its dotted path."""
 
     same_as: NonEmptyString
@@ -176,14 +176,14 @@ class SameAs(Section):
 
 def _check_order(low: float, high: float) -> None:
     if low >= high:
-        raise invalid(f"low is {low}, must be below high ({high})", line_of="low")
+        raise invalid(f"low is {low}, must be below high ({high})", loc="low")
     if math.isinf(high - low):
-        raise invalid(f"high is {high}, too far above low ({low})", line_of="high")
+        raise invalid(f"high is {high}, too far above low ({low})", loc="high")
 
 
 def _check_positive(low: float) -> None:
     if low <= 0:
-        raise invalid(f"low is {low}, must be above 0 for a logarithm", line_of="low")
+        raise invalid(f"low is {low}, must be above 0 for a logarithm", loc="low")
 
 
 def _check_step(low: float, high: float, step: float) -> None:
@@ -191,7 +191,7 @@ def _check_step(low: float, high: float, step: float) -> None:
         return
     reason = f"step is {step}, must divide high - low ({high - low:.12g})"
     last = low + (high - low) // step * step
-    raise invalid(reason + (f"; high: {last:.12g} would do" if low < last < high else ""), line_of="step")
+    raise invalid(reason + (f"; high: {last:.12g} would do" if low < last < high else ""), loc="step")
 
 
 def _on_grid(offset: float, step: float) -> bool:
@@ -213,7 +213,7 @@ def _labels(choices: list[Any]) -> list[Any]:
     if all(_is_scalar(choice) for choice in choices):
         return list(choices)
     leaves = [dict(_leaves(choice)) for choice in choices]
-    plain = [{k: v for k, v in flat.items() if not k or not isinstance(v, Section)} for flat in leaves]
+    plain = [{k: v for k, v in flat.items() if not k or not isinstance(v, StrictModel)} for flat in leaves]
     short = _differences(plain)
     return short if len(set(short)) == len(short) and UNLABELLED not in short else _differences(leaves)
 

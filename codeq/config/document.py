@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from codeq.config.errors import ConfigError, Mark, Problem
+from codeq.config.errors import ConfigError, Problem, SourceLocation
 
 KeyPath = tuple[str | int, ...]
 
@@ -63,17 +63,17 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 
 @dataclass
 class Document:
-    """Plain data (dicts, lists, scalars), the mark of every value in it by path, and what had to be left out."""
+    """Plain data (dicts, lists, scalars), the source location of every value by path, and the problems found."""
 
     data: Any
-    marks: dict[KeyPath, Mark] = field(default_factory=dict)
+    locations: dict[KeyPath, SourceLocation] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def mark(self, path: KeyPath) -> Mark:
-        """The mark of the value at `path`, or of the nearest enclosing value that has one."""
-        while path and path not in self.marks:
+    def location(self, path: KeyPath) -> SourceLocation:
+        """The location of the value at `path`, or of the nearest enclosing value that has one."""
+        while path and path not in self.locations:
             path = path[:-1]
-        return self.marks[path]
+        return self.locations[path]
 
 
 def read_document(path: Path) -> Document:
@@ -84,19 +84,19 @@ def read_document(path: Path) -> Document:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a name that no file system takes
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError([Problem(Mark(source), "", f"cannot be read: {reason}")]) from None
+        raise ConfigError([Problem(SourceLocation(source), "", f"cannot be read: {reason}")]) from None
     if len(raw) > MAX_BYTES:
-        raise ConfigError([Problem(Mark(source), "", f"is larger than {MAX_BYTES // 1024} KB")])
+        raise ConfigError([Problem(SourceLocation(source), "", f"is larger than {MAX_BYTES // 1024} KB")])
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        mark = Mark(source, raw.count(b"\n", 0, error.start) + 1)
-        raise ConfigError([Problem(mark, "", f"is not UTF-8 text: byte {error.start} of the file")]) from None
+        location = SourceLocation(source, raw.count(b"\n", 0, error.start) + 1)
+        raise ConfigError([Problem(location, "", f"is not UTF-8 text: byte {error.start} of the file")]) from None
     return parse_document(text, source)
 
 
 def parse_document(text: str, source: str) -> Document:
-    """Parse YAML `text`; `source` names it in marks. Raises ConfigError if it is not plain YAML."""
+    """Parse YAML `text`; `source` names it in locations. Raises ConfigError if it is not plain YAML."""
     try:
         refused = _refused_events(text, source)
         if refused:
@@ -105,10 +105,10 @@ def parse_document(text: str, source: str) -> Document:
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_syntax_problem(error, source)]) from None
     except yaml.reader.ReaderError as error:
-        mark = Mark(source, text.count("\n", 0, error.position) + 1)
+        location = SourceLocation(source, text.count("\n", 0, error.position) + 1)
         reason = f"holds the character {chr(error.character)!r}, must be plain text"
-        raise ConfigError([Problem(mark, "", reason)]) from None
-    document = Document(None, {(): Mark(source, 1)})
+        raise ConfigError([Problem(location, "", reason)]) from None
+    document = Document(None, {(): SourceLocation(source, 1)})
     if node is not None:
         document.data = _plain(node, (), document, source)
     return document
@@ -128,38 +128,38 @@ def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> Problem:
         reason += "; indent with spaces"
     elif "cannot start any token" in reason or "block scalar" in (error.context or ""):
         reason += "; put text that begins with a sign in quotes"
-    return Problem(Mark(source, line), "", reason)
+    return Problem(SourceLocation(source, line), "", reason)
 
 
-def _line(mark: Any) -> int | None:
-    return None if mark is None else mark.line + 1
+def _line(location: Any) -> int | None:
+    return None if location is None else location.line + 1
 
 
 def _refused_events(text: str, source: str) -> list[Problem]:
     """What must be known before composing: composing is what expands aliases and recurses into brackets."""
     problems, depth, documents = [], 0, 0
     for event in yaml.parse(text, Loader=_Loader):
-        mark = Mark(source, _line(event.start_mark))
+        location = SourceLocation(source, _line(event.start_mark))
         if isinstance(event, yaml.AliasEvent):
-            problems.append(Problem(mark, f"*{event.anchor}", "aliases are not read; use {same_as: other.key}"))
+            problems.append(Problem(location, f"*{event.anchor}", "aliases are not read; use {same_as: other.key}"))
             continue
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                problems.append(Problem(mark, "", "a second document in one file is not read; remove the ---"))
+                problems.append(Problem(location, "", "a second document in one file is not read; remove the ---"))
         tag = getattr(event, "tag", None) if isinstance(event, yaml.NodeEvent) else None
         if tag is not None:
             written = tag.replace("tag:yaml.org,2002:", "!!")
-            problems.append(Problem(mark, written, "tags are not read; write the plain value"))
+            problems.append(Problem(location, written, "tags are not read; write the plain value"))
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise ConfigError([Problem(mark, "", f"is nested more than {MAX_DEPTH} levels deep")])
+            raise ConfigError([Problem(location, "", f"is nested more than {MAX_DEPTH} levels deep")])
     return problems
 
 
 def _plain(node: yaml.Node, path: KeyPath, document: Document, source: str) -> Any:
-    """The node's plain value; `document` receives the marks and the problems of it and of everything below."""
-    document.marks[path] = Mark(source, _line(node.start_mark))
+    """The node's plain value; `document` receives the locations and the problems of it and of everything below."""
+    document.locations[path] = SourceLocation(source, _line(node.start_mark))
     if isinstance(node, yaml.SequenceNode):
         return [_plain(child, (*path, i), document, source) for i, child in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
@@ -178,18 +178,18 @@ def _scalar(node: yaml.Node) -> Any:
 def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document, source: str) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        mark, key = Mark(source, _line(key_node.start_mark)), key_node.value
+        location, key = SourceLocation(source, _line(key_node.start_mark)), key_node.value
         if not isinstance(key_node, yaml.ScalarNode):
-            document.problems.append(Problem(mark, _dotted(path), "a key must be a plain word"))
+            document.problems.append(Problem(location, _dotted(path), "a key must be a plain word"))
         elif key == "<<":
             reason = "merge keys are not read; use extends: FILE"
-            document.problems.append(Problem(mark, _dotted((*path, key)), reason))
+            document.problems.append(Problem(location, _dotted((*path, key)), reason))
         elif key in mapping:
-            reason = f"duplicate key, first written in line {document.marks[(*path, key)].line}"
-            document.problems.append(Problem(mark, _dotted((*path, key)), reason))
+            reason = f"duplicate key, first written in line {document.locations[(*path, key)].line}"
+            document.problems.append(Problem(location, _dotted((*path, key)), reason))
         else:
             mapping[key] = _plain(value_node, (*path, key), document, source)
-            document.marks[(*path, key)] = mark
+            document.locations[(*path, key)] = location
     return mapping
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, SameAs, Uniform
 from codeq.config.document import KeyPath
-from codeq.config.tree import find, walk
+from codeq.config.tree import get_dotted, walk
 
-Choose = Callable[[KeyPath, Distribution], Any]
+SuggestFn = Callable[[KeyPath, Distribution], Any]
 """(path of a distribution, the distribution) -> value; a Choice is answered with one of its labels."""
 
 
@@ -18,7 +18,7 @@ MAX_READ = 10_000
 """Values read to resolve references: a few lines of references to references could stand for billions."""
 
 
-class Draw:
+class SampledConfig:
     """One drawn config.
 
     data: plain data, unless `unresolved` is not empty.
@@ -26,27 +26,27 @@ class Draw:
     unresolved: the references whose target was not drawn or leads in a circle, by their path in `data`.
     """
 
-    def __init__(self, tree: Any, choose: Choose) -> None:
-        self._choose = choose
+    def __init__(self, tree: Any, suggest: SuggestFn) -> None:
+        self._suggest = suggest
         self.origin: dict[KeyPath, KeyPath] = {}
         self.unresolved: dict[KeyPath, str] = {}
-        self.data = self._realise(tree, (), ())
+        self.data = self._instantiate(tree, (), ())
         self._resolve_references()
 
-    def _realise(self, value: Any, path: KeyPath, origin: KeyPath) -> Any:
+    def _instantiate(self, value: Any, path: KeyPath, origin: KeyPath) -> Any:
         self.origin[path] = origin
         match value:
             case Choice():
-                index = value.labels.index(self._choose(origin, value))
-                return self._realise(value.choices[index], path, (*origin, "choices", index))
+                index = value.labels.index(self._suggest(origin, value))
+                return self._instantiate(value.choices[index], path, (*origin, "choices", index))
             case Uniform() | LogUniform() | Int():
-                return self._choose(origin, value)
+                return self._suggest(origin, value)
             case SameAs():
                 self.unresolved[path] = value.same_as
             case dict():
-                return {key: self._realise(item, (*path, key), (*origin, key)) for key, item in value.items()}
+                return {key: self._instantiate(item, (*path, key), (*origin, key)) for key, item in value.items()}
             case list():
-                return [self._realise(item, (*path, i), (*origin, i)) for i, item in enumerate(value)]
+                return [self._instantiate(item, (*path, i), (*origin, i)) for i, item in enumerate(value)]
         return value
 
     def _resolve_references(self) -> None:
@@ -55,7 +55,7 @@ class Draw:
         while self.unresolved and progress:
             progress = False
             for path, key in [(path, key) for path, key in self.unresolved.items() if self.has(key)]:
-                target = find(self.data, key)
+                target = get_dotted(self.data, key)
                 parts = [value for _, _, value in walk(target)]
                 read += len(parts)
                 if read > MAX_READ:
@@ -68,7 +68,7 @@ class Draw:
     def has(self, key: str) -> bool:
         """Whether the drawn config has a value at a dotted key."""
         try:
-            find(self.data, key)
+            get_dotted(self.data, key)
         except KeyError:
             return False
         return True

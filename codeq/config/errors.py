@@ -14,7 +14,7 @@ MAX_KEY = 200
 
 
 @dataclass(frozen=True)
-class Mark:
+class SourceLocation:
     """Where a value was written: a file (or `--set`) and its 1-based line, if it has one."""
 
     source: str
@@ -28,12 +28,12 @@ class Mark:
 class Problem:
     """One thing that is wrong: where, at which key, and what to write instead."""
 
-    mark: Mark
+    location: SourceLocation
     key: str
     reason: str
 
     def __str__(self) -> str:
-        parts = [str(self.mark), _shortened(self.key, MAX_KEY), self.reason]
+        parts = [str(self.location), _shortened(self.key, MAX_KEY), self.reason]
         # A control character in a key or a value must not break the promise of one line per problem.
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in ": ".join(p for p in parts if p))
 
@@ -42,7 +42,7 @@ class ConfigError(Exception):
     """Every problem found in a config; `str()` gives one line for each, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = sorted(set(problems), key=lambda p: (p.mark.source, p.mark.line or 0, p.key, p.reason))
+        self.problems = sorted(set(problems), key=lambda p: (p.location.source, p.location.line or 0, p.key, p.reason))
         super().__init__(self.problems)  # as an argument, so that the error survives pickling between processes
 
     def __str__(self) -> str:
@@ -65,13 +65,13 @@ def _closest(name: str, choices: tuple[str, ...]) -> str | None:
     return by_lower_case[matches[0]] if matches else None
 
 
-def nearest(name: object, choices: Iterable[str]) -> str:
+def did_you_mean(name: object, choices: Iterable[str]) -> str:
     """`; did you mean X?` for the nearest of `choices`, or an empty string."""
     match = closest(name, choices)
     return f"; did you mean {match}?" if match else ""
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as a message shows it: in the file's own spelling, as far as one short line allows."""
     if value is None or isinstance(value, bool | dict | list):
         return _shortened(json.dumps(value, default=str, ensure_ascii=False), MAX_SHOWN)

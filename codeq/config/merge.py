@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codeq.config.document import Document, KeyPath, parse_document, read_document
-from codeq.config.errors import ConfigError, Mark, Problem, nearest, shown
+from codeq.config.errors import ConfigError, Problem, SourceLocation, did_you_mean, format_value
 
 SET = "--set"
 _ONE_VALUE = {("sweep", "objectives"), ("sweep", "constraints")}
@@ -31,19 +31,19 @@ def _read_extended(path: Path, extended_by: tuple[str, ...]) -> Document:
     if document.data is None:
         document.data = {}
     if not isinstance(document.data, dict):
-        raise ConfigError([Problem(document.mark(()), "", "must be a mapping of keys to values")])
+        raise ConfigError([Problem(document.location(()), "", "must be a mapping of keys to values")])
     if "extends" not in document.data:
         return document
-    mark, base = document.mark(("extends",)), document.data.pop("extends")
+    location, base = document.location(("extends",)), document.data.pop("extends")
     if not isinstance(base, str):
-        raise ConfigError([Problem(mark, "extends", f"is {shown(base)}, must be the name of a YAML file")])
+        raise ConfigError([Problem(location, "extends", f"is {format_value(base)}, must be the name of a YAML file")])
     chain, base_path = (*extended_by, os.path.abspath(path)), path.parent / base
     if os.path.abspath(base_path) in chain:
-        raise ConfigError([Problem(mark, "extends", f"{base} leads back to a file that extends it")])
+        raise ConfigError([Problem(location, "extends", f"{base} leads back to a file that extends it")])
     if len(chain) > MAX_EXTENDS:
-        raise ConfigError([Problem(mark, "extends", f"is the end of a chain of more than {MAX_EXTENDS} files")])
+        raise ConfigError([Problem(location, "extends", f"is the end of a chain of more than {MAX_EXTENDS} files")])
     if not _is_file(base_path):
-        raise ConfigError([Problem(mark, "extends", f"no such file: {base_path}")])
+        raise ConfigError([Problem(location, "extends", f"no such file: {base_path}")])
     return merge(_read_extended(base_path, chain), document)
 
 
@@ -60,29 +60,29 @@ def merge(base: Document, over: Document) -> Document:
     A distribution is one value, so it replaces and is replaced whole; so is a quantizer by one of another name,
     whose arguments would be meaningless to it.
     """
-    marks: dict[KeyPath, Mark] = {}
-    data = _merged(base, over, base.data, over.data, (), marks)
-    return Document(data, marks, base.problems + over.problems)
+    locations: dict[KeyPath, SourceLocation] = {}
+    data = _merged(base, over, base.data, over.data, (), locations)
+    return Document(data, locations, base.problems + over.problems)
 
 
 def _merged(
-    base: Document, over: Document, low: Any, high: Any, path: KeyPath, marks: dict[KeyPath, Mark]
+    base: Document, over: Document, low: Any, high: Any, path: KeyPath, locations: dict[KeyPath, SourceLocation]
 ) -> Any:
     if not _is_merged(low, high, path):
-        marks.update({key: mark for key, mark in over.marks.items() if key[: len(path)] == path})
+        locations.update({key: location for key, location in over.locations.items() if key[: len(path)] == path})
         return high
-    marks[path] = over.mark(path)
+    locations[path] = over.location(path)
     merged = {}
     for key in {**low, **high}:
         child = (*path, key)
         if key not in high:
-            marks.update({k: mark for k, mark in base.marks.items() if k[: len(child)] == child})
+            locations.update({k: location for k, location in base.locations.items() if k[: len(child)] == child})
             merged[key] = low[key]
         elif key not in low:
-            marks.update({k: mark for k, mark in over.marks.items() if k[: len(child)] == child})
+            locations.update({k: location for k, location in over.locations.items() if k[: len(child)] == child})
             merged[key] = high[key]
         else:
-            merged[key] = _merged(base, over, low[key], high[key], child, marks)
+            merged[key] = _merged(base, over, low[key], high[key], child, locations)
     return merged
 
 
@@ -111,13 +111,13 @@ def set_value(document: Document, override: str) -> None:
         path = (*path, _index(parent, step, path, key))
         if _child(parent, path[-1]) is None:
             parent[path[-1]] = {}
-            document.marks[path] = Mark(SET)
+            document.locations[path] = SourceLocation(SET)
         parent = parent[path[-1]]
     path = (*path, _index(parent, steps[-1], path, key))
     parent[path[-1]] = value.data
-    for stale in [known for known in document.marks if known[: len(path)] == path]:
-        del document.marks[stale]
-    document.marks.update({(*path, *below): Mark(SET) for below in value.marks})
+    for stale in [known for known in document.locations if known[: len(path)] == path]:
+        del document.locations[stale]
+    document.locations.update({(*path, *below): SourceLocation(SET) for below in value.locations})
 
 
 def _value(key: str, text: str) -> Document:
@@ -127,10 +127,10 @@ def _value(key: str, text: str) -> Document:
         problems = document.problems
     except ConfigError as error:
         if text.lstrip()[:1] in {*">|@%`"} and text.isprintable():
-            return Document(text.strip(), {(): Mark(SET)})
+            return Document(text.strip(), {(): SourceLocation(SET)})
         problems = error.problems
     if problems:
-        raise ConfigError(Problem(Mark(SET), key.strip(), problem.reason) for problem in problems)
+        raise ConfigError(Problem(SourceLocation(SET), key.strip(), problem.reason) for problem in problems)
     return document
 
 
@@ -146,16 +146,16 @@ def _index(parent: Any, step: str, path: KeyPath, key: str) -> str | int:
             raise _refused(key, f"no such key: {where} is a choice; set it as a whole, or {where}.choices.0 ...")
         return step
     if not isinstance(parent, list):
-        raise _refused(key, f"no such key: {where} is {shown(parent)} and holds no keys")
+        raise _refused(key, f"no such key: {where} is {format_value(parent)} and holds no keys")
     index = find_item(parent, step)
     if index is None:
         names = [str(item.get("name", i)) if isinstance(item, dict) else str(i) for i, item in enumerate(parent)]
-        raise _refused(key, f"no such key: {where} holds {', '.join(names) or 'nothing'}{nearest(step, names)}")
+        raise _refused(key, f"no such key: {where} holds {', '.join(names) or 'nothing'}{did_you_mean(step, names)}")
     return index
 
 
 def _refused(key: str, reason: str) -> ConfigError:
-    return ConfigError([Problem(Mark(SET), key.strip(), reason)])
+    return ConfigError([Problem(SourceLocation(SET), key.strip(), reason)])
 
 
 def find_item(items: list[Any], step: str) -> int | None:

@@ -1,4 +1,4 @@
-"""What a sweep wants of a metrics row, in numbers: its gains, and by how much it misses the constraints."""
+"""A metrics row against the sweep's goals: objectives signed so that more is better, and constraint violations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Constraints = Mapping[str, str]
 Row = Mapping[str, Any]
 
 
-def gains(row: Row, objectives: Objectives) -> tuple[float, ...]:
+def maximized_values(row: Row, objectives: Objectives) -> tuple[float, ...]:
     """The row's objectives in their order, signed so that more is better."""
     signs = {"max": 1.0, "min": -1.0}
     return tuple(signs[direction] * float(row[name]) for name, direction in objectives.items())
@@ -31,7 +31,7 @@ def is_feasible(row: Row, constraints: Constraints) -> bool:
     return all(violation <= 0 for violation in violations(row, constraints))
 
 
-def bounds(constraints: Constraints) -> str:
+def describe_constraints(constraints: Constraints) -> str:
     """The constraints in words: `val_acc >= 90 and rel_bops <= 0.1`."""
     return " and ".join(f"{name} {bound}" for name, bound in constraints.items())
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from codeq.config.errors import ConfigError, Mark, Problem, nearest, shown
+from codeq.config.errors import ConfigError, Problem, SourceLocation, did_you_mean, format_value
 from codeq.config.objectives import Objectives
 from codeq.config.sweep import SweepConfig, parse_bound
-from codeq.config.words import enumerated
+from codeq.config.text import join_and
 
 KNEE = "knee"
 
@@ -18,7 +18,7 @@ DIRECTIONS: Objectives = {
 """Which way each reported metric is better where it is no objective; a learning rate has no better."""
 
 
-def wanted(sweep: SweepConfig, pick: str | None = None) -> Objectives:
+def selection_objectives(sweep: SweepConfig, pick: str | None = None) -> Objectives:
     """What the winner must be good at: the best of the front in the one metric, or the knee in the several.
 
     pick: a metric, `knee` for all objectives, or None. Then it is what the constraints leave open: of `val_acc` and
@@ -31,14 +31,14 @@ def wanted(sweep: SweepConfig, pick: str | None = None) -> Objectives:
         return sweep.objectives
     directions = {**DIRECTIONS, **sweep.objectives}
     if pick not in directions:
-        raise ConfigError([Problem(Mark("--pick"), "", _refusal(pick, [KNEE, *directions]))])
+        raise ConfigError([Problem(SourceLocation("--pick"), "", _refusal(pick, [KNEE, *directions]))])
     return {pick: directions[pick]}
 
 
 def _refusal(pick: str, choices: list[str]) -> str:
     if pick == "test_acc":
         return "test_acc cannot be picked by: a winner chosen on the test set would have nothing left to be judged by"
-    return f"is {shown(pick)}, must be one of {', '.join(choices)}{nearest(pick, choices)}"
+    return f"is {format_value(pick)}, must be one of {', '.join(choices)}{did_you_mean(pick, choices)}"
 
 
 def _open_objectives(sweep: SweepConfig) -> Objectives:
@@ -50,9 +50,9 @@ def _is_settled(direction: Literal["max", "min"], bound: str | None) -> bool:
     return bound is not None and parse_bound(bound)[0] == {"max": ">=", "min": "<="}[direction]
 
 
-def in_words(objectives: Objectives) -> str:
+def describe(objectives: Objectives) -> str:
     """The choice as tables and headers say it: `highest sparsity`, or `knee in val_acc and sparsity`."""
     if len(objectives) > 1:
-        return f"knee in {enumerated(objectives)}"
+        return f"knee in {join_and(objectives)}"
     superlative = {"max": "highest", "min": "lowest"}
     return "".join(f"{superlative[direction]} {name}" for name, direction in objectives.items())

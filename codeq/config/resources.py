@@ -8,16 +8,16 @@ CPU_TRIALS = 400
 """Trials from which packs pay on a CPU: a shorter sweep is over before the processes of its trials have started."""
 
 
-def gpus_of_trial(wanted: float | str, device: str, there: float) -> float:
+def gpus_of_trial(requested: float | str, device: str, available: float) -> float:
     """GPUs that one trial occupies; `auto` is one where there are any and the trials may use it.
 
-    wanted: sweep.resources.gpu. device: of the run config. there: GPUs of the machine or cluster.
+    requested: sweep.resources.gpu. device: of the run config. available: GPUs of the machine or cluster.
     """
     if device in ("cpu", "mps"):
         return 0.0
-    if wanted == "auto":
-        return 1.0 if there >= 1.0 else 0.0
-    return float(wanted)
+    if requested == "auto":
+        return 1.0 if available >= 1.0 else 0.0
+    return float(requested)
 
 
 def room_for_trials(cpu: float, gpu: float, cpus: float, gpus: float) -> int:
@@ -38,7 +38,7 @@ def trains_together(template: Template, gpus: float, trials: int) -> bool:
     Where it is not said how many: on GPUs, and on CPUs in long sweeps. Compiled models of one process would push each
     other out.
     """
-    if any(config.use_compile for config in template.examples):
+    if any(config.use_compile for config in template.boundary_configs):
         return False
     fuse = template.sweep.resources.fuse
     return fuse > 1 if fuse != "auto" else gpus > 0 or trials >= CPU_TRIALS

@@ -14,17 +14,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from codeq.config.errors import nearest, shown
+from codeq.config.errors import did_you_mean, format_value
 
 
-def invalid(reason: str, line_of: str = "") -> PydanticCustomError:
-    """The error of one value; `reason` is shown as it stands, `line_of` is the key inside it that is to blame."""
-    return PydanticCustomError("invalid", "{reason}", {"reason": reason, "line_of": line_of})
+def invalid(reason: str, loc: str = "") -> PydanticCustomError:
+    """The error of one value; `reason` is shown as it stands, `loc` is the key inside it that is to blame."""
+    return PydanticCustomError("invalid", "{reason}", {"reason": reason, "loc": loc})
 
 
 def _plain_text(text: str) -> str:
     if not text.isprintable():
-        raise invalid(f"is {shown(text)}, must not hold line breaks or control characters")
+        raise invalid(f"is {format_value(text)}, must not hold line breaks or control characters")
     return text
 
 
@@ -43,20 +43,21 @@ NonEmptyString = Annotated[str, StringConstraints(min_length=1), AfterValidator(
 MODELS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "mlp", "vit")
 EMBEDDED_DATASETS = ("digits", "synthetic")
 """Data sets that need neither files nor a network."""
-RUN_ONLY = frozenset({"device", "threads", "use_compile", "workers", "data_dir", "save_dir", "wandb_project"})
+RUNTIME_KEYS = frozenset({"device", "threads", "use_compile", "workers", "data_dir", "save_dir", "wandb_project"})
 """Keys that say where and how a run is trained, not what: scores are the same up to rounding whatever they are."""
 DatasetName = Literal["cifar10", "cifar100", "fashion_mnist", "digits", "imagefolder", "synthetic"]
 
 
 def _known_model(name: str) -> str:
     if name not in MODELS and not re.fullmatch(r"timm/[\w.\-]+", name):
-        raise invalid(f"is {shown(name)}, must be one of {', '.join(MODELS)} or timm/NAME{nearest(name, MODELS)}")
+        hint = did_you_mean(name, MODELS)
+        raise invalid(f"is {format_value(name)}, must be one of {', '.join(MODELS)} or timm/NAME{hint}")
     return name
 
 
 def _known_device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
-        raise invalid(f"is {shown(name)}, must be auto, cpu, cuda, cuda:N or mps")
+        raise invalid(f"is {format_value(name)}, must be auto, cpu, cuda, cuda:N or mps")
     return name
 
 
@@ -64,7 +65,7 @@ def _zero_or_one(value: Any) -> Any:
     return int(value) if isinstance(value, bool) else value
 
 
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """A mapping of the YAML file: unknown keys and silently converted types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
@@ -73,7 +74,7 @@ class Section(BaseModel):
 ExcludedLayers = list[NonEmptyString]
 
 
-class DeadZoneKwargs(Section):
+class DeadZoneKwargs(StrictModel):
     """Arguments of the dead-zone quantizer (CoDeQ, arXiv 2512.12981)."""
 
     fixed_bit_val: Bits = Field(4, description="bit-width when learnable_bit is false")
@@ -84,13 +85,13 @@ class DeadZoneKwargs(Section):
     learnable_deadzone: bool = Field(True, description="learn the dead zone")
 
 
-class UniformKwargs(Section):
+class UniformKwargs(StrictModel):
     """Arguments of the uniform symmetric quantizer."""
 
     bitwidth: Bits = Field(8, description="bits of every weight")
 
 
-class DeadZoneQuantizer(Section):
+class DeadZoneQuantizer(StrictModel):
     """Prune and quantize at once with a learnable dead zone per layer."""
 
     name: Literal["deadzone"]
@@ -98,7 +99,7 @@ class DeadZoneQuantizer(Section):
     exclude_layers: ExcludedLayers = Field([], description="layers whose name contains one of these stay as they are")
 
 
-class UniformQuantizer(Section):
+class UniformQuantizer(StrictModel):
     """Quantize with one uniform symmetric grid per layer, no pruning."""
 
     name: Literal["uniform"]
@@ -109,7 +110,7 @@ class UniformQuantizer(Section):
 QuantizerConfig = Annotated[DeadZoneQuantizer | UniformQuantizer, Field(discriminator="name")]
 
 
-class AdamGroup(Section):
+class AdamGroup(StrictModel):
     """One parameter group of Adam or AdamW."""
 
     lr: NonNegativeFloat = Field(description="learning rate")
@@ -121,7 +122,7 @@ class AdamGroup(Section):
     amsgrad: bool = Field(False, description="keep the largest second moment")
 
 
-class SgdGroup(Section):
+class SgdGroup(StrictModel):
     """One parameter group of SGD."""
 
     lr: NonNegativeFloat = Field(description="learning rate")
@@ -133,11 +134,11 @@ class SgdGroup(Section):
     @model_validator(mode="after")
     def _check_nesterov(self) -> SgdGroup:
         if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
-            raise invalid("nesterov is true, which needs momentum above 0 and dampening 0", line_of="nesterov")
+            raise invalid("nesterov is true, which needs momentum above 0 and dampening 0", loc="nesterov")
         return self
 
 
-class AdamGroups(Section):
+class AdamGroups(StrictModel):
     """The three groups: network weights, dead-zone logits, bit-width logits. A group left out is not trained."""
 
     base: AdamGroup = Field(description="the network's own parameters")
@@ -145,7 +146,7 @@ class AdamGroups(Section):
     bit: AdamGroup | None = Field(None, description="the logit_bit parameters")
 
 
-class SgdGroups(Section):
+class SgdGroups(StrictModel):
     """The three groups: network weights, dead-zone logits, bit-width logits. A group left out is not trained."""
 
     base: SgdGroup = Field(description="the network's own parameters")
@@ -153,21 +154,21 @@ class SgdGroups(Section):
     bit: SgdGroup | None = Field(None, description="the logit_bit parameters")
 
 
-class AdamW(Section):
+class AdamW(StrictModel):
     """AdamW: decoupled weight decay."""
 
     type: Literal["adamw"]
     param_groups: AdamGroups
 
 
-class Adam(Section):
+class Adam(StrictModel):
     """Adam: weight decay as an L2 term in the gradient."""
 
     type: Literal["adam"]
     param_groups: AdamGroups
 
 
-class Sgd(Section):
+class Sgd(StrictModel):
     """Stochastic gradient descent with momentum."""
 
     type: Literal["sgd"]
@@ -177,14 +178,14 @@ class Sgd(Section):
 OptimizerConfig = Annotated[AdamW | Adam | Sgd, Field(discriminator="type")]
 
 
-class GroupLassoKwargs(Section):
+class GroupLassoKwargs(StrictModel):
     """Factors of the group lasso by layer type."""
 
     lambda_linear: NonNegativeFloat = Field(1e-4, description="factor of the linear layers' columns")
     lambda_conv: NonNegativeFloat = Field(1e-4, description="factor of the convolutions' columns")
 
 
-class GroupLasso(Section):
+class GroupLasso(StrictModel):
     """Pull whole columns of the weight matrices to zero."""
 
     name: Literal["group_lasso"]
@@ -200,7 +201,7 @@ def _each_once(terms: list[GroupLasso]) -> list[GroupLasso]:
     return terms
 
 
-class RunConfig(Section):
+class RunConfig(StrictModel):
     """One training run."""
 
     model: Annotated[str, AfterValidator(_known_model)] = Field(
@@ -263,8 +264,8 @@ class RunConfig(Section):
 
     @property
     def config_hash(self) -> str:
-        """Twelve hexadecimal digits that configs share which differ in nothing but their seed and `RUN_ONLY`."""
-        what = {key: value for key, value in self.as_dict().items() if key not in RUN_ONLY | {"seed"}}
+        """Twelve hexadecimal digits that configs share which differ in nothing but their seed and `RUNTIME_KEYS`."""
+        what = {key: value for key, value in self.as_dict().items() if key not in RUNTIME_KEYS | {"seed"}}
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
 
     def as_dict(self) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from codeq.config.errors import nearest, shown
+from codeq.config.errors import did_you_mean, format_value
 from codeq.config.run import (
     NonEmptyString,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    Section,
+    StrictModel,
     invalid,
 )
 
@@ -39,7 +39,7 @@ def parse_duration(text: Any) -> float:
     """Seconds of a duration such as `90s`, `30m` or `2h`; raises ValueError otherwise."""
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smhd])", str(text))
     if match is None or float(match[1]) <= 0:
-        raise ValueError(f"is {shown(text)}, must be a number with s, m, h or d, such as 90s or 2h")
+        raise ValueError(f"is {format_value(text)}, must be a number with s, m, h or d, such as 90s or 2h")
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -53,7 +53,7 @@ def _duration(text: Any) -> Any:
 
 def _metric(name: str) -> str:
     if name not in METRICS:
-        raise invalid(f"is not reported, must be one of {', '.join(METRICS)}{nearest(name, METRICS)}")
+        raise invalid(f"is not reported, must be one of {', '.join(METRICS)}{did_you_mean(name, METRICS)}")
     return name
 
 
@@ -65,7 +65,7 @@ def parse_bound(text: Any) -> tuple[Literal["<=", ">="], float]:
             raise ValueError
         return ("<=" if match[1] == "<=" else ">="), float(match[2])
     except ValueError:
-        raise ValueError(f'is {shown(text)}, must be ">= NUMBER" or "<= NUMBER", in quotes') from None
+        raise ValueError(f'is {format_value(text)}, must be ">= NUMBER" or "<= NUMBER", in quotes') from None
 
 
 def _bound(text: Any) -> Any:
@@ -80,16 +80,16 @@ def _can_be_met(constraints: dict[str, str]) -> dict[str, str]:
     for name, text in constraints.items():
         relation, bound = parse_bound(text)
         if relation == ">=" and bound > (most := LARGEST.get(name, math.inf)):
-            raise invalid(f"{name} {text} cannot be met: {name} is never above {most:g}", line_of=name)
+            raise invalid(f"{name} {text} cannot be met: {name} is never above {most:g}", loc=name)
         if relation == "<=" and bound < 0:
-            raise invalid(f"{name} {text} cannot be met: {name} is never below 0", line_of=name)
+            raise invalid(f"{name} {text} cannot be met: {name} is never below 0", loc=name)
     return constraints
 
 
 def _sweep_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}", name):
         allowed = "at most 100 letters, digits, '.', '_' and '-', the first a letter or digit"
-        raise invalid(f"is {shown(name)}, must be {allowed}")
+        raise invalid(f"is {format_value(name)}, must be {allowed}")
     return name
 
 
@@ -104,7 +104,7 @@ def _without_secret(url: str) -> str:
     return url
 
 
-class Search(Section):
+class Search(StrictModel):
     """Who proposes the next config."""
 
     sampler: Literal["tpe", "nsga2", "gp", "random", "grid"] = Field("tpe", description="Optuna's sampler")
@@ -118,9 +118,9 @@ class Search(Section):
     def _check(self) -> Search:
         if self.warm_start and not self.learns:
             reason = f"the {self.sampler} sampler learns from no trial; use tpe, nsga2 or gp, or leave warm_start out"
-            raise invalid(reason, line_of="warm_start")
+            raise invalid(reason, loc="warm_start")
         if self.sampler == "nsga2" and self.startup_trials < 2:
-            raise invalid("startup_trials is 1, must be 2 or more for nsga2", line_of="startup_trials")
+            raise invalid("startup_trials is 1, must be 2 or more for nsga2", loc="startup_trials")
         return self
 
     @property
@@ -129,7 +129,7 @@ class Search(Section):
         return self.sampler not in ("random", "grid")
 
 
-class Scheduler(Section):
+class Scheduler(StrictModel):
     """Who stops hopeless trials early."""
 
     name: Literal["asha", "median", "none"] = Field("asha", description="early-stopping rule")
@@ -149,7 +149,7 @@ class Scheduler(Section):
         return tuple(epochs)
 
 
-class Resources(Section):
+class Resources(StrictModel):
     """What one trial occupies."""
 
     cpu: PositiveFloat = Field(1.0, description="CPU cores")
@@ -162,14 +162,14 @@ class Resources(Section):
     )
 
 
-class Confirm(Section):
+class Confirm(StrictModel):
     """Which winners are trained again with fresh seeds once the search is over."""
 
     top: PositiveInt = Field(3, description="winners to train again: the one of best.yaml and the next best")
     seeds: PositiveInt = Field(3, description="fresh seeds, none of which the sweep has used, for each of them")
 
 
-class SweepConfig(Section):
+class SweepConfig(StrictModel):
     """The whole sweep."""
 
     name: Annotated[str, AfterValidator(_sweep_name)] | None = Field(

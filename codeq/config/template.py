@@ -15,16 +15,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codeq.config.check import draw_problems, probes, run_problems, sweep_problems
+from codeq.config.check import boundary_configs, draw_problems, run_problems, sweep_problems
 from codeq.config.distributions import Distribution
 from codeq.config.document import Document, to_yaml
-from codeq.config.draw import Draw
+from codeq.config.draw import SampledConfig
 from codeq.config.errors import ConfigError, Problem
 from codeq.config.merge import read_merged
 from codeq.config.run import RunConfig
 from codeq.config.sweep import SweepConfig
-from codeq.config.tree import count_configs, distributions, dotted, lift, lower, parameter_names
-from codeq.config.validation import invalid_values
+from codeq.config.tree import count_configs, distributions, dotted, parameter_names, parse_tree, to_plain
+from codeq.config.validation import field_errors
 
 DEFAULT_TRIALS = 24
 _PASSWORD = re.compile(r"(://[^:/@]*:)[^/]*(?=@)|((?i:password|passwd|pwd)=)[^&]*")
@@ -69,7 +69,7 @@ class Template:
         problems = document.problems
         sweep = _sweep_section(data.pop("sweep", None), document, problems)
         unreadable: list[Problem] = []
-        tree = {key: lift(document, value, (key,), unreadable) for key, value in data.items()}
+        tree = {key: parse_tree(document, value, (key,), unreadable) for key, value in data.items()}
         problems += unreadable + run_problems(tree, document)
         if sweep and not unreadable and not single_run:
             problems += sweep_problems(sweep, tree, document)
@@ -89,19 +89,19 @@ class Template:
     @cached_property
     def max_epochs(self) -> int:
         """The most epochs that any drawn config trains."""
-        return max(config.epochs for config in self.examples)
+        return max(config.epochs for config in self.boundary_configs)
 
     @cached_property
-    def examples(self) -> tuple[RunConfig, ...]:
+    def boundary_configs(self) -> tuple[RunConfig, ...]:
         """Configs that together hold both ends of every range and every choice."""
-        return tuple(RunConfig.model_validate(draw.data) for draw in probes(self.tree))
+        return tuple(RunConfig.model_validate(draw.data) for draw in boundary_configs(self.tree))
 
     def draw(self, suggest: Callable[[str, Distribution], Any]) -> RunConfig:
         """One run config, every distribution replaced by what `suggest(name, distribution)` answers.
 
         A Choice is answered with one of its labels. Raises ConfigError if the values do not fit together.
         """
-        draw = Draw(self.tree, lambda path, distribution: suggest(self._names[path], distribution))
+        draw = SampledConfig(self.tree, lambda path, distribution: suggest(self._names[path], distribution))
         try:
             return RunConfig.model_validate(draw.data)
         except ValidationError:
@@ -116,14 +116,14 @@ class Template:
         if searched:
             reason = "is a distribution ({}); a single run needs one value: give it with --set, or run tune_main.py"
             raise ConfigError(
-                Problem(self._document.mark(path), self._names[path], reason.format(distribution))
+                Problem(self._document.location(path), self._names[path], reason.format(distribution))
                 for path, distribution in searched.items()
             )
         return self.draw(lambda name, distribution: None)
 
     def problem(self, key: str, reason: str) -> Problem:
         """What turned out to be wrong with the value at a dotted key after the file had been checked."""
-        return Problem(self._document.mark(tuple(key.split("."))), key, reason)
+        return Problem(self._document.location(tuple(key.split("."))), key, reason)
 
     def to_yaml(self) -> str:
         """The template as resolved: `extends` and overrides folded in. Loads again to an equal template.
@@ -133,7 +133,7 @@ class Template:
         sweep = self.sweep.model_dump(by_alias=True)
         if self.sweep.study:
             sweep["study"] = _PASSWORD.sub(r"\1\2***", self.sweep.study)
-        return to_yaml({**lower(self.tree), "sweep": sweep})
+        return to_yaml({**to_plain(self.tree), "sweep": sweep})
 
     @cached_property
     def _names(self) -> dict[tuple[str | int, ...], str]:
@@ -151,8 +151,8 @@ def _sweep_section(data: Any, document: Document, problems: list[Problem]) -> Sw
     try:
         return SweepConfig.model_validate(data)
     except ValidationError as error:
-        for invalid in invalid_values(error, SweepConfig, data):
+        for invalid in field_errors(error, SweepConfig, data):
             path = ("sweep", *invalid.path)
-            mark = document.mark((*path, *invalid.line_of))
-            problems.append(Problem(mark, dotted(document.data, path), str(invalid)))
+            location = document.location((*path, *invalid.loc))
+            problems.append(Problem(location, dotted(document.data, path), str(invalid)))
         return None

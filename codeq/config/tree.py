@@ -14,62 +14,63 @@ from pydantic import ValidationError
 
 from codeq.config.distributions import DISTRIBUTIONS, Choice, Distribution, Int, LogUniform, SameAs, Uniform
 from codeq.config.document import Document, KeyPath
-from codeq.config.errors import Problem, nearest, shown
+from codeq.config.errors import Problem, did_you_mean, format_value
 from codeq.config.merge import find_item
-from codeq.config.run import Section
-from codeq.config.validation import invalid_values
+from codeq.config.run import StrictModel
+from codeq.config.validation import field_errors
 
 
-class Unreadable:
+class InvalidValue:
     """Stands in a tree where a distribution could not be read; why has been reported."""
 
     def __str__(self) -> str:
         return "an unreadable distribution"
 
 
-def lift(document: Document, value: Any, path: KeyPath, problems: list[Problem]) -> Any:
+def parse_tree(document: Document, value: Any, path: KeyPath, problems: list[Problem]) -> Any:
     """The tree of plain `value`, which stands at `path`; `problems` receives what is wrong with distributions."""
     if isinstance(value, list):
-        return [lift(document, item, (*path, i), problems) for i, item in enumerate(value)]
+        return [parse_tree(document, item, (*path, i), problems) for i, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
-    lifted = {key: lift(document, item, (*path, key), problems) for key, item in value.items()}
+    parsed = {key: parse_tree(document, item, (*path, key), problems) for key, item in value.items()}
     if "same_as" in value:
-        return _section(SameAs, lifted, path, document, problems)
+        return _section(SameAs, parsed, path, document, problems)
     if "distribution" not in value:
-        return lifted
+        return parsed
     name = value["distribution"]
     if not isinstance(name, str) or name not in DISTRIBUTIONS:
-        reason = f"is {shown(name)}, must be one of {', '.join(DISTRIBUTIONS)}{nearest(name, DISTRIBUTIONS)}"
+        hint = did_you_mean(name, DISTRIBUTIONS)
+        reason = f"is {format_value(name)}, must be one of {', '.join(DISTRIBUTIONS)}{hint}"
         key = (*path, "distribution")
-        problems.append(Problem(document.mark(key), dotted(document.data, key), reason))
-        return Unreadable()
-    return _section(DISTRIBUTIONS[name], lifted, path, document, problems)
+        problems.append(Problem(document.location(key), dotted(document.data, key), reason))
+        return InvalidValue()
+    return _section(DISTRIBUTIONS[name], parsed, path, document, problems)
 
 
 def _section(
-    model: type[Section], data: dict[str, Any], path: KeyPath, document: Document, problems: list[Problem]
-) -> Section | Unreadable:
+    model: type[StrictModel], data: dict[str, Any], path: KeyPath, document: Document, problems: list[Problem]
+) -> StrictModel | InvalidValue:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        for invalid in invalid_values(error, model, data):
+        for invalid in field_errors(error, model, data):
             key = (*path, *invalid.path)
-            mark = document.mark((*key, *invalid.line_of))
-            problems.append(Problem(mark, dotted(document.data, key), str(invalid)))
-        return Unreadable()
+            location = document.location((*key, *invalid.loc))
+            problems.append(Problem(location, dotted(document.data, key), str(invalid)))
+        return InvalidValue()
 
 
-def lower(value: Any) -> Any:
-    """Plain data of a tree: the inverse of `lift`."""
-    if isinstance(value, Section):
+def to_plain(value: Any) -> Any:
+    """Plain data of a tree: the inverse of `parse_tree`."""
+    if isinstance(value, StrictModel):
         value = {key: item for key, item in value.__dict__.items() if key in value.model_fields_set}
     if isinstance(value, dict):
-        return {key: lower(item) for key, item in value.items()}
-    return [lower(item) for item in value] if isinstance(value, list) else value
+        return {key: to_plain(item) for key, item in value.items()}
+    return [to_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def at(tree: Any, path: KeyPath) -> Any:
+def get_path(tree: Any, path: KeyPath) -> Any:
     """The value at a path of the tree, or None."""
     for step in path:
         if isinstance(tree, Choice):
@@ -151,7 +152,7 @@ def dotted(data: Any, path: KeyPath) -> str:
     return ".".join(steps)
 
 
-def find(data: Any, key: str) -> Any:
+def get_dotted(data: Any, key: str) -> Any:
     """The value at a dotted key; raises KeyError if there is none."""
     for step in key.split("."):
         if isinstance(data, dict) and step in data:

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from codeq.config.document import KeyPath
-from codeq.config.errors import closest, shown
-from codeq.config.run import RunConfig, Section
+from codeq.config.errors import closest, format_value
+from codeq.config.run import RunConfig, StrictModel
 
 WHOLE_NUMBER = "must be a whole number"
 _REQUIREMENTS = {
@@ -34,71 +34,71 @@ _BESIDE_RUN_CONFIG = ("sweep", "extends")
 
 
 @dataclass(frozen=True)
-class Invalid:
+class FieldError:
     """A value that its type refuses: where it stands in the data, what it is and what it must be.
 
     value: None where the requirement already names it, or where there is none (a missing key).
-    meant: the name that a misspelt one probably stands for.
-    line_of: the key inside the value that is to blame, where that is known.
+    suggestion: the name that a misspelt one probably stands for.
+    loc: the key inside the value that is to blame, where that is known.
     """
 
     path: KeyPath
     value: str | None
     requirement: str
     hint: str = ""
-    meant: str | None = None
-    line_of: KeyPath = ()
+    suggestion: str | None = None
+    loc: KeyPath = ()
 
     def __str__(self) -> str:
         value = "" if self.value is None else f"is {self.value}, "
-        return value + self.requirement + (f"; did you mean {self.meant}?" if self.meant else self.hint)
+        return value + self.requirement + (f"; did you mean {self.suggestion}?" if self.suggestion else self.hint)
 
 
-def invalid_values(error: ValidationError, model: type[Section], data: Any) -> list[Invalid]:
+def field_errors(error: ValidationError, model: type[StrictModel], data: Any) -> list[FieldError]:
     """One Invalid for each refused value of `data`, which was validated as `model`."""
-    found: dict[KeyPath, Invalid] = {}
+    found: dict[KeyPath, FieldError] = {}
     for details in error.errors():
         invalid = _invalid(details, model, data)
         known = found.get(invalid.path)
         found[invalid.path] = _either(known, invalid) if known else invalid
-    meant = {(*invalid.path[:-1], invalid.meant) for invalid in found.values() if invalid.meant}
-    listed = [i for path, i in found.items() if not (i.requirement == "is missing" and path in meant)]
+    suggested = {(*invalid.path[:-1], invalid.suggestion) for invalid in found.values() if invalid.suggestion}
+    listed = [i for path, i in found.items() if not (i.requirement == "is missing" and path in suggested)]
     return listed + _behind_misspelt_kinds(listed, model, data)
 
 
-def _either(known: Invalid, other: Invalid) -> Invalid:
+def _either(known: FieldError, other: FieldError) -> FieldError:
     """The members of a union, each refusing the same value."""
     if other.requirement == known.requirement:
         return known
     requirement = f"{known.requirement} or {other.requirement.removeprefix('must be ')}"
-    return Invalid(known.path, known.value, requirement, known.hint, known.meant or other.meant)
+    return FieldError(known.path, known.value, requirement, known.hint, known.suggestion or other.suggestion)
 
 
-def _behind_misspelt_kinds(found: list[Invalid], model: type[Section], data: Any) -> list[Invalid]:
+def _behind_misspelt_kinds(found: list[FieldError], model: type[StrictModel], data: Any) -> list[FieldError]:
     """What is wrong in sections whose kind (`quantizer.name`, `optimizer.type`) is misspelt, read as the nearest."""
     repaired = copy.deepcopy(data)
-    kinds = [invalid for invalid in found if invalid.meant and invalid.requirement != "unknown key"]
+    kinds = [invalid for invalid in found if invalid.suggestion and invalid.requirement != "unknown key"]
     for kind in kinds:
         section = repaired
         for step in kind.path[:-1]:
             section = section[step]
-        section[kind.path[-1]] = kind.meant
+        section[kind.path[-1]] = kind.suggestion
     try:
         if kinds:
             model.model_validate(repaired)
     except ValidationError as error:
         known = {invalid.path for invalid in found}
-        return [invalid for invalid in invalid_values(error, model, repaired) if invalid.path not in known]
+        return [invalid for invalid in field_errors(error, model, repaired) if invalid.path not in known]
     return []
 
 
-def _invalid(details: ErrorDetails, model: type[Section], data: Any) -> Invalid:
+def _invalid(details: ErrorDetails, model: type[StrictModel], data: Any) -> FieldError:
     path, context, value = _path(details, data), details.get("ctx", {}), details["input"]
     match details["type"]:
         case "extra_forbidden":
             return _unknown_key(path, details["loc"], model)
         case "missing":
-            return Invalid(path, None, "is missing")
+            return FieldError(path, None, "is missing")
         case "literal_error":
             choices = re.findall(r"'([^']*)'|(\d+)", str(context["expected"]))
             return _not_one_of([text or number for text, number in choices], path, value)
@@ -106,32 +106,32 @@ def _invalid(details: ErrorDetails, model: type[Section], data: Any) -> Invalid:
             key = str(context["discriminator"]).strip("'")
             return _not_one_of(re.findall(r"'([^']*)'", str(context["expected_tags"])), (*path, key), value[key])
         case "union_tag_not_found":
-            return Invalid((*path, str(context["discriminator"]).strip("'")), None, "is missing")
+            return FieldError((*path, str(context["discriminator"]).strip("'")), None, "is missing")
         case "invalid":
-            line_of = (context["line_of"],) if context["line_of"] else ()
-            return Invalid(path, None, str(context["reason"]), line_of=line_of)
+            loc = (context["loc"],) if context["loc"] else ()
+            return FieldError(path, None, str(context["reason"]), loc=loc)
         case kind if kind in _REQUIREMENTS:
-            return Invalid(path, shown(value), _REQUIREMENTS[kind].format(**context), _hint(details, model))
-    return Invalid(path, shown(value), re.sub(r"^Input should", "must", details["msg"]))
+            return FieldError(path, format_value(value), _REQUIREMENTS[kind].format(**context), _hint(details, model))
+    return FieldError(path, format_value(value), re.sub(r"^Input should", "must", details["msg"]))
 
 
-def _unknown_key(path: KeyPath, location: KeyPath, model: type[Section]) -> Invalid:
+def _unknown_key(path: KeyPath, location: KeyPath, model: type[StrictModel]) -> FieldError:
     section = _sections_at(model, location[:-1])[0]
     allowed = [field.alias or name for name, field in section.model_fields.items()]
     if section is RunConfig:
         allowed += _BESIDE_RUN_CONFIG
-    meant = closest(path[-1], allowed)
+    suggestion = closest(path[-1], allowed)
     kinds = [step for step in location if isinstance(step, str) and step not in path]
     of_kind = f" for {kinds[-1]}" if kinds else ""
-    return Invalid(path, None, "unknown key", f"; allowed{of_kind}: {', '.join(allowed)}", meant)
+    return FieldError(path, None, "unknown key", f"; allowed{of_kind}: {', '.join(allowed)}", suggestion)
 
 
-def _not_one_of(names: list[str], path: KeyPath, value: Any) -> Invalid:
+def _not_one_of(names: list[str], path: KeyPath, value: Any) -> FieldError:
     requirement = f"must be one of {', '.join(names)}" if len(names) > 1 else f"must be {names[0]}"
-    return Invalid(path, shown(value), requirement, meant=closest(value, names))
+    return FieldError(path, format_value(value), requirement, suggestion=closest(value, names))
 
 
-def _hint(details: ErrorDetails, model: type[Section]) -> str:
+def _hint(details: ErrorDetails, model: type[StrictModel]) -> str:
     """What to write instead of a value of the wrong type, where that can be told."""
     kind, value = details["type"], details["input"]
     if kind in ("model_attributes_type", "model_type") and isinstance(value, str):
@@ -162,7 +162,7 @@ def _path(details: ErrorDetails, data: Any) -> KeyPath:
     return path
 
 
-def _sections_at(model: type[Section], location: KeyPath) -> list[type[Section]]:
+def _sections_at(model: type[StrictModel], location: KeyPath) -> list[type[StrictModel]]:
     """The sections that may stand at pydantic's `location`, in which a union's step is its member's tag."""
     candidates = [model]
     for step in location:
@@ -173,14 +173,14 @@ def _sections_at(model: type[Section], location: KeyPath) -> list[type[Section]]
     return candidates
 
 
-def _sections(annotation: Any) -> Iterator[type[Section]]:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
+def _sections(annotation: Any) -> Iterator[type[StrictModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
         yield annotation
     for argument in get_args(annotation):
         yield from _sections(argument)
 
 
-def _names(section: type[Section], field: str) -> tuple[Any, ...]:
+def _names(section: type[StrictModel], field: str) -> tuple[Any, ...]:
     """The names that a field is restricted to, such as a quantizer's `name`; empty if it is free."""
     annotation = section.model_fields[field].annotation
     return get_args(annotation) if get_origin(annotation) is Literal else ()

@@ -12,7 +12,7 @@ from typing import Any
 
 from codeq.config.errors import BadInput
 from codeq.config.resources import gpus_of_trial, room_for_trials
-from codeq.config.words import first_line
+from codeq.config.text import first_line
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -83,30 +83,30 @@ def _keep_token_private() -> None:
         file.write(secrets.token_hex(32))
 
 
-def gpus_per_trial(wanted: float | str, device: str) -> float:
+def gpus_per_trial(requested: float | str, device: str) -> float:
     """GPUs that one trial occupies; `auto` is one where the cluster has any and the trials may use it."""
     import ray
 
-    return gpus_of_trial(wanted, device, ray.cluster_resources().get("GPU", 0.0))
+    return gpus_of_trial(requested, device, ray.cluster_resources().get("GPU", 0.0))
 
 
 def expect_room(cpu: float, gpu: float) -> None:
     """Raise BadInput if no trial can ever be placed on this machine: Ray would wait for another, silently."""
     import ray
 
-    there = ray.cluster_resources()
-    for kind, wanted in (("CPU", cpu), ("GPU", gpu)):
-        if wanted > there.get(kind, 0.0):
+    available = ray.cluster_resources()
+    for kind, requested in (("CPU", cpu), ("GPU", gpu)):
+        if requested > available.get(kind, 0.0):
             key = f"sweep.resources.{kind.lower()}"
-            raise BadInput(f"{key} is {wanted:g}, but this machine has {there.get(kind, 0.0):g}")
+            raise BadInput(f"{key} is {requested:g}, but this machine has {available.get(kind, 0.0):g}")
 
 
 def trials_that_fit(cpu: float, gpu: float) -> int:
     """How many trials of these resources the machines of the cluster hold, others' work not counted."""
     import ray
 
-    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(room_for_trials(cpu, gpu, node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in there)
+    available = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(room_for_trials(cpu, gpu, node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in available)
 
 
 def free_places(cpu: float, gpu: float) -> int:

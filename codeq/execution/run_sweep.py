@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from codeq.config.decisions import decision_epochs
 from codeq.config.resources import trains_together
 from codeq.config.sweep import parse_duration
-from codeq.config.words import counted, enumerated
+from codeq.config.text import join_and, pluralize
 from codeq.execution.cluster import trials_that_fit
 from codeq.execution.session import Session
 from codeq.search.sweep_state import SweepState
@@ -46,7 +46,7 @@ def run_sweep(state: SweepState, session: Session) -> SweepEnd:
     """
     packs, budget = None, state.template.sweep.time_budget
     if state.warm_start:
-        known = counted(len(state.warm_start), "trial")
+        known = pluralize(len(state.warm_start), "trial")
         print(f"{known} of {state.template.sweep.search.warm_start} to learn from", flush=True)
     if state.ended or state.unfinished:
         print(_what_there_is(state), flush=True)
@@ -69,11 +69,11 @@ def _what_there_is(state: SweepState) -> str:
         return f"{ended}; --trials N with N above {state.ended} goes on"
     finish = min(state.unfinished, state.remaining)
     to_do = {"finish": finish, "begin": state.remaining - finish, "leave unfinished": state.unfinished - finish}
-    return f"{ended}, {enumerated(f'to {verb}: {number}' for verb, number in to_do.items() if number)}"
+    return f"{ended}, {join_and(f'to {verb}: {number}' for verb, number in to_do.items() if number)}"
 
 
 def _unfinished(state: SweepState) -> str:
-    return f"{state.remaining} of {counted(int(state.template.sweep.trials or 1), 'trial')} not finished"
+    return f"{state.remaining} of {pluralize(int(state.template.sweep.trials or 1), 'trial')} not finished"
 
 
 def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:
@@ -115,7 +115,7 @@ def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -
     from codeq.execution.pack_actor import PackOptions
     from codeq.execution.packs import GUESS, Packs
 
-    sweep, there = state.template.sweep, ray.cluster_resources()
+    sweep, available = state.template.sweep, ray.cluster_resources()
     fuse = sweep.resources.fuse
     if not trains_together(state.template, gpus, state.remaining):
         return None
@@ -139,7 +139,7 @@ def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -
         trials=state.remaining,
         concurrent=sweep.max_concurrent,
         epochs=state.template.max_epochs,
-        cores=int(there.get("CPU", 1.0)),
+        cores=int(available.get("CPU", 1.0)),
     )
 
 

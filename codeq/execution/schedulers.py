@@ -10,7 +10,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from codeq.config import Template
-from codeq.config.objectives import Objectives, gains
+from codeq.config.objectives import Objectives, maximized_values
 from codeq.config.sweep import LARGEST
 from codeq.search.rungs import HEALTHY, Rungs
 from codeq.storage.trial_folder import Row
@@ -83,7 +83,8 @@ def stopping_score(row: Row, objectives: Objectives) -> float:
     Ranking by accuracy alone would stop the sparse trials, the very ones wanted. With the default objectives it is
     val_acc / 100 + sparsity.
     """
-    return sum(gain / LARGEST.get(name, 1.0) for name, gain in zip(objectives, gains(row, objectives), strict=True))
+    values = zip(objectives, maximized_values(row, objectives), strict=True)
+    return sum(value / LARGEST.get(name, 1.0) for name, value in values)
 
 
 def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> StartAll:

@@ -178,7 +178,8 @@ def _fetch_data(template: Template) -> dict[tuple[str, str], RawImages]:
 
     Returns the images of data sets that do not come with a package, by (dataset, data_dir).
     """
-    needed = {(str(config.dataset), str(Path(config.data_dir).absolute())): config for config in template.examples}
+    configs = template.boundary_configs
+    needed = {(str(config.dataset), str(Path(config.data_dir).absolute())): config for config in configs}
     found = {}
     for (dataset, data_dir), config in needed.items():
         if dataset not in EMBEDDED_DATASETS:

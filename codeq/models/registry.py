@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from codeq.config.errors import nearest
+from codeq.config.errors import did_you_mean
 from codeq.models.spec import ModelSpec
 from codeq.models.timm_models import build_timm
 
@@ -66,5 +66,5 @@ def build_model(
 def _entry(name: str) -> _Entry:
     if name not in _ENTRIES:
         choices = f"one of {', '.join(model_names())}, or {TIMM_PREFIX}NAME"
-        raise ValueError(f"unknown model {name!r}, must be {choices}{nearest(name, _ENTRIES)}")
+        raise ValueError(f"unknown model {name!r}, must be {choices}{did_you_mean(name, _ENTRIES)}")
     return _ENTRIES[name]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codeq.config import Template
-from codeq.config.objectives import Objectives, bounds, is_feasible
-from codeq.config.pick import in_words, wanted
+from codeq.config.objectives import Objectives, describe_constraints, is_feasible
+from codeq.config.pick import describe, selection_objectives
 from codeq.results.confirmation import Confirmed, confirmed_trials
 from codeq.results.front import pareto_front, ranked
 from codeq.results.hypervolume import Box, box, hypervolume
@@ -21,14 +21,14 @@ class Findings:
     """What a sweep found.
 
     front: by the first objective, best first. ranking: the front from the winner on; empty where no trial satisfies
-    the constraints. wanted: what the winner is good at. choice: the same in words, with the constraints. hypervolume:
-    of the ranking in `box`, 0..1. selected_on: what val_acc was measured on.
+    the constraints. selection_objectives: what the winner is good at. choice: the same in words, with the
+    constraints. hypervolume: of the ranking in `box`, 0..1. selected_on: what val_acc was measured on.
     """
 
     trials: Sequence[TrialResult]
     front: Sequence[TrialResult]
     ranking: Sequence[TrialResult]
-    wanted: Objectives
+    selection_objectives: Objectives
     choice: str
     hypervolume: float
     box: Box
@@ -67,23 +67,24 @@ def judge(
 ) -> Findings:
     """The findings in a sweep's `trials` and in the `runs` with fresh seeds.
 
-    pick: see `codeq.config.pick.wanted`. The front is that of the trials that satisfy the constraints. Where none
-    does it is that of all, so that one sees how far they are from it; its hypervolume is 0 and nobody wins.
+    pick: see `codeq.config.pick.selection_objectives`. The front is that of the trials that satisfy the constraints. If
+    none does, it is that of all trials, which shows how far they are from it; its hypervolume is 0 and there is no
+    winner.
     """
     sweep = template.sweep
     finished = [trial for trial in trials if trial.finished]
     satisfying = [trial for trial in finished if is_feasible(trial.row, sweep.constraints)]
     front = pareto_front(satisfying or finished, sweep.objectives)
-    goal = wanted(sweep, pick)
+    goal = selection_objectives(sweep, pick)
     ranking = ranked(front, goal, sweep.objectives) if satisfying else []
     measured_in = box([trial.row for trial in finished], sweep.objectives)
-    on_test = any(config.val_fraction == 0 for config in template.examples)
+    on_test = any(config.val_fraction == 0 for config in template.boundary_configs)
     return Findings(
         trials=trials,
         front=front,
         ranking=ranking,
-        wanted=goal,
-        choice=in_words(goal) + (f" with {satisfied}" if (satisfied := bounds(sweep.constraints)) else ""),
+        selection_objectives=goal,
+        choice=describe(goal) + (f" with {describe_constraints(sweep.constraints)}" if sweep.constraints else ""),
         hypervolume=hypervolume([trial.row for trial in ranking], measured_in),
         box=measured_in,
         confirmed=confirmed_trials(runs, ranking),

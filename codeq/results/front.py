@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import moocore
 import numpy as np
 
-from codeq.config.objectives import Objectives, gains
+from codeq.config.objectives import Objectives, maximized_values
 from codeq.results.trials import TrialResult
 
 
@@ -17,13 +17,14 @@ def pareto_front(trials: Sequence[TrialResult], objectives: Objectives) -> list[
 
     Trials that are equal in every objective are all on it. Ordered by the first objective, best first.
     """
-    finished = [trial for trial in trials if trial.finished and all(map(math.isfinite, gains(trial.row, objectives)))]
+    ended = [trial for trial in trials if trial.finished]
+    finished = [trial for trial in ended if all(map(math.isfinite, maximized_values(trial.row, objectives)))]
     if not finished:
         return []
-    points = np.array([gains(trial.row, objectives) for trial in finished])
+    points = np.array([maximized_values(trial.row, objectives) for trial in finished])
     on_front = moocore.is_nondominated(points, maximise=True, keep_weakly=True)
     front = [trial for trial, is_on in zip(finished, on_front, strict=True) if is_on]
-    return sorted(front, key=lambda trial: gains(trial.row, objectives), reverse=True)
+    return sorted(front, key=lambda trial: maximized_values(trial.row, objectives), reverse=True)
 
 
 def ranked(front: Sequence[TrialResult], wanted: Objectives, objectives: Objectives) -> list[TrialResult]:
@@ -41,7 +42,7 @@ def ranked(front: Sequence[TrialResult], wanted: Objectives, objectives: Objecti
 
 def _distances(front: Sequence[TrialResult], objectives: Objectives) -> list[float]:
     """Each trial's Euclidean distance to the ideal point, in units of the front's range in each objective."""
-    points = [gains(trial.row, objectives) for trial in front]
+    points = [maximized_values(trial.row, objectives) for trial in front]
     best = [max(column) for column in zip(*points, strict=True)]
     span = [(max(column) - min(column)) or 1.0 for column in zip(*points, strict=True)]
     return [math.hypot(*((b - x) / s for b, x, s in zip(best, point, span, strict=True))) for point in points]

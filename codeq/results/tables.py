@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from codeq.config import SweepConfig, Template
-from codeq.config.objectives import bounds, is_feasible
-from codeq.config.words import counted, enumerated
+from codeq.config.objectives import describe_constraints, is_feasible
+from codeq.config.text import join_and, pluralize
 from codeq.results.confirmation import Confirmed
 from codeq.results.findings import Findings
 
@@ -29,7 +29,7 @@ def print_front(found: Findings, template: Template) -> None:
         print("The Pareto front is empty: no trial has trained all its epochs and stayed healthy.")
         return
     sweep, parameters = template.sweep, [parameter.name for parameter in template.parameters]
-    title = f"Pareto front: {counted(len(found.front), 'trial')}, {enumerated(sweep.objectives)}"
+    title = f"Pareto front: {pluralize(len(found.front), 'trial')}, {join_and(sweep.objectives)}"
     metrics = _metrics(found, sweep)
     table = _table(title, [*metrics, *map(_short, parameters)])
     for trial in found.front:
@@ -41,7 +41,8 @@ def print_front(found: Findings, template: Template) -> None:
     if len(sweep.objectives) > 1 and found.winner:
         print(f"Hypervolume {found.hypervolume:.4f} of the box from {found.box}.")
     if found.winner is None:
-        print(f"No trial satisfies {bounds(sweep.constraints)}: no best.yaml. The front is that of trials that do not.")
+        constraints = describe_constraints(sweep.constraints)
+        print(f"No trial satisfies {constraints}: no best.yaml. The front is that of trials that do not.")
     else:
         print(f"* {found.choice}, chosen on {found.selected_on}.")
 
@@ -75,7 +76,7 @@ def _disappointments(confirmed: Confirmed, sweep: SweepConfig) -> list[str]:
 
 
 def _metrics(found: Findings, sweep: SweepConfig) -> list[str]:
-    return list(dict.fromkeys([*_ALWAYS, *sweep.objectives, *sweep.constraints, *found.wanted]))
+    return list(dict.fromkeys([*_ALWAYS, *sweep.objectives, *sweep.constraints, *found.selection_objectives]))
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

@@ -11,7 +11,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from codeq.config import Template
-from codeq.config.objectives import Row, gains
+from codeq.config.objectives import Row, maximized_values
 from codeq.search.samplers import as_optuna
 
 BETTER_SHARE = 1 / 3
@@ -31,7 +31,7 @@ def importances(
     """
     study = _study(template, parameters)
     return {
-        objective: _supported(study, -np.array([gains(row, {objective: direction})[0] for row in rows]))
+        objective: _supported(study, -np.array([maximized_values(row, {objective: direction})[0] for row in rows]))
         for objective, direction in template.sweep.objectives.items()
     }
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from codeq.config.objectives import Constraints, Objectives, Row, gains, violations
+from codeq.config.objectives import Constraints, Objectives, Row, maximized_values, violations
 from codeq.config.sweep import Scheduler
 from codeq.search.pareto_order import Vectors, is_last_among_first
 
@@ -35,7 +35,7 @@ class Rung:
         if trial in self._trials:
             return False
         self._trials.add(trial)
-        self._gains = np.vstack([self._gains, gains(row, self._objectives)])
+        self._gains = np.vstack([self._gains, maximized_values(row, self._objectives)])
         self._violations = np.vstack([self._violations, violations(row, self._constraints)])
         return True
 
@@ -74,7 +74,7 @@ class Rungs:
         return self._rungs[row["epoch"]].enter(trial, row)
 
     def _is_finite(self, row: Row) -> bool:
-        return all(map(math.isfinite, gains(row, self._objectives)))
+        return all(map(math.isfinite, maximized_values(row, self._objectives)))
 
 
 def _is_healthy(row: Row) -> bool:

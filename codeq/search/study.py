@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from codeq.config.sweep import SweepConfig
-from codeq.config.words import first_line
+from codeq.config.text import first_line
 from codeq.search.outcome import Ending, Told
 from codeq.storage.trial_folder import StateDamaged, TrialRecord
 

@@ -15,15 +15,15 @@ from upath import UPath
 from codeq.config import Template
 from codeq.config.document import parse_document
 from codeq.config.errors import BadInput
-from codeq.config.run import RUN_ONLY
-from codeq.config.words import counted
+from codeq.config.run import RUNTIME_KEYS
+from codeq.config.text import pluralize
 from codeq.search.outcome import Ending
 from codeq.search.study import expect_all, lay_aside, open_study
 from codeq.search.warm_start import KnownTrial, known_trials
 from codeq.storage.atomic_files import is_local, write_atomically
 from codeq.storage.trial_folder import Row, StateDamaged, TrialRecord, trial_folder, trial_folders
 
-_FREE_TO_CHANGE = RUN_ONLY - {"threads", "use_compile"} | {"sweep"}
+_FREE_TO_CHANGE = RUNTIME_KEYS - {"threads", "use_compile"} | {"sweep"}
 """Threads and compilation change scores by rounding: the trials of one table are trained alike."""
 
 
@@ -133,7 +133,7 @@ def _fetch_study(folder: UPath, local: Path) -> None:
 def _expect_none(where: str, trials: int, resume: bool) -> None:
     if trials and not resume:
         more = "--resume goes on with them, --name NAME starts another sweep"
-        raise StateDamaged(f"{where} holds {counted(trials, 'trial')} already; {more}")
+        raise StateDamaged(f"{where} holds {pluralize(trials, 'trial')} already; {more}")
 
 
 def _write_down_endings(folder: UPath, study: optuna.Study, records: Sequence[TrialRecord]) -> None:

@@ -20,8 +20,8 @@ from upath import UPath
 
 from codeq.config import Parameter, Template
 from codeq.config.document import parse_document
-from codeq.config.errors import BadInput, shown
-from codeq.config.words import first_line
+from codeq.config.errors import BadInput, format_value
+from codeq.config.text import first_line
 from codeq.search.outcome import Ending
 from codeq.search.study import quiet_optuna
 from codeq.storage.atomic_files import is_local
@@ -55,8 +55,8 @@ def known_trials(template: Template, own_folder: UPath) -> list[KnownTrial]:
         trials = _trials_of(folder, template.sweep.objectives)
         return _fitting(trials, template)
     except (_Unusable, SQLAlchemyError, OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        reason = first_line(error)
-        raise BadInput(str(template.problem("sweep.search.warm_start", f"is {shown(where)}: {reason}"))) from None
+        reason = f"is {format_value(where)}: {first_line(error)}"
+        raise BadInput(str(template.problem("sweep.search.warm_start", reason))) from None
 
 
 def _trials_of(folder: UPath, objectives: dict[str, Any]) -> list[FrozenTrial]:
@@ -67,7 +67,8 @@ def _trials_of(folder: UPath, objectives: dict[str, Any]) -> list[FrozenTrial]:
         directions = ["max" if d is StudyDirection.MAXIMIZE else "min" for d in study.directions]
         found = dict(zip(study.metric_names or [], directions, strict=False))
         if found != objectives:
-            raise _Unusable(f"its objectives are {shown(found)}, must be this sweep's, {shown(dict(objectives))}")
+            here = format_value(dict(objectives))
+            raise _Unusable(f"its objectives are {format_value(found)}, must be this sweep's, {here}")
         return study.get_trials(deepcopy=False)
 
 

@@ -22,7 +22,7 @@ from codeq.config.document import parse_document, to_yaml
 from codeq.config.errors import ConfigError
 from codeq.config.run import RunConfig
 from codeq.config.sweep import METRICS
-from codeq.config.words import first_line
+from codeq.config.text import first_line
 from codeq.storage.atomic_files import is_local, write_atomically
 
 Outcome = Literal["running", "finished", "stopped", "diverged", "collapsed", "failed"]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from upath import UPath
 
-from codeq.config.run import RUN_ONLY
-from codeq.config.words import first_line
+from codeq.config.run import RUNTIME_KEYS
+from codeq.config.text import first_line
 from codeq.storage.atomic_files import write_atomically
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _refuse_another_config(path: Path | UPath, saved: dict[str, Any], state: Tra
     before, now = saved.get("config"), state.config.as_dict()
     if "rng" not in saved or not isinstance(before, dict):
         return
-    changed = [key for key in sorted(before.keys() & now.keys() - RUN_ONLY) if before[key] != now[key]]
+    changed = [key for key in sorted(before.keys() & now.keys() - RUNTIME_KEYS) if before[key] != now[key]]
     if changed:
         raise CheckpointError(f"{path}: was written with another {', '.join(changed)}; resume with the same config")
 

@@ -10,7 +10,7 @@ import joblib
 import torch
 
 from codeq.config import RunConfig, Template
-from codeq.config.effort import effort
+from codeq.config.epoch_budget import epoch_budget
 from codeq.config.resources import gpus_of_trial, room_for_trials, trains_together
 from codeq.data import load_data, load_or_make_up
 from codeq.train.device import prepare_device
@@ -46,15 +46,15 @@ class Probe:
 class Forecast:
     """at_once: trials, or packs of trials, that train side by side. Times are seconds of a whole command.
 
-    expected: None where the stopping rule allows no forecast. likely: see `codeq.config.effort.Effort`. worst: if no
-    trial is stopped, and every run has the slowest shape.
+    expected: None where the stopping rule allows no forecast. p10_p90: see `codeq.config.epoch_budget.EpochBudget`.
+    worst: if no trial is stopped, and every run has the slowest shape.
     """
 
     probes: tuple[Probe, ...]
     unmeasured: int
     at_once: int
     expected: float | None
-    likely: tuple[float, float] | None
+    p10_p90: tuple[float, float] | None
     worst: float
 
 
@@ -66,7 +66,7 @@ def forecast(template: Template) -> Forecast:
     for a model, a device or resources that are not to be had.
     """
     at_once = trials_at_once(template)
-    shapes = list({shape_of(config): config for config in reversed(template.examples)}.values())
+    shapes = list({shape_of(config): config for config in reversed(template.boundary_configs)}.values())
     probes = tuple(_probe(config, template) for config in shapes[:MOST_SHAPES])
     trials, epochs = int(template.sweep.trials or 1), template.max_epochs
     mean_s, slowest_s = mean(p.time.epoch_s for p in probes), max(p.time.epoch_s for p in probes)
@@ -76,25 +76,25 @@ def forecast(template: Template) -> Forecast:
         """No sooner than a trial that trains all its epochs."""
         return START_S + starts_s + (epoch_s + REPORT_S) * max(trial_epochs / at_once, epochs)
 
-    planned = effort(template)
+    planned = epoch_budget(template)
     return Forecast(
         probes=probes,
         unmeasured=len(shapes) - len(probes),
         at_once=at_once,
         expected=seconds(planned.expected, mean_s) if planned else None,
-        likely=(seconds(planned.likely[0], mean_s), seconds(planned.likely[1], mean_s)) if planned else None,
+        p10_p90=(seconds(planned.p10_p90[0], mean_s), seconds(planned.p10_p90[1], mean_s)) if planned else None,
         worst=seconds(trials * epochs, slowest_s),
     )
 
 
 def trials_at_once(template: Template) -> int:
     """Trials, or packs of trials, for which this machine has room. Raises ValueError if there is none for one."""
-    sweep, gpus_there, cpus_there = template.sweep, torch.cuda.device_count(), joblib.cpu_count()
+    sweep, gpus_available, cpus_available = template.sweep, torch.cuda.device_count(), joblib.cpu_count()
     cpu, gpu = sweep.resources.cpu, _gpus(template)
-    places = room_for_trials(cpu, gpu, cpus_there, gpus_there)
+    places = room_for_trials(cpu, gpu, cpus_available, gpus_available)
     if not places:
-        kind, wanted, there = ("cpu", cpu, cpus_there) if cpu > cpus_there else ("gpu", gpu, gpus_there)
-        raise ValueError(f"sweep.resources.{kind} is {wanted:g}, but this machine has {there}")
+        kind, wanted, available = ("cpu", cpu, cpus_available) if cpu > cpus_available else ("gpu", gpu, gpus_available)
+        raise ValueError(f"sweep.resources.{kind} is {wanted:g}, but this machine has {available}")
     return min(places, sweep.max_concurrent or places, int(sweep.trials or 1))
 
 
@@ -140,9 +140,9 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
 
 def _time(found: Forecast) -> str:
     worst = in_words(found.worst)
-    if found.expected is None or found.likely is None:
+    if found.expected is None or found.p10_p90 is None:
         return f"at most {worst}"
-    expected, low, high = map(in_words, (found.expected, *found.likely))
+    expected, low, high = map(in_words, (found.expected, *found.p10_p90))
     return f"about {worst}" if low == worst else f"about {expected} expected ({low} to {high}), at most {worst}"
 
 

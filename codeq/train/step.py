@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from codeq.config.words import first_line
+from codeq.config.text import first_line
 from codeq.train.compilation import can_compile, compiled
 from codeq.train.cuda_graph import can_capture, captured
 from codeq.train.device import wait_for

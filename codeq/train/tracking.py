@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from codeq.config.words import first_line
+from codeq.config.text import first_line
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeq.config.check import mixtures, probes
+from codeq.config.check import boundary_configs, corner_samples
 from codeq.config.distributions import Int, LogUniform, Uniform
 from codeq.config.document import KeyPath
-from codeq.config.draw import Draw
+from codeq.config.draw import SampledConfig
 from codeq.config.run import RunConfig
-from codeq.config.tree import at, distributions
+from codeq.config.tree import distributions, get_path
 from tests.config.texts import LASSO, PLAIN, QUANTIZER, WEIGHT_DECAY, edited, load, problems, with_quantizer
 
 LR = "optimizer.param_groups.base.lr"
@@ -196,16 +196,16 @@ def test_problems_of_the_sweep_and_of_the_config_are_told_together() -> None:
     ]
 
 
-def met(draw: Draw, tree: Any) -> set[tuple[KeyPath, str]]:
+def met(draw: SampledConfig, tree: Any) -> set[tuple[KeyPath, str]]:
     """(path of a distribution, end) for every end that a draw holds."""
     found = set()
     for path, origin in draw.origin.items():
         for length, step in enumerate(origin):
             if step == "choices":
-                chosen = at(tree, origin[:length])
+                chosen = get_path(tree, origin[:length])
                 found.add((origin[:length], repr(chosen.labels[int(origin[length + 1])])))
-        if isinstance(at(tree, origin), Uniform | LogUniform | Int):
-            found.add((origin, repr(at(draw.data, path))))
+        if isinstance(get_path(tree, origin), Uniform | LogUniform | Int):
+            found.add((origin, repr(get_path(draw.data, path))))
     return found
 
 
@@ -222,21 +222,21 @@ def test_probes_meet_every_end_of_every_distribution(data: st.DataObject) -> Non
     )
     text = edited(("max_bits: 8", f"max_bits: {data.draw(nested)}, fixed_bit_val: {data.draw(nested)}"))
     tree = load(text).tree
-    wanted = {(path, repr(end)) for path, d in distributions(tree).items() for end in d.ends().values()}
-    assert set().union(*(met(draw, tree) for draw in probes(tree))) == wanted
+    wanted = {(path, repr(end)) for path, d in distributions(tree).items() for end in d.bounds().values()}
+    assert set().union(*(met(draw, tree) for draw in boundary_configs(tree))) == wanted
 
 
 def test_independent_distributions_share_their_probes() -> None:
     ranges = ", ".join(f"{{distribution: choice, choices: [a{i}, b{i}]}}" for i in range(100))
     tree = load(edited(("[bn]", f"[{ranges}]"))).tree
-    assert len(list(probes(tree))) == 2
+    assert len(list(boundary_configs(tree))) == 2
 
 
 def test_mixtures_are_the_same_every_time() -> None:
     tree = load(SEARCHED).tree
-    assert [draw.data for draw in mixtures(tree)] == [draw.data for draw in mixtures(tree)]
-    assert len({str(draw.data) for draw in mixtures(tree)}) == 4
-    assert list(mixtures(load(PLAIN).tree)) == []
+    assert [draw.data for draw in corner_samples(tree)] == [draw.data for draw in corner_samples(tree)]
+    assert len({str(draw.data) for draw in corner_samples(tree)}) == 4
+    assert list(corner_samples(load(PLAIN).tree)) == []
 
 
 @given(

@@ -82,7 +82,7 @@ def test_a_distribution_knows_what_can_be_drawn(
     distribution = make(name, **keys)
     assert [value for value in inside if not distribution.contains(value)] == []
     assert [value for value in outside if distribution.contains(value)] == []
-    assert all(distribution.contains(end) for end in distribution.ends().values())
+    assert all(distribution.contains(end) for end in distribution.bounds().values())
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,10 @@ def test_an_integer_too_long_to_convert_stays_text() -> None:
 
 def test_every_value_knows_its_line() -> None:
     document = parse_document("# comment\na: 1\nb:\n  c: [x,\n      {d: 1}]\n", "t.yaml")
-    lines = {path: mark.line for path, mark in document.marks.items()}
+    lines = {path: location.line for path, location in document.locations.items()}
     assert lines == {(): 2, ("a",): 2, ("b",): 3, ("b", "c"): 4, ("b", "c", 0): 4, ("b", "c", 1): 5,
                      ("b", "c", 1, "d"): 5}  # fmt: skip
-    assert str(document.mark(("b", "c", 1, "nothing", 7))) == "t.yaml:5"
+    assert str(document.location(("b", "c", 1, "nothing", 7))) == "t.yaml:5"
 
 
 @pytest.mark.parametrize("text", ["", "# a comment\n", "---\n", "null", "~\n"])
@@ -163,7 +163,7 @@ def test_byte_order_marks_and_line_endings_change_nothing(raw: bytes) -> None:
     Path("t.yaml").write_bytes(raw)
     document = read_document(Path("t.yaml"))
     assert document.data == {"a": 1, "b": 2}
-    assert document.marks[("b",)].line == 2
+    assert document.locations[("b",)].line == 2
 
 
 @pytest.mark.parametrize(

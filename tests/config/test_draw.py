@@ -10,15 +10,15 @@ import pytest
 
 from codeq.config.distributions import Distribution
 from codeq.config.document import KeyPath, parse_document
-from codeq.config.draw import Draw
-from codeq.config.tree import lift
+from codeq.config.draw import SampledConfig
+from codeq.config.tree import parse_tree
 
 
-def draw(text: str, choose: Callable[[KeyPath, Distribution], Any] | None = None) -> Draw:
+def draw(text: str, suggest: Callable[[KeyPath, Distribution], Any] | None = None) -> SampledConfig:
     """A draw from the tree of `text`; without a callable every distribution gives its last end."""
     document = parse_document(text, "t.yaml")
-    last = choose or (lambda path, distribution: list(distribution.ends().values())[-1])
-    return Draw(lift(document, document.data, (), []), last)
+    last = suggest or (lambda path, distribution: list(distribution.bounds().values())[-1])
+    return SampledConfig(parse_tree(document, document.data, (), []), last)
 
 
 NESTED = """\
@@ -41,7 +41,7 @@ def test_only_what_is_drawn_is_asked_for() -> None:
 
     def first(path: KeyPath, distribution: Distribution) -> Any:
         asked.append(".".join(map(str, path)))
-        return next(iter(distribution.ends().values()))
+        return next(iter(distribution.bounds().values()))
 
     assert draw(NESTED, first).data == {"a": 1, "q": None}
     assert asked == ["a", "q"]

@@ -8,38 +8,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeq.config.errors import ConfigError, Mark, Problem, closest, nearest, shown
+from codeq.config.errors import ConfigError, Problem, SourceLocation, closest, did_you_mean, format_value
 
 
 def test_a_problem_is_file_line_key_reason() -> None:
-    problem = Problem(Mark("sweeps/a.yaml", 22), "quantizer.kwargs.max_bit", "unknown key; did you mean max_bits?")
+    location = SourceLocation("sweeps/a.yaml", 22)
+    problem = Problem(location, "quantizer.kwargs.max_bit", "unknown key; did you mean max_bits?")
     assert str(problem) == "sweeps/a.yaml:22: quantizer.kwargs.max_bit: unknown key; did you mean max_bits?"
 
 
 def test_what_a_problem_lacks_leaves_no_empty_colons() -> None:
-    assert str(Problem(Mark("a.yaml"), "", "cannot be read")) == "a.yaml: cannot be read"
-    assert str(Problem(Mark("--set"), "epochs", "is 0")) == "--set: epochs: is 0"
+    assert str(Problem(SourceLocation("a.yaml"), "", "cannot be read")) == "a.yaml: cannot be read"
+    assert str(Problem(SourceLocation("--set"), "epochs", "is 0")) == "--set: epochs: is 0"
 
 
 @given(source=st.text(), key=st.text(), reason=st.text())
 @settings(deadline=None)
 def test_a_problem_is_one_printable_line(source: str, key: str, reason: str) -> None:
-    line = str(Problem(Mark(source, 1), key, reason))
+    line = str(Problem(SourceLocation(source, 1), key, reason))
     assert line.isprintable()
     assert len(line.splitlines()) == 1
 
 
 def test_a_huge_key_does_not_make_a_huge_line() -> None:
-    assert len(str(Problem(Mark("a.yaml", 1), "k" * 100_000, "unknown key"))) < 300
+    assert len(str(Problem(SourceLocation("a.yaml", 1), "k" * 100_000, "unknown key"))) < 300
 
 
 def test_problems_are_listed_once_each_in_the_order_of_the_file() -> None:
-    late, early = Problem(Mark("a.yaml", 10), "k", "late"), Problem(Mark("a.yaml", 9), "k", "early")
+    late, early = Problem(SourceLocation("a.yaml", 10), "k", "late"), Problem(SourceLocation("a.yaml", 9), "k", "early")
     assert str(ConfigError([late, early, late])) == "a.yaml:9: k: early\na.yaml:10: k: late"
 
 
 def test_an_error_survives_the_way_between_processes() -> None:
-    error = ConfigError([Problem(Mark("a.yaml", 3), "epochs", "is 0")])
+    error = ConfigError([Problem(SourceLocation("a.yaml", 3), "epochs", "is 0")])
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.problems) == (str(error), error.problems)
 
@@ -49,7 +50,7 @@ def test_an_error_survives_the_way_between_processes() -> None:
 )
 def test_the_nearest_name_is_found_whatever_its_case(written: str, meant: str | None) -> None:
     assert closest(written, ["max_bits", "adamw", "resnet20"]) == meant
-    assert nearest(written, ["max_bits", "adamw", "resnet20"]) == (f"; did you mean {meant}?" if meant else "")
+    assert did_you_mean(written, ["max_bits", "adamw", "resnet20"]) == (f"; did you mean {meant}?" if meant else "")
 
 
 @pytest.mark.parametrize(
@@ -65,4 +66,4 @@ def test_the_nearest_name_is_found_whatever_its_case(written: str, meant: str | 
     ],
 )
 def test_a_value_is_shown_as_the_file_spells_it(value: object, text: str) -> None:
-    assert shown(value) == text
+    assert format_value(value) == text

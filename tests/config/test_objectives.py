@@ -6,13 +6,13 @@ import math
 
 import pytest
 
-from codeq.config.objectives import gains, is_feasible, violations
+from codeq.config.objectives import is_feasible, maximized_values, violations
 
 ROW = {"val_acc": 90.0, "rel_bops": 0.25}
 
 
 def test_gains_point_upwards_for_both_directions() -> None:
-    assert gains(ROW, {"val_acc": "max", "rel_bops": "min"}) == (90, -0.25)
+    assert maximized_values(ROW, {"val_acc": "max", "rel_bops": "min"}) == (90, -0.25)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_choice_draws_only_what_it_holds() -> None:
 
     def last(name: str, distribution: Distribution) -> Any:
         asked.append(name)
-        return list(distribution.ends().values())[-1]
+        return list(distribution.bounds().values())[-1]
 
     quantizer = template.draw(last).as_dict()["quantizer"]
     assert asked == ["quantizer", "quantizer.kwargs", "quantizer.kwargs.max_bits"]

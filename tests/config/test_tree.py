@@ -8,12 +8,12 @@ import pytest
 
 from codeq.config.document import parse_document
 from codeq.config.errors import Problem
-from codeq.config.tree import at, distributions, dotted, find, lift, lower, parameter_names, walk
+from codeq.config.tree import distributions, dotted, get_dotted, get_path, parameter_names, parse_tree, to_plain, walk
 
 
 def tree_of(text: str) -> Any:
     document, problems = parse_document(text, "t.yaml"), list[Problem]()
-    tree = lift(document, document.data, (), problems)
+    tree = parse_tree(document, document.data, (), problems)
     assert problems == []
     return tree
 
@@ -83,24 +83,24 @@ def test_a_choice_in_a_choice_has_a_name_of_its_own() -> None:
 
 def test_a_tree_lowers_to_the_data_it_was_lifted_from() -> None:
     data = parse_document(EVERYWHERE, "t.yaml").data
-    assert lower(tree_of(EVERYWHERE)) == data
+    assert to_plain(tree_of(EVERYWHERE)) == data
 
 
 def test_every_path_of_a_walk_leads_to_its_value() -> None:
     tree = tree_of(EVERYWHERE)
     for path, _, value in walk(tree):
-        assert at(tree, path) is value
-    assert at(tree, ("b", "nothing", 3)) is None
-    assert at(tree, ("a", "choices", 0)) is None
+        assert get_path(tree, path) is value
+    assert get_path(tree, ("b", "nothing", 3)) is None
+    assert get_path(tree, ("a", "choices", 0)) is None
 
 
 def test_a_dotted_key_leads_through_names_and_numbers() -> None:
     data = {"terms": [{"name": "lasso", "k": 1}, {"k": 2}], "x": None}
-    assert (find(data, "terms.lasso.k"), find(data, "terms.0.k"), find(data, "terms.1.k")) == (1, 1, 2)
-    assert find(data, "x") is None
+    assert [get_dotted(data, key) for key in ("terms.lasso.k", "terms.0.k", "terms.1.k")] == [1, 1, 2]
+    assert get_dotted(data, "x") is None
     for key in ("terms.2", "terms.lass", "terms.-1", "terms.²", "x.y", "", "."):
         with pytest.raises(KeyError):
-            find(data, key)
+            get_dotted(data, key)
 
 
 def test_a_path_is_written_with_names_where_items_have_them() -> None:
@@ -113,7 +113,7 @@ def test_a_path_is_written_with_names_where_items_have_them() -> None:
 
 def problems_of(text: str) -> list[str]:
     document, problems = parse_document(text, "t.yaml"), list[Problem]()
-    lift(document, document.data, (), problems)
+    parse_tree(document, document.data, (), problems)
     return list(map(str, problems))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codeq.config.objectives import Constraints, Objectives, gains, violations
+from codeq.config.objectives import Constraints, Objectives, maximized_values, violations
 from codeq.config.sweep import Scheduler
 from codeq.search.rungs import Rung, Rungs
 from codeq.storage.trial_folder import Row
@@ -46,7 +46,8 @@ def test_a_newcomer_stops_where_its_share_of_those_before_it_exceeds_one_in_the_
         judging, rows = rungs(objectives, constraints, reduction_factor=factor), []
         for trial in range(25):
             rows.append(random_row(rng))
-            order = by_hand.order([gains(r, objectives) for r in rows], [violations(r, constraints) for r in rows])
+            values = [maximized_values(r, objectives) for r in rows]
+            order = by_hand.order(values, [violations(r, constraints) for r in rows])
             expected = order.index(trial) * factor > len(rows)
             assert judging.stops(trial, rows[-1]) is expected
 

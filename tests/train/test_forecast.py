@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from codeq.config import RunConfig, Template
-from codeq.config.effort import effort
+from codeq.config.epoch_budget import epoch_budget
 from codeq.train import epoch_time, forecast
 from codeq.train.epoch_time import EpochTime, measure_epoch
 from codeq.train.forecast import NEXT_S, REPORT_S, START_S, forecast_lines, in_words, trials_at_once
@@ -92,13 +92,13 @@ def test_the_time_is_that_of_the_trial_epochs_over_the_trials_at_once(
     template: Make, machine: Callable[..., None], epoch_s: dict[int, EpochTime]
 ) -> None:
     loaded = template({"trials": 12, "scheduler": {"grace_epochs": 1}}, epochs=9)
-    found, planned = forecast.forecast(loaded), effort(loaded)
-    assert planned is not None and found.expected is not None and found.likely is not None
+    found, planned = forecast.forecast(loaded), epoch_budget(loaded)
+    assert planned is not None and found.expected is not None and found.p10_p90 is not None
     assert found.at_once == 2
     start_s = START_S + 12 * (0.5 + NEXT_S) / 2
     assert found.worst == pytest.approx(start_s + 12 * 9 * (3.0 + REPORT_S) / 2)
     assert found.expected == pytest.approx(start_s + planned.expected * (3.0 + REPORT_S) / 2)
-    assert found.likely[0] < found.expected < found.likely[1] < found.worst
+    assert found.p10_p90[0] < found.expected < found.p10_p90[1] < found.worst
 
 
 def test_no_sweep_is_done_before_one_of_its_trials(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from codeq.config.errors import nearest
+from codeq.config.errors import did_you_mean
 from codeq.config.run import RunConfig
 from codeq.data.raw import RawImages
 
@@ -37,6 +37,6 @@ def load_raw(config: RunConfig) -> RawImages:
     """
     if config.dataset not in _SOURCES:
         choices = ", ".join(_SOURCES)
-        hint = nearest(config.dataset, _SOURCES)
+        hint = did_you_mean(config.dataset, _SOURCES)
         raise ValueError(f"unknown data set {config.dataset!r}, must be one of {choices}{hint}")
     return _SOURCES[config.dataset](config)

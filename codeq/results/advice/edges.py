@@ -9,7 +9,7 @@ from typing import Literal
 
 from codeq.config import ConfigError, Template
 from codeq.config.distributions import Choice, Int, LogUniform, Uniform
-from codeq.config.objectives import Objectives, gains
+from codeq.config.objectives import Objectives, maximized_values
 from codeq.results.advice.chance import LEVEL, at_least
 from codeq.results.trials import TrialResult
 
@@ -95,7 +95,7 @@ def _by_chance(searched: Range, end: End) -> float:
 
 
 def _best(trials: Sequence[TrialResult], wanted: Objectives) -> int:
-    return max(trials, key=lambda trial: gains(trial.row, wanted)).record.trial
+    return max(trials, key=lambda trial: maximized_values(trial.row, wanted)).record.trial
 
 
 def _has_room(edge: Edge, front: Sequence[TrialResult], template: Template) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from upath import UPath
 
 from codeq.config import Template
-from codeq.config.words import counted, enumerated, first_line
+from codeq.config.text import first_line, join_and, pluralize
 from codeq.results.advice.advice import Advice, advise
 from codeq.results.advice.edges import Edge
 from codeq.results.advice.failures import FailureRegion
@@ -54,8 +54,8 @@ def advice_lines(advice: Advice, template: Template) -> Iterator[str]:
 
 def _importances(advice: Advice) -> Iterator[str]:
     if advice.epoch is None:
-        verb = "is" if advice.observed == 1 else "are"
-        yield f"What mattered: {counted(advice.observed, 'healthy trial')} {verb} too few to tell, {ENOUGH} are needed."
+        observed = f"{pluralize(advice.observed, 'healthy trial')} {'is' if advice.observed == 1 else 'are'}"
+        yield f"What mattered: {observed} too few to tell, {ENOUGH} are needed."
     for objective, shares in advice.importances.items():
         named = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         yield f"What mattered for {objective} ({advice.observed} trials at epoch {advice.epoch}): " + (
@@ -81,7 +81,7 @@ def _accuracies(found: Accuracies) -> Iterator[str]:
 
 def _tie(tie: Tie) -> str:
     good_at = {trial: [name for name, best in tie.best.items() if best == trial] for trial in tie.best.values()}
-    best = [f"{enumerated(names)} (trial {trial:04d})" for trial, names in good_at.items()]
+    best = [f"{join_and(names)} (trial {trial:04d})" for trial, names in good_at.items()]
     choice = f", choose by {' or '.join(best)}" if best else ""
     return (
         f"{_capital(_trials(tie.trials))} differ by at most {tie.gap:.2f} points of val_acc, whose noise on "
@@ -95,7 +95,7 @@ def _failures(region: FailureRegion) -> str:
 
 
 def _trials(numbers: Sequence[int]) -> str:
-    return f"trial{'s' if len(numbers) > 1 else ''} {enumerated(f'{number:04d}' for number in numbers)}"
+    return f"trial{'s' if len(numbers) > 1 else ''} {join_and(f'{number:04d}' for number in numbers)}"
 
 
 def _capital(text: str) -> str:

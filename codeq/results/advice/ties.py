@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codeq.config.objectives import Objectives, gains
+from codeq.config.objectives import Objectives, maximized_values
 from codeq.results.trials import TrialResult
 
 ACCURACY = "val_acc"
@@ -68,7 +68,7 @@ def _gap(better: TrialResult, worse: TrialResult) -> float:
 
 def _tie(group: Sequence[TrialResult], images: int, objectives: Objectives) -> Tie:
     others = {name: direction for name, direction in objectives.items() if name != ACCURACY}
-    best = {name: max(group, key=lambda trial: gains(trial.row, {name: others[name]})) for name in others}  # noqa: B023
+    best = {name: max(group, key=lambda trial: maximized_values(trial.row, {name: others[name]})) for name in others}  # noqa: B023
     return Tie(
         trials=tuple(trial.record.trial for trial in group),
         gap=_gap(group[0], group[-1]),

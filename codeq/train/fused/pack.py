@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from codeq.config.run import RunConfig
-from codeq.config.words import first_line
+from codeq.config.text import first_line
 from codeq.data import DataSplits, RawImages, load_data
 from codeq.storage.trial_folder import NO_ROW, Row, TrialFolder
 from codeq.train.checkpoint import rng_state, set_rng_state

@@ -9,7 +9,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from codeq.config.words import first_line
+from codeq.config.text import first_line
 from codeq.train.device import is_lost, wait_for
 from codeq.train.fused.epoch import train_steps_together
 from codeq.train.loop import TrainState, build, train_steps

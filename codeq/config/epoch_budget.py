@@ -19,21 +19,21 @@ FEWEST_SWEEPS = 10
 
 
 @dataclass(frozen=True)
-class Effort:
+class EpochBudget:
     """Trial-epochs of a sweep, every trial counted with the most epochs that one may train.
 
-    worst: if every trial trains to the end. expected: where every order of arrival at a rung is equally likely. likely:
-    what four sweeps in five lie between where trials keep their rank from rung to rung. reach: the expected number of
-    trials that train to each rung and, last, to the end, by epoch.
+    worst: if every trial trains to the end. expected: if every order of arrival at a rung is equally likely. p10_p90:
+    the 10th and the 90th percentile if trials keep their rank from rung to rung. trials_per_rung: the expected number
+    of trials that train to each rung and, last, to the end, by epoch.
     """
 
     worst: int
     expected: float
-    likely: tuple[float, float]
-    reach: dict[int, float]
+    p10_p90: tuple[float, float]
+    trials_per_rung: dict[int, float]
 
 
-def effort(template: Template) -> Effort | None:
+def epoch_budget(template: Template) -> EpochBudget | None:
     """The trial-epochs of the template's sweep; None where the stopping rule allows no forecast.
 
     Three things are not in it. With several objectives a front begins where the newcomer is strongest, which spares a
@@ -45,25 +45,25 @@ def effort(template: Template) -> Effort | None:
     if decisions is None:
         return None
     epochs = (*sorted(decisions), last)
-    reach = expected_reach(trials, epochs, factor)
+    trials_per_rung = expected_trials_per_rung(trials, epochs, factor)
     simulated = simulated_epochs(trials, epochs, factor)
     deciles = quantiles(simulated, n=10, method="inclusive")
-    return Effort(trials * last, expected_epochs(reach), (deciles[0], deciles[-1]), reach)
+    return EpochBudget(trials * last, expected_epochs(trials_per_rung), (deciles[0], deciles[-1]), trials_per_rung)
 
 
-def expected_reach(trials: int, epochs: tuple[int, ...], reduction_factor: int) -> dict[int, float]:
+def expected_trials_per_rung(trials: int, epochs: tuple[int, ...], reduction_factor: int) -> dict[int, float]:
     """The expected number of trials that train to each of `epochs`: the rungs, ascending, and the last epoch."""
-    reach, arrivals = {}, float(trials)
+    trials_per_rung, arrivals = {}, float(trials)
     for epoch in epochs:
-        reach[epoch] = arrivals
+        trials_per_rung[epoch] = arrivals
         arrivals = expected_survivors(arrivals, reduction_factor)
-    return reach
+    return trials_per_rung
 
 
-def expected_epochs(reach: dict[int, float]) -> float:
-    """The trial-epochs that `reach` amounts to."""
-    stretches = [epoch - before for before, epoch in pairwise((0, *reach))]
-    return sum(arrivals * stretch for arrivals, stretch in zip(reach.values(), stretches, strict=True))
+def expected_epochs(trials_per_rung: dict[int, float]) -> float:
+    """The trial-epochs that `trials_per_rung` amounts to."""
+    stretches = [epoch - before for before, epoch in pairwise((0, *trials_per_rung))]
+    return sum(arrivals * stretch for arrivals, stretch in zip(trials_per_rung.values(), stretches, strict=True))
 
 
 def expected_survivors(arrivals: float, reduction_factor: int) -> float:
@@ -86,8 +86,8 @@ def expected_survivors(arrivals: float, reduction_factor: int) -> float:
 def simulated_epochs(trials: int, epochs: tuple[int, ...], reduction_factor: int) -> list[int]:
     """The trial-epochs of simulated sweeps whose trials keep their rank from rung to rung; the same every time.
 
-    epochs: as for `expected_reach`. The survivors of a rung are then not exchangeable at the next: the later ones had
-    more to beat, are better, and go on more often.
+    epochs: as for `expected_trials_per_rung`. The survivors of a rung are then not exchangeable at the next rung: the
+    later ones had more to beat, are better, and go on more often.
     """
     draws, sweeps = random.Random(0), max(FEWEST_SWEEPS, SIMULATED_TRIALS // trials)
     return [_epochs_of_sweep([draws.random() for _ in range(trials)], epochs, reduction_factor) for _ in range(sweeps)]

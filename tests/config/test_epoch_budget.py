@@ -7,7 +7,13 @@ from statistics import mean
 
 import pytest
 
-from codeq.config.effort import effort, expected_epochs, expected_reach, expected_survivors, simulated_epochs
+from codeq.config.epoch_budget import (
+    epoch_budget,
+    expected_epochs,
+    expected_survivors,
+    expected_trials_per_rung,
+    simulated_epochs,
+)
 from tests.config.texts import edited, load
 
 SWEEPS = [(24, (5, 15, 20), 3), (48, (20, 60, 180, 300), 3), (340, (3, 9, 27, 30), 3), (10, (1, 2, 4, 8, 16), 2)]
@@ -39,7 +45,7 @@ def test_the_expectation_is_the_mean_of_simulated_sweeps(
 ) -> None:
     draws = random.Random(1)
     sweeps = [halving(trials, epochs, factor, draws) for _ in range(20_000 // trials)]
-    assert expected_epochs(expected_reach(trials, epochs, factor)) == pytest.approx(mean(sweeps), rel=0.02)
+    assert expected_epochs(expected_trials_per_rung(trials, epochs, factor)) == pytest.approx(mean(sweeps), rel=0.02)
 
 
 def test_the_first_trials_of_a_rung_go_on_more_often_than_one_in_eta() -> None:
@@ -54,25 +60,25 @@ def test_trials_that_keep_their_rank_go_on_more_often_and_the_simulation_repeats
     epochs = (20, 60, 180, 300)
     kept = simulated_epochs(48, epochs, 3)
     assert kept == simulated_epochs(48, epochs, 3)
-    assert mean(kept) > 1.1 * expected_epochs(expected_reach(48, epochs, 3))
+    assert mean(kept) > 1.1 * expected_epochs(expected_trials_per_rung(48, epochs, 3))
     assert all(48 * 20 <= total <= 48 * 300 for total in kept)
 
 
 def test_the_expectation_lies_between_the_first_rung_and_the_worst_case() -> None:
-    planned = effort(load(with_sweep("{trials: 9, scheduler: {grace_epochs: 2}}")))
+    planned = epoch_budget(load(with_sweep("{trials: 9, scheduler: {grace_epochs: 2}}")))
     assert planned is not None
-    assert (planned.worst, list(planned.reach)) == (90, [2, 6, 10])
-    assert 18 < planned.likely[0] < planned.expected < planned.likely[1] < 90
+    assert (planned.worst, list(planned.trials_per_rung)) == (90, [2, 6, 10])
+    assert 18 < planned.p10_p90[0] < planned.expected < planned.p10_p90[1] < 90
 
 
 @pytest.mark.parametrize("scheduler", ["{name: none}", "{grace_epochs: 10}"])
 def test_where_nobody_stops_a_trial_every_epoch_is_trained(scheduler: str) -> None:
-    planned = effort(load(with_sweep(f"{{trials: 9, scheduler: {scheduler}}}")))
+    planned = epoch_budget(load(with_sweep(f"{{trials: 9, scheduler: {scheduler}}}")))
     assert planned is not None
     assert planned.expected == planned.worst == 90
-    assert planned.likely == (90, 90)
+    assert planned.p10_p90 == (90, 90)
 
 
 def test_the_median_rule_allows_no_forecast() -> None:
     template = load(with_sweep("{trials: 9, scheduler: {name: median, grace_epochs: 2}}"))
-    assert effort(template) is None
+    assert epoch_budget(template) is None
