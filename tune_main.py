@@ -19,7 +19,7 @@ from codeq.config.text import pluralize
 
 if TYPE_CHECKING:
     from codeq.execution.session import Session
-    from codeq.results.findings import Findings
+    from codeq.results.sweep_result import SweepResult
     from codeq.search.sweep_state import SweepState
 
 INTERRUPTED = "interrupted; the same command with --resume goes on"
@@ -78,10 +78,10 @@ def _knows_others(template: Template) -> bool:
     """Say how many trials there are to learn from, or why there are none; whether there are some."""
     from codeq.config.errors import BadInput
     from codeq.search.sweep_state import sweep_folder
-    from codeq.search.warm_start import known_trials
+    from codeq.search.warm_start import warm_start_trials
 
     try:
-        known = known_trials(template, sweep_folder(template))
+        known = warm_start_trials(template, sweep_folder(template))
     except BadInput as error:
         print(error, file=sys.stderr)
         return False
@@ -137,40 +137,40 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
 
     end, template = run_sweep(state, session), state.template
     if not (end.test_accuracy or template.sweep.confirm):
-        session.end(meanwhile=None if session.interrupted_by else MEASURED_BY)
+        session.end(meanwhile=None if session.interrupt_signal else MEASURED_BY)
     measure_test = end.test_accuracy or test_accuracy_here
-    found = write_report(state.folder, template, None if session.interrupted_by else measure_test, pick)
+    found = write_report(state.folder, template, None if session.interrupt_signal else measure_test, pick)
     print_front(found, template)
     end.release()
-    confirmed = session.interrupted_by is None and _confirm(state, session, found)
+    confirmed = session.interrupt_signal is None and _confirm(state, session, found)
     session.end()
     if confirmed:
-        found = write_report(state.folder, template, None if session.interrupted_by else test_accuracy_here, pick)
+        found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
     print_confirmation(found, template)
     print(f"{state.folder}: {', '.join(found.files)}")
     print(write_advice(state.folder, template, found.trials, found.front), end="")
-    if session.interrupted_by is not None:
+    if session.interrupt_signal is not None:
         print(INTERRUPTED, file=sys.stderr)
-        return interrupted(session.interrupted_by)
+        return interrupted(session.interrupt_signal)
     return ALL_FAILED if found.all_failed else DONE
 
 
-def _confirm(state: SweepState, session: Session, found: Findings) -> bool:
+def _confirm(state: SweepState, session: Session, found: SweepResult) -> bool:
     """Train the winners again as `sweep.confirm` asks; whether there was anything left to train."""
     from codeq.results.confirmation import planned_runs
 
-    confirm = state.template.sweep.confirm
-    runs = planned_runs(found.trials, found.ranking, confirm) if confirm else []
-    if confirm and not runs:
+    wanted = state.template.sweep.confirm
+    runs = planned_runs(found.trials, found.ranking, wanted) if wanted else []
+    if wanted and not runs:
         print("Nothing to confirm: there is no winner.", flush=True)
     runs = [run for run in runs if run not in found.ended_runs]
     if runs:
         print(f"Confirmation with fresh seeds, runs to train: {len(runs)}", flush=True)
         session.start()
         # Ray reads its environment variables when it is imported, so it must not be imported before the start.
-        from codeq.execution.confirm import train_again
+        from codeq.execution.confirm import confirm
 
-        train_again(state, session, runs)
+        confirm(state, session, runs)
     return bool(runs)
 
 

@@ -1,7 +1,7 @@
 """Random changes to training images, drawn once an epoch and applied to whole batches of uint8 pixels.
 
 An augmentation is a function of (number of images, seed, epoch, device) that returns the epoch's own function
-of (images, window): `window` says which images of the epoch the batch holds. `together` makes one such function of
+of (images, batch_slice), the latter being the batch's positions in the epoch. `together` makes one such function of
 those of several runs.
 """
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codeq.config.run import RunConfig
-from codeq.data.seeds import Draw, derived_seed, generator
+from codeq.data.seeds import RandomStream, derived_seed, generator
 from codeq.data.transfer import to_device
 
 PAD = 4
@@ -43,7 +43,7 @@ def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Te
     return padded.flatten(2).gather(2, index).view(images.shape)
 
 
-def unchanged(images: Tensor, window: slice) -> Tensor:
+def unchanged(images: Tensor, batch_slice: slice) -> Tensor:
     """`images`."""
     return images
 
@@ -61,14 +61,14 @@ class FlipAndCrop:
     top: Tensor
     left: Tensor
 
-    def __call__(self, images: Tensor, window: slice) -> Tensor:
-        flip, top, left = (draws[..., window].flatten() for draws in (self.flip, self.top, self.left))
+    def __call__(self, images: Tensor, batch_slice: slice) -> Tensor:
+        flip, top, left = (draws[..., batch_slice].flatten() for draws in (self.flip, self.top, self.left))
         return flip_and_crop(images, flip, top, left)
 
 
 def standard(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochAugment:
     """Horizontal flip with probability 1/2 and a random crop after padding by 4 pixels (He et al. 2015)."""
-    draws = generator(seed, epoch, Draw.FLIP_AND_CROP)
+    draws = generator(seed, epoch, RandomStream.FLIP_AND_CROP)
     flip = torch.randint(0, 2, (num_images,), generator=draws).bool()
     corner = torch.randint(0, 2 * PAD + 1, (2, num_images), generator=draws)
     return FlipAndCrop(to_device(flip, device), *to_device(corner, device))
@@ -85,11 +85,11 @@ def randaugment(num_images: int, seed: int, epoch: int, device: torch.device) ->
     flipped_and_cropped = standard(num_images, seed, epoch, device)
     operation = RandAugment(num_ops=1)
 
-    def apply(images: Tensor, window: slice) -> Tensor:
-        images = flipped_and_cropped(images, window)
+    def apply(images: Tensor, batch_slice: slice) -> Tensor:
+        images = flipped_and_cropped(images, batch_slice)
         # It draws from torch's global CPU generator, whose state belongs to the training loop.
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derived_seed(seed, epoch, Draw.RANDAUGMENT, window.start))
+            torch.default_generator.manual_seed(derived_seed(seed, epoch, RandomStream.RANDAUGMENT, batch_slice.start))
             return _in_random_groups(operation, _in_random_groups(operation, images))
 
     return apply
@@ -114,9 +114,9 @@ def together(augments: Sequence[EpochAugment]) -> EpochAugment:
         draws = ([crop.flip for crop in crops], [crop.top for crop in crops], [crop.left for crop in crops])
         return FlipAndCrop(*map(torch.stack, draws))
 
-    def apply(images: Tensor, window: slice) -> Tensor:
+    def apply(images: Tensor, batch_slice: slice) -> Tensor:
         parts = images.chunk(len(augments))
-        return torch.cat([augment(part, window) for augment, part in zip(augments, parts, strict=True)])
+        return torch.cat([augment(part, batch_slice) for augment, part in zip(augments, parts, strict=True)])
 
     return apply
 

@@ -19,7 +19,7 @@ from upath import UPath
 from codeq.config.run import RunConfig
 from codeq.config.sweep import METRICS, Scheduler
 from codeq.execution.trial import folder_name
-from codeq.search.outcome import ending
+from codeq.search.outcome import trial_end
 from codeq.storage.trial_folder import Row, TrialFolder, TrialRecord
 from codeq.train.tracking import Tracker
 
@@ -37,7 +37,7 @@ class TrialRecorder(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record how the trial ended; Tune calls this for stopped trials too."""
-        ended = ending(trial.last_result, self._scheduler)
+        ended = trial_end(trial.last_result, self._scheduler)
         self._end(trial, ended.row, ended.status, ended.reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

@@ -14,14 +14,14 @@ ASK_AGAIN_S = 5.0
 """How long the driver believes that there is as much room as there was."""
 
 
-class Room(NamedTuple):
-    """Numbers of trials. to_live: that may live at a time. free: for which nobody occupies the resources yet."""
+class Capacity(NamedTuple):
+    """Numbers of trials. max_live: that may live at a time. free: for which nobody occupies the resources yet."""
 
-    to_live: int
+    max_live: int
     free: int
 
 
-class Started(Callback):
+class StartedTrials(Callback):
     """The Tune ids of the trials that have a process, or had one when they ended."""
 
     def __init__(self) -> None:
@@ -36,14 +36,14 @@ class Started(Callback):
         self.ids.discard(trial.trial_id)
 
 
-class WhileThereIsRoom(ConcurrencyLimiter):
+class CapacityLimiter(ConcurrencyLimiter):
     """Proposes what `searcher` does while there is room for another trial."""
 
-    def __init__(self, searcher: Searcher, room: Callable[[], Room], started: Started) -> None:
-        """room: asked every few seconds, for a cluster may grow; `to_live` is at least 1. started: hears of starts."""
-        now = room()
-        super().__init__(searcher, max_concurrent=now.to_live)
-        self._room, self._asked_at, self._started, self._places = room, time.monotonic(), started, now.free
+    def __init__(self, searcher: Searcher, capacity: Callable[[], Capacity], started: StartedTrials) -> None:
+        """capacity: called every few seconds, as a cluster may grow; `max_live` is 1 or more. started: a callback."""
+        now = capacity()
+        super().__init__(searcher, max_concurrent=now.max_live)
+        self._capacity, self._asked_at, self._started, self._slots = capacity, time.monotonic(), started, now.free
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The searcher's proposal; None while there is no room.
@@ -53,11 +53,11 @@ class WhileThereIsRoom(ConcurrencyLimiter):
         """
         running = len(self.live_trials & self._started.ids)
         if time.monotonic() - self._asked_at > ASK_AGAIN_S:
-            now, self._asked_at = self._room(), time.monotonic()
-            self.max_concurrent = now.to_live
+            now, self._asked_at = self._capacity(), time.monotonic()
+            self.max_concurrent = now.max_live
             # A trial that ends leaves its process to another.
-            self._places = max(self._places, running + now.free)
-        if len(self.live_trials) >= max(self._places, running + 1):
+            self._slots = max(self._slots, running + now.free)
+        if len(self.live_trials) >= max(self._slots, running + 1):
             return None
         proposal: dict[str, Any] | None = super().suggest(trial_id)
         return proposal

@@ -47,7 +47,7 @@ def start_ray(address: str | None, dashboard: bool) -> str | None:
         # Plain ray.init() would join any cluster that happens to run on this machine.
         context = ray.init(address="local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
     else:
-        _expect_somebody(address)
+        _check_reachable(address)
         package = Path(__file__).resolve().parents[1]
         try:
             context = ray.init(address=address, runtime_env={"py_modules": [str(package)]}, **options)
@@ -59,7 +59,7 @@ def start_ray(address: str | None, dashboard: bool) -> str | None:
     return f"http://{url}" if url else None
 
 
-def _expect_somebody(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Ray tries for minutes to reach a cluster that is not there."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if not (colon and port.isdigit()):
@@ -90,7 +90,7 @@ def gpus_per_trial(requested: float | str, device: str) -> float:
     return gpus_of_trial(requested, device, ray.cluster_resources().get("GPU", 0.0))
 
 
-def expect_room(cpu: float, gpu: float) -> None:
+def check_resources(cpu: float, gpu: float) -> None:
     """Raise BadInput if no trial can ever be placed on this machine: Ray would wait for another, silently."""
     import ray
 
@@ -109,7 +109,7 @@ def trials_that_fit(cpu: float, gpu: float) -> int:
     return sum(room_for_trials(cpu, gpu, node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in available)
 
 
-def free_places(cpu: float, gpu: float) -> int:
+def free_slots(cpu: float, gpu: float) -> int:
     """For how many trials of these resources there is room now, on all machines of the cluster together."""
     import ray
 

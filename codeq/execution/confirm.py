@@ -8,14 +8,14 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from codeq.execution.callbacks import TensorBoardWriter, TrialRecorder
-from codeq.execution.schedulers import StartAll
+from codeq.execution.schedulers import NoStopping
 from codeq.execution.session import Session
 from codeq.execution.trial import SweepTrial, trial_config
 from codeq.search.sweep_state import SweepState
 from codeq.storage.trial_folder import TrialRecord, confirm_folder, trial_folder
 
 
-def train_again(state: SweepState, session: Session, runs: Sequence[tuple[int, int]]) -> None:
+def confirm(state: SweepState, session: Session, runs: Sequence[tuple[int, int]]) -> None:
     """Train each (trial, seed) of `runs` to its end in a folder of its own, on from its checkpoint if there is one.
 
     Raises StateDamaged for trials that cannot be read. The session must be started.
@@ -24,8 +24,8 @@ def train_again(state: SweepState, session: Session, runs: Sequence[tuple[int, i
     session.tune(
         SweepTrial,
         {"cpu": sweep.resources.cpu, "gpu": session.gpus},
-        searcher=GivenTrials([_prepared(state, session, number, seed) for number, seed in runs]),
-        scheduler=StartAll(),  # type: ignore[no-untyped-call]
+        searcher=ListSearcher([_prepared(state, session, number, seed) for number, seed in runs]),
+        scheduler=NoStopping(),  # type: ignore[no-untyped-call]
         callbacks=[TrialRecorder(sweep.scheduler), TensorBoardWriter(state.local)],
         trials=len(runs),
     )
@@ -41,7 +41,7 @@ def _prepared(state: SweepState, session: Session, number: int, seed: int) -> di
     return trial_config(folder, number, config, state.template.sweep, device=session.device, images=session.images)
 
 
-class GivenTrials(Searcher):
+class ListSearcher(Searcher):
     """Proposes each of its configs once, in their order."""
 
     def __init__(self, configs: Iterable[dict[str, Any]]) -> None:

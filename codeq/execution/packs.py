@@ -24,12 +24,12 @@ class Plan:
     runs: int
 
     @property
-    def seats(self) -> int:
+    def slots(self) -> int:
         """Trials in a pack: where one is trained at a time, the next one is there already when it ends."""
         return max(2, self.runs)
 
 
-GUESS = Plan(packs=1, runs=4)
+DEFAULT_PLAN = Plan(packs=1, runs=4)
 """Packs, and trials in each, before the first has measured how many it trains best."""
 EARLY_STOPPED = 0.5
 """The share of all trials' epochs that are trained after all, roughly."""
@@ -50,7 +50,7 @@ def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int,
     """
 
     def seconds(candidate: Plan) -> float:
-        start_s = candidate.packs * (PACK_START_S + candidate.seats * TRIAL_START_S) / cores
+        start_s = candidate.packs * (PACK_START_S + candidate.slots * TRIAL_START_S) / cores
         return run_epochs * epoch_s[candidate.runs] / candidate.packs + start_s
 
     plans = itertools.product(range(1, packs + 1), [number for number in epoch_s if number <= runs])
@@ -91,19 +91,19 @@ class Packs:
         self._run_epochs, self._to_come = EARLY_STOPPED * trials * epochs, trials
         self._sweep = uuid.uuid4().hex[:8]
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
-        self._plan = self._all_places(options.fuse) if options.fuse else GUESS
+        self._plan = self._all_slots(options.fuse) if options.fuse else DEFAULT_PLAN
         self._is_measured = options.fuse is not None
-        self._said: dict[tuple[str, str], str] = {}
+        self._logged: dict[tuple[str, str], str] = {}
         self._packs = [self._start(index) for index in range(self._plan.packs)]
 
     def place(self, trial_id: str) -> str | None:
         """The name of the pack that takes the trial in; None while all are full."""
         for pack in self._packs:
-            self._listen(pack)
+            self._poll(pack)
         # A pack whose machine is still to come takes no trial: the others may be done before.
-        there = [pack for pack in self._packs if pack.is_there] or self._packs[:1]
-        emptiest = min(there, key=lambda pack: len(pack.trials))
-        if len(emptiest.trials) >= self._plan.seats:
+        ready = [pack for pack in self._packs if pack.is_there] or self._packs[:1]
+        emptiest = min(ready, key=lambda pack: len(pack.trials))
+        if len(emptiest.trials) >= self._plan.slots:
             return None
         emptiest.trials.add(trial_id)
         self._to_come -= 1
@@ -115,15 +115,15 @@ class Packs:
             if trial_id in pack.trials:
                 pack.trials.remove(trial_id)
                 pack.actor.leave.remote(trial_id)
-            self._listen(pack)
+            self._poll(pack)
 
-    def hear_out(self) -> None:
+    def flush_status(self) -> None:
         """Say after the last trial what a short sweep had no time to hear."""
-        asked = [pack.actor.status.remote() for pack in self._packs]
-        for answer in ray.wait(asked, num_returns=len(asked), timeout=LAST_ANSWER_S)[0]:
+        answers = [pack.actor.status.remote() for pack in self._packs]
+        for answer in ray.wait(answers, num_returns=len(answers), timeout=LAST_ANSWER_S)[0]:
             with contextlib.suppress(RayError):  # it died, or was never there
                 if status := ray.get(answer):
-                    self._say(status.reasons)
+                    self._log_once(status.reasons)
 
     def stop(self) -> None:
         """Train no more: where time ran out or a signal came, packs have trained ahead and would go on."""
@@ -145,11 +145,11 @@ class Packs:
         name = f"codeq-pack-{self._sweep}-{index}"
         return _Pack(self._actor.options(name=name).remote(replace(self._options, name=name)), name)
 
-    def _all_places(self, runs: int) -> Plan:
+    def _all_slots(self, runs: int) -> Plan:
         """As many packs as there are places and trials for."""
         return Plan(min(self._limit, -(-self._to_come // runs) or 1), runs)
 
-    def _listen(self, pack: _Pack) -> None:
+    def _poll(self, pack: _Pack) -> None:
         """Hear, without waiting, what the pack has found out since."""
         if pack.status is None:
             pack.status = pack.actor.status.remote()
@@ -165,20 +165,20 @@ class Packs:
         if not self._is_measured:
             self._is_measured = True
             self._adjust(status)
-        self._say(status.reasons)
+        self._log_once(status.reasons)
 
-    def _say(self, reasons: Mapping[tuple[str, str], str]) -> None:
+    def _log_once(self, reasons: Mapping[tuple[str, str], str]) -> None:
         """Print what is new: of each shape what the first pack says, and the same line only once."""
         for which, reason in reasons.items():
             line = f"{which[0]}: {reason}"
-            if which not in self._said and line not in self._said.values():
+            if which not in self._logged and line not in self._logged.values():
                 print(line, flush=True)
-            self._said.setdefault(which, line)
+            self._logged.setdefault(which, line)
 
     def _adjust(self, status: PackStatus) -> None:
         """Plan for what the first pack has measured."""
         if status.epoch_s:
             self._plan = plan(self._run_epochs, status.epoch_s, self._limit, status.runs, self._cores)
         else:  # what cannot train together was not timed
-            self._plan = self._all_places(status.runs)
+            self._plan = self._all_slots(status.runs)
         self._packs += [self._start(index) for index in range(len(self._packs), self._plan.packs)]

@@ -56,7 +56,7 @@ def run_sweep(state: SweepState, session: Session) -> SweepEnd:
             began = time.monotonic()
             packs = _tune(state, session, journals)
             took = time.monotonic() - began
-        if session.interrupted_by is None and budget:
+        if session.interrupt_signal is None and budget:
             state.note_unfinished(f"time budget of {budget}; --resume goes on")
             if state.remaining > 0 and took >= parse_duration(budget):
                 print(f"The time budget of {budget} is over: {_unfinished(state)}; --resume goes on", flush=True)
@@ -103,7 +103,7 @@ def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
     if packs:
-        packs.hear_out()
+        packs.flush_status()
         packs.stop()
     return packs
 
@@ -113,7 +113,7 @@ def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -
     import ray
 
     from codeq.execution.pack_actor import PackOptions
-    from codeq.execution.packs import GUESS, Packs
+    from codeq.execution.packs import DEFAULT_PLAN, Packs
 
     sweep, available = state.template.sweep, ray.cluster_resources()
     fuse = sweep.resources.fuse
@@ -130,7 +130,7 @@ def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -
     )
     fitting = max(1, trials_that_fit(sweep.resources.cpu, gpus))
     # A cluster may grow for packs that find no place yet.
-    limit = fitting if address is None else max(fitting, state.remaining // GUESS.runs)
+    limit = fitting if address is None else max(fitting, state.remaining // DEFAULT_PLAN.runs)
     return Packs(
         options,
         cpu=sweep.resources.cpu,

@@ -19,7 +19,7 @@ SCORE = "stopping_score"
 """The key under which the median rule finds what it ranks by; more is better."""
 
 
-class StartAll(FIFOScheduler):
+class NoStopping(FIFOScheduler):
     """Stops nobody, and lets every trial that there is start; the others here add whom they stop."""
 
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
@@ -31,7 +31,7 @@ class StartAll(FIFOScheduler):
         return None
 
 
-class ParetoASHA(StartAll):
+class ParetoASHA(NoStopping):
     """ASHA in its stopping variant, with as many objectives and constraints as there are: see `codeq.search.rungs`.
 
     Trials go by their own number, which they keep when a sweep goes on.
@@ -51,7 +51,7 @@ class ParetoASHA(StartAll):
         self._rungs.record(trial.config["trial"], result)
 
 
-class MedianOfScores(StartAll, MedianStoppingRule):
+class MedianOfScores(NoStopping, MedianStoppingRule):
     """Ray's median rule, over the sum of the objectives."""
 
     metric = None  # Tune is not to look for the score among what trials report
@@ -87,7 +87,7 @@ def stopping_score(row: Row, objectives: Objectives) -> float:
     return sum(value / LARGEST.get(name, 1.0) for name, value in values)
 
 
-def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> StartAll:
+def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> NoStopping:
     """The configured Tune scheduler, which counts in epochs; no trial is stopped before grace_epochs.
 
     recorded: the numbers and rows of earlier trials, which stand at ASHA's rungs already: a trial that goes on is not
@@ -96,7 +96,7 @@ def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[R
     sweep = template.sweep
     match sweep.scheduler.name:
         case "none":
-            return StartAll()  # type: ignore[no-untyped-call]
+            return NoStopping()  # type: ignore[no-untyped-call]
         case "median":
             return MedianOfScores(sweep.objectives, sweep.scheduler.grace_epochs)
     rungs = Rungs(sweep.scheduler, sweep.objectives, sweep.constraints, template.max_epochs)

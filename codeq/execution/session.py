@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
-from codeq.execution.cluster import expect_room, free_places, gpus_per_trial, start_ray, trials_that_fit
+from codeq.execution.cluster import check_resources, free_slots, gpus_per_trial, start_ray, trials_that_fit
 
 if TYPE_CHECKING:
     from ray.tune import Callback, Trainable
     from ray.tune.search import Searcher
 
     from codeq.data import RawImages
-    from codeq.execution.capacity import Room
-    from codeq.execution.schedulers import StartAll
+    from codeq.execution.capacity import Capacity
+    from codeq.execution.schedulers import NoStopping
 
 Images = dict[tuple[str, str], Any]
 """References to raw images in Ray's object store by (dataset, data_dir)."""
@@ -43,7 +43,7 @@ class RunOptions:
 
 class Session:
     """One driver's Ray. images: see `Images`. gpus: that each trial occupies. device: where trials run whatever their
-    config says, None: as it says. interrupted_by: the signal that ended the training early, if one did."""
+    config says, None: as it says. interrupt_signal: the signal that ended the training early, if one did."""
 
     def __init__(self, template: Template, options: RunOptions) -> None:
         """Starts nothing yet."""
@@ -51,7 +51,7 @@ class Session:
         self.images: Images = {}
         self.gpus = 0.0
         self.device: str | None = None
-        self.interrupted_by: int | None = None
+        self.interrupt_signal: int | None = None
         self._reuse_actors = True
         self._is_started = False
 
@@ -60,13 +60,13 @@ class Session:
         if self._is_started:
             return
         raw = _fetch_data(self.template) if self.options.address is None else {}
-        with _own_sigterm():
+        with _preserve_sigterm():
             dashboard = start_ray(self.options.address, self.options.dashboard)
         if dashboard:
             print(f"Ray dashboard: {dashboard} (it wants the token that `ray get-auth-token` prints)", flush=True)
         # A dashboard would show the first trial's name for all that a process takes.
         self._reuse_actors = not dashboard
-        self._find_room()
+        self._check_resources()
         self.images = _share(raw)
         self._is_started = True
 
@@ -91,7 +91,7 @@ class Session:
         needs: dict[str, float],
         *,
         searcher: Searcher,
-        scheduler: StartAll,
+        scheduler: NoStopping,
         callbacks: Sequence[Callback],
         trials: int,
         time_budget_s: float | None = None,
@@ -103,17 +103,17 @@ class Session:
         """
         from ray import tune
 
-        from codeq.execution.capacity import Started, WhileThereIsRoom
+        from codeq.execution.capacity import CapacityLimiter, StartedTrials
         from codeq.execution.trial import folder_name
 
-        sweep, started = self.template.sweep, Started()
+        sweep, started = self.template.sweep, StartedTrials()
         placed = tune.with_resources(trainable, needs)
         placed.__name__ = placed.__qualname__ = trainable.__name__  # what the dashboard calls its class
         with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals():
             tune.Tuner(
                 placed,
                 tune_config=tune.TuneConfig(
-                    search_alg=WhileThereIsRoom(searcher, lambda: self._room(needs, trials), started),
+                    search_alg=CapacityLimiter(searcher, lambda: self._capacity(needs, trials), started),
                     scheduler=scheduler,
                     num_samples=trials,
                     time_budget_s=time_budget_s,
@@ -131,36 +131,36 @@ class Session:
                 ),
             ).fit()
 
-    def _find_room(self) -> None:
+    def _check_resources(self) -> None:
         import ray
 
         resources = self.template.sweep.resources
         self.gpus = gpus_per_trial(resources.gpu, str(self.template.tree.get("device", "auto")))
         if self.options.address is None:
-            expect_room(resources.cpu, self.gpus)
+            check_resources(resources.cpu, self.gpus)
         # Ray hides no GPU from a trial that asked for none.
         self.device = "cpu" if self.gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
 
-    def _room(self, needs: Mapping[str, float], trials: int) -> Room:
+    def _capacity(self, needs: Mapping[str, float], trials: int) -> Capacity:
         """For how many trials there is room; those that need no processor the searcher limits itself."""
-        from codeq.execution.capacity import Room
+        from codeq.execution.capacity import Capacity
 
         wanted, joined = self.template.sweep.max_concurrent, self.options.address is not None
         if "cpu" not in needs or (joined and wanted):
-            return Room(wanted or trials, wanted or trials)
+            return Capacity(wanted or trials, wanted or trials)
         fitting = trials_that_fit(needs["cpu"], needs["gpu"])
         if joined:  # it grows with what waits for room: one trial more than fits; and others may be at work there
-            return Room(fitting + 1, free_places(needs["cpu"], needs["gpu"]))
-        return Room(max(1, min(wanted or fitting, fitting)), fitting)
+            return Capacity(fitting + 1, free_slots(needs["cpu"], needs["gpu"]))
+        return Capacity(max(1, min(wanted or fitting, fitting)), fitting)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """SIGINT and SIGTERM end the training after the reports in flight; a second one ends it at once."""
 
         def stop(number: int, frame: FrameType | None) -> None:
-            if self.interrupted_by is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            if self.interrupt_signal is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
                 raise KeyboardInterrupt(number)
-            self.interrupted_by = number
+            self.interrupt_signal = number
             os.kill(os.getpid(), signal.SIGUSR1)  # Tune's own handler: finish the step and return
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -200,7 +200,7 @@ def _share(raw: dict[tuple[str, str], RawImages]) -> Images:
 
 
 @contextlib.contextmanager
-def _own_sigterm() -> Iterator[None]:
+def _preserve_sigterm() -> Iterator[None]:
     """Ray replaces the handler of SIGTERM by one that exits with 15; here it interrupts, as before and after."""
     before = signal.getsignal(signal.SIGTERM)
     # What a handler raises is lost where it interrupts a finalizer; the numbers of the signals come here all the same.

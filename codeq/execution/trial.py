@@ -16,7 +16,7 @@ from ray.exceptions import RayActorError
 from upath import UPath
 
 from codeq.config import RunConfig, SweepConfig
-from codeq.storage.trial_folder import NO_ROW, Row, TrialFolder
+from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder
 
 if TYPE_CHECKING:
     from codeq.data import RawImages
@@ -105,10 +105,10 @@ def epochs(
     from codeq.data import load_data  # torch: not in the driver
     from codeq.train.device import prepare_device
     from codeq.train.loop import fit
-    from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run
+    from codeq.train.trial_run import ended_row, failed_row, open_run, save_epoch
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    row = dict(NO_ROW)
+    row = dict(EMPTY_METRICS)
     try:
         data = None if raw is None else load_data(config, prepare_device(config.device, config.threads), raw)
         state = open_run(folder, config, data)
@@ -116,7 +116,7 @@ def epochs(
             yield ended
             return
         for epoch_row in fit(state, grace_epochs):
-            yield (row := keep_epoch(folder, state, epoch_row))
+            yield (row := save_epoch(folder, state, epoch_row))
     except Exception as error:  # the sweep goes on without this trial, whatever it raised
         yield failed_row(folder, row, error)
 

@@ -19,7 +19,7 @@ SCORES = (
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanStd:
     """Mean and sample standard deviation; std: None for a single value."""
 
     mean: float
@@ -47,12 +47,12 @@ class Confirmed:
         """The seeds of the finished runs."""
         return [run.record.seed for run in self.finished]
 
-    def spread(self, score: str) -> Spread | None:
+    def mean_std(self, score: str) -> MeanStd | None:
         """Mean ± standard deviation over the finished runs; None where no run has the score."""
         values = [float(value) for run in self.finished if (value := run.as_row().get(score)) is not None]
         if not values:
             return None
-        return Spread(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
+        return MeanStd(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def planned_runs(
@@ -95,6 +95,6 @@ def _row(confirmed: Confirmed) -> dict[str, object]:
         "seeds": " ".join(map(str, confirmed.seeds)),
     }
     for score in SCORES:
-        if (spread := confirmed.spread(score)) is not None:
-            row |= {f"{score}_mean": spread.mean, f"{score}_std": spread.std}
+        if (mean_std := confirmed.mean_std(score)) is not None:
+            row |= {f"{score}_mean": mean_std.mean, f"{score}_std": mean_std.std}
     return row

@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float64]
 
 
-def front_numbers(gains: Vectors, violations: Vectors) -> NDArray[np.int64]:
+def front_numbers(values: Vectors, violations: Vectors) -> NDArray[np.int64]:
     """The front of each of n vectors, from 0, the best: the feasible ones' by dominance, then the others' by violation.
 
-    gains: (n, objectives), finite. violations: (n, constraints), positive where a constraint is missed, perhaps
+    values: (n, objectives), finite. violations: (n, constraints), positive where a constraint is missed, perhaps
     infinite. A trial misses the constraints by the sum of its violations, each on the scale of the worst in the rung.
     """
     missed = _summed(violations)
     feasible = missed == 0
-    fronts = np.empty(len(gains), dtype=np.int64)
-    fronts[feasible] = moocore.pareto_rank(-gains[feasible])
+    fronts = np.empty(len(values), dtype=np.int64)
+    fronts[feasible] = moocore.pareto_rank(-values[feasible])
     first = fronts[feasible].max(initial=-1) + 1
     fronts[~feasible] = first + np.unique(missed[~feasible], return_inverse=True)[1]
     return fronts
@@ -47,23 +47,23 @@ def farthest_point_order(points: Vectors) -> Iterator[int]:
         chosen = int(distance.argmax())
 
 
-def is_last_among_first(gains: Vectors, violations: Vectors, count: int) -> bool:
+def is_last_in_top(values: Vectors, violations: Vectors, count: int) -> bool:
     """Whether at most `count` of the vectors come before the last one.
 
-    gains, violations: see `front_numbers`. A front starts with its best in the objective in which the last vector is
+    values, violations: see `front_numbers`. A front starts with its best in the objective in which the last vector is
     strongest; strength and distances are taken with every objective scaled to 0..1 over all vectors. Among equals the
     last vector comes first.
     """
-    fronts = front_numbers(gains, violations)
+    fronts = front_numbers(values, violations)
     left = count - int((fronts < fronts[-1]).sum())
     front = np.flatnonzero(fronts == fronts[-1])
     if left < 0 or len(front) <= left + 1:
         return left >= 0
-    low, high = gains.min(axis=0), gains.max(axis=0)
-    points = (gains[front] - low) / np.where(high > low, high - low, 1.0)
+    low, high = values.min(axis=0), values.max(axis=0)
+    points = (values[front] - low) / np.where(high > low, high - low, 1.0)
     points = np.roll(points, -int(points[-1].argmax()), axis=1)
     # Sorted, so that nothing depends on who came when.
-    order = np.lexsort((front < len(gains) - 1, *-points.T[::-1]))
+    order = np.lexsort((front < len(values) - 1, *-points.T[::-1]))
     newcomer = int(order.argmax())
     return newcomer in islice(farthest_point_order(points[order]), left + 1)
 

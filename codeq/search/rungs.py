@@ -13,7 +13,7 @@ import numpy as np
 
 from codeq.config.objectives import Constraints, Objectives, Row, maximized_values, violations
 from codeq.config.sweep import Scheduler
-from codeq.search.pareto_order import Vectors, is_last_among_first
+from codeq.search.pareto_order import Vectors, is_last_in_top
 
 HEALTHY = ("running", "finished")
 """The statuses of rows that may stand at a rung: a collapsed trial, as sparse as can be, would dominate the others."""
@@ -27,24 +27,24 @@ class Rung:
         self._objectives, self._constraints = objectives, constraints
         self._reduction_factor = reduction_factor
         self._trials: set[int] = set()
-        self._gains = np.empty((0, len(objectives)))
+        self._values = np.empty((0, len(objectives)))
         self._violations = np.empty((0, len(constraints)))
 
-    def enter(self, trial: int, row: Row) -> bool:
+    def add(self, trial: int, row: Row) -> bool:
         """Let the trial stand here with this row; whether it is a newcomer. What it had first is kept."""
         if trial in self._trials:
             return False
         self._trials.add(trial)
-        self._gains = np.vstack([self._gains, maximized_values(row, self._objectives)])
+        self._values = np.vstack([self._values, maximized_values(row, self._objectives)])
         self._violations = np.vstack([self._violations, violations(row, self._constraints)])
         return True
 
-    def stops_newcomer(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether the trial that entered last stops."""
         if len(self._objectives) == 1 and not self._constraints:
-            return _is_below_cutoff(self._gains[:, 0], self._reduction_factor)
-        spared = len(self._gains) // self._reduction_factor
-        return not is_last_among_first(self._gains, self._violations, spared)
+            return _is_below_cutoff(self._values[:, 0], self._reduction_factor)
+        spared = len(self._values) // self._reduction_factor
+        return not is_last_in_top(self._values, self._violations, spared)
 
 
 class Rungs:
@@ -65,13 +65,13 @@ class Rungs:
             return False
         if not self._is_finite(row):
             return True
-        return self.record(trial, row) and self._rungs[row["epoch"]].stops_newcomer()
+        return self.record(trial, row) and self._rungs[row["epoch"]].should_stop()
 
     def record(self, trial: int, row: Row) -> bool:
         """Let the trial stand at the row's rung, unjudged; whether there is one and the trial had not been there."""
         if not _is_healthy(row) or row["epoch"] not in self._rungs or not self._is_finite(row):
             return False
-        return self._rungs[row["epoch"]].enter(trial, row)
+        return self._rungs[row["epoch"]].add(trial, row)
 
     def _is_finite(self, row: Row) -> bool:
         return all(map(math.isfinite, maximized_values(row, self._objectives)))

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.check import MAX_GRID
-from codeq.search.outcome import Told
+from codeq.search.outcome import StudyReport
 from codeq.search.samplers import GridSampler, as_optuna, build_sampler, mixed_seed, suggest
 from codeq.search.study import directions, quiet_optuna
 
@@ -43,11 +43,11 @@ class Exhausted(Exception):
 class Proposal:
     """A drawn config, and the sampler's own trial of it."""
 
-    asked: optuna.Trial
+    trial: optuna.Trial
     config: RunConfig
 
 
-class SamplerMemory:
+class SamplerStudy:
     """Proposes configs that were not tried yet, and learns from what became of them."""
 
     def __init__(self, template: Template, trials_before: int = 0) -> None:
@@ -60,17 +60,17 @@ class SamplerMemory:
         self._tried: set[frozenset[tuple[str, Any]]] = set()
         self._last_resort = _last_resort(template, trials_before)
 
-    def remember(self, parameters: Mapping[str, Any], told: Told, *, tried_here: bool = True) -> None:
+    def add_trial(self, parameters: Mapping[str, Any], report: StudyReport, *, tried_here: bool = True) -> None:
         """Add a trial that has ended already. tried_here: in this sweep, so its config is not proposed again."""
         if tried_here:
             self._tried.add(_key(parameters))
         trial = create_trial(
-            state=told.state,
-            values=told.values,
+            state=report.state,
+            values=report.values,
             params=dict(parameters),
             distributions={name: self._distributions[name] for name in parameters},
             system_attrs=dict(_FIRST_GENERATION),
-            constraints=dict(told.constraints),
+            constraints=dict(report.constraints),
         )
         self._study.add_trial(trial)
 
@@ -81,7 +81,7 @@ class SamplerMemory:
         self._tried.add(_key(parameters))
         return proposal
 
-    def put_in_queue(self, values: Mapping[str, Any]) -> None:
+    def enqueue(self, values: Mapping[str, Any]) -> None:
         """Propose `values` (by parameter, as many as are given) before anything that the sampler thinks of."""
         self._study.enqueue_trial(dict(values), user_attrs={"enqueued": dict(values)})
 
@@ -99,15 +99,15 @@ class SamplerMemory:
             raise Exhausted(f"all {len(self._tried)} configs that can be drawn have been tried")
         raise Exhausted(f"of {MAX_DRAWS} draws none was a config that is new and can be trained")
 
-    def tell(self, asked: optuna.Trial, told: Told) -> None:
+    def tell(self, trial: optuna.Trial, report: StudyReport) -> None:
         """Learn what became of a proposal."""
-        for name, violation in told.constraints.items():
-            asked.set_constraint(name, violation)
-        self._study.tell(asked, told.values, told.state)
+        for name, violation in report.constraints.items():
+            trial.set_constraint(name, violation)
+        self._study.tell(trial, report.values, report.state)
 
-    def stored(self, asked: optuna.Trial) -> FrozenTrial:
+    def stored(self, trial: optuna.Trial) -> FrozenTrial:
         """The trial as the sampler's study has it."""
-        return self._study.get_trials(deepcopy=False)[asked.number]
+        return self._study.get_trials(deepcopy=False)[trial.number]
 
     def _new_draw(self) -> Proposal | None:
         """A drawn config; None if it was tried before, or if values that are right one by one are wrong together."""
@@ -116,19 +116,19 @@ class SamplerMemory:
         except ConfigError as error:
             log.warning("drew a config that cannot be trained, drawing again: %s", error)
             return None
-        key = _key(proposal.asked.params)
+        key = _key(proposal.trial.params)
         if key in self._tried:
-            self._study.tell(proposal.asked, state=TrialState.FAIL)
+            self._study.tell(proposal.trial, state=TrialState.FAIL)
             return None
         self._tried.add(key)
         return proposal
 
     def _draw(self) -> Proposal:
-        asked = self._study.ask()
+        trial = self._study.ask()
         try:
-            return Proposal(asked, self._template.draw(lambda name, distribution: suggest(asked, name, distribution)))
+            return Proposal(trial, self._template.draw(lambda name, distribution: suggest(trial, name, distribution)))
         except ConfigError:
-            self._study.tell(asked, state=TrialState.FAIL)
+            self._study.tell(trial, state=TrialState.FAIL)
             raise
 
 

@@ -17,9 +17,9 @@ from codeq.config.document import parse_document
 from codeq.config.errors import BadInput
 from codeq.config.run import RUNTIME_KEYS
 from codeq.config.text import pluralize
-from codeq.search.outcome import Ending
-from codeq.search.study import expect_all, lay_aside, open_study
-from codeq.search.warm_start import KnownTrial, known_trials
+from codeq.search.outcome import TrialEnd
+from codeq.search.study import check_all_present, mark_waiting, open_study
+from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.atomic_files import is_local, write_atomically
 from codeq.storage.trial_folder import Row, StateDamaged, TrialRecord, trial_folder, trial_folders
 
@@ -36,7 +36,7 @@ class SweepState:
     folder: UPath
     local: Path
     study: optuna.Study
-    warm_start: Sequence[KnownTrial]
+    warm_start: Sequence[WarmStartTrial]
 
     @property
     def remaining(self) -> int:
@@ -92,22 +92,22 @@ def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
     local = Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
     with _lock(folder, local):
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
-        _expect_none(str(folder), len(records), resume)
+        _check_no_trials(str(folder), len(records), resume)
         if records:
-            _expect_same_template(folder / "template.yaml", template)
-        warm_start = known_trials(template, folder)
+            _check_same_template(folder / "template.yaml", template)
+        warm_start = warm_start_trials(template, folder)
         _fetch_study(folder, local)
         study = open_study(template.sweep, local)
-        _expect_none(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
-        expect_all(study, records, str(folder))
+        _check_no_trials(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
+        check_all_present(study, records, str(folder))
         _write_down_endings(folder, study, records)
         write_atomically(folder / "template.yaml", template.to_yaml())
-        lay_aside(study)  # what a driver that was killed left running
+        mark_waiting(study)  # what a driver that was killed left running
         state = SweepState(template, folder, local, study, warm_start)
         try:
             yield state
         finally:
-            lay_aside(study)
+            mark_waiting(study)
             state.upload_study()
 
 
@@ -130,7 +130,7 @@ def _fetch_study(folder: UPath, local: Path) -> None:
         write_atomically(database, (folder / "study.db").read_bytes())
 
 
-def _expect_none(where: str, trials: int, resume: bool) -> None:
+def _check_no_trials(where: str, trials: int, resume: bool) -> None:
     if trials and not resume:
         more = "--resume goes on with them, --name NAME starts another sweep"
         raise StateDamaged(f"{where} holds {pluralize(trials, 'trial')} already; {more}")
@@ -140,12 +140,12 @@ def _write_down_endings(folder: UPath, study: optuna.Study, records: Sequence[Tr
     """Record the trials that had ended, as the study knows, when a driver was killed before it wrote their records."""
     stored = study.get_trials(deepcopy=False)
     for record in records:
-        ended = Ending.of_stored(stored[record.trial])
+        ended = TrialEnd.of_stored(stored[record.trial])
         if record.status == "running" and stored[record.trial].state.is_finished() and ended:
             trial_folder(folder, record.trial).write_record(replace(record, status=ended.status, reason=ended.reason))
 
 
-def _expect_same_template(path: UPath, template: Template) -> None:
+def _check_same_template(path: UPath, template: Template) -> None:
     """Trials of two different templates in one table would compare what cannot be compared."""
     if not path.exists():
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from codeq.config import Template
 from codeq.config.objectives import is_feasible
-from codeq.results.advice.edges import Edge, edges
+from codeq.results.advice.boundary_hits import BoundaryHit, boundary_hits
 from codeq.results.advice.failures import FailureRegion, failure_regions
 from codeq.results.advice.observations import healthy, observations
 from codeq.results.advice.ties import Accuracies, accuracies
@@ -26,7 +26,7 @@ class Advice:
     observed: int
     epoch: int | None
     importances: Mapping[str, Mapping[str, float]]
-    edges: Sequence[Edge]
+    boundary_hits: Sequence[BoundaryHit]
     accuracies: Accuracies | None
     failures: Sequence[FailureRegion]
 
@@ -43,7 +43,7 @@ def advise(template: Template, trials: Sequence[TrialResult], front: Sequence[Tr
         observed=len(seen.rows if seen else healthy(trials)),
         epoch=seen.epoch if seen else None,
         importances=important,
-        edges=edges(front, template, important),
+        boundary_hits=boundary_hits(front, template, important),
         accuracies=accuracies(to_choose_from, template.sweep.objectives),
         failures=failure_regions(trials, template),
     )

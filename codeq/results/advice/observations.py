@@ -10,7 +10,7 @@ from typing import Any
 from codeq.config.objectives import Row
 from codeq.results.trials import TrialResult
 
-ENOUGH = 16
+MIN_TRIALS = 16
 """With fewer trials chance explains nearly everything: a parameter that decides alone is found in half the cases."""
 NEARLY_ALL = 0.9
 """Of the trials, those that must have reached an epoch: the few that went furthest were chosen for what they show."""
@@ -28,7 +28,7 @@ class Observations:
 def observations(trials: Sequence[TrialResult]) -> Observations | None:
     """The healthy trials at the last epoch that nearly all of them reached; None where there are not enough."""
     candidates = healthy(trials)
-    if len(candidates) < ENOUGH:
+    if len(candidates) < MIN_TRIALS:
         return None
     reached = sorted((int(trial.row["epoch"]) for trial in candidates), reverse=True)
     epoch = reached[math.ceil(NEARLY_ALL * len(reached)) - 1]

@@ -31,7 +31,7 @@ _SHAPES = {
 }
 
 
-def load_or_make_up(config: RunConfig) -> tuple[RawImages, bool]:
+def load_or_fake(config: RunConfig) -> tuple[RawImages, bool]:
     """The images of `config.dataset`, and whether they are made up: nothing is downloaded.
 
     Raises DataUnavailable (DataDamaged for a broken file) where they are not there and their shape is not known.
@@ -44,10 +44,10 @@ def load_or_make_up(config: RunConfig) -> tuple[RawImages, bool]:
     except DataUnavailable:
         if config.dataset not in _SHAPES:
             raise
-        return _made_up(config.dataset, _SHAPES[config.dataset]), True
+        return _fake_images(config.dataset, _SHAPES[config.dataset]), True
 
 
-def _made_up(name: str, shape: _Shape) -> RawImages:
+def _fake_images(name: str, shape: _Shape) -> RawImages:
     return RawImages(name, shape.num_classes, _pixels(shape, shape.num_train), _pixels(shape, shape.num_test))
 
 

@@ -10,10 +10,10 @@ from typing import Literal
 from codeq.config import ConfigError, Template
 from codeq.config.distributions import Choice, Int, LogUniform, Uniform
 from codeq.config.objectives import Objectives, maximized_values
-from codeq.results.advice.chance import LEVEL, at_least
+from codeq.results.advice.chance import ALPHA, at_least
 from codeq.results.trials import TrialResult
 
-EDGE = 0.05
+BOUNDARY_SHARE = 0.05
 """The outermost share of a range, in its own scale."""
 
 End = Literal["low", "high"]
@@ -21,7 +21,7 @@ Range = Uniform | LogUniform | Int
 
 
 @dataclass(frozen=True)
-class Edge:
+class BoundaryHit:
     """One end of a parameter's range that is worth widening.
 
     bound: the value there. trials: the winners near it, of the `winners` that drew the parameter. objective: where
@@ -36,7 +36,9 @@ class Edge:
     objective: str | None = None
 
 
-def edges(front: Sequence[TrialResult], template: Template, important: Mapping[str, Mapping[str, float]]) -> list[Edge]:
+def boundary_hits(
+    front: Sequence[TrialResult], template: Template, important: Mapping[str, Mapping[str, float]]
+) -> list[BoundaryHit]:
     """The ends of ranges at which winners lie, save those that the config's own limits leave no room beyond.
 
     front: the winners. important: by objective, the parameters that matter for it.
@@ -46,7 +48,7 @@ def edges(front: Sequence[TrialResult], template: Template, important: Mapping[s
     for name, searched in _ranges(template).items():
         matters_for = {o: direction for o, direction in objectives.items() if name in important.get(o, {})}
         winners = [trial for trial in front if name in trial.record.parameters]
-        found += [edge for edge in _edges_of(name, searched, winners, matters_for) if _has_room(edge, front, template)]
+        found += [hit for hit in _hits_of(name, searched, winners, matters_for) if _has_room(hit, front, template)]
     return found
 
 
@@ -63,46 +65,46 @@ def _ranges(template: Template) -> dict[str, Range]:
     return {name: distribution for name, distribution in searched.items() if not isinstance(distribution, Choice)}
 
 
-def _edges_of(
+def _hits_of(
     name: str, searched: Range, winners: Sequence[TrialResult], matters_for: Objectives
-) -> Iterator[Edge]:
+) -> Iterator[BoundaryHit]:
     best_in = [(_best(winners, {o: direction}), o) for o, direction in matters_for.items() if winners]
     ends: tuple[tuple[End, float], ...] = (("low", searched.low), ("high", searched.high))
     for end, bound in ends:
         there = tuple(trial.record.trial for trial in winners if _is_near(trial.record.parameters[name], searched, end))
-        alone = [Edge(name, end, bound, (number,), len(winners), o) for number, o in best_in if number in there]
-        if there and at_least(len(there), len(winners), _by_chance(searched, end)) <= LEVEL:
-            yield Edge(name, end, bound, there, len(winners))
+        alone = [BoundaryHit(name, end, bound, (number,), len(winners), o) for number, o in best_in if number in there]
+        if there and at_least(len(there), len(winners), _by_chance(searched, end)) <= ALPHA:
+            yield BoundaryHit(name, end, bound, there, len(winners))
         else:
             yield from alone[:1]
 
 
 def _is_near(value: float, searched: Range, end: End) -> bool:
     place = position(value, searched)
-    return place <= EDGE if end == "low" else place >= 1 - EDGE
+    return place <= BOUNDARY_SHARE if end == "low" else place >= 1 - BOUNDARY_SHARE
 
 
 def _by_chance(searched: Range, end: End) -> float:
     """The share of random draws that lie near an end: of few values more than the outermost share of the range."""
     if isinstance(searched, Int) and searched.log:
         low, high = searched.low - 0.5, searched.high + 0.5  # Optuna draws between these and rounds
-        reach = (searched.high / searched.low) ** EDGE
+        reach = (searched.high / searched.low) ** BOUNDARY_SHARE
         inner = math.floor(searched.low * reach) + 0.5 if end == "low" else math.ceil(searched.high / reach) - 0.5
         return math.log(inner / low if end == "low" else high / inner) / math.log(high / low)
     if math.isinf(size := searched.size()):
-        return EDGE
-    return (math.floor(EDGE * (size - 1)) + 1) / size
+        return BOUNDARY_SHARE
+    return (math.floor(BOUNDARY_SHARE * (size - 1)) + 1) / size
 
 
 def _best(trials: Sequence[TrialResult], wanted: Objectives) -> int:
     return max(trials, key=lambda trial: maximized_values(trial.row, wanted)).record.trial
 
 
-def _has_room(edge: Edge, front: Sequence[TrialResult], template: Template) -> bool:
+def _has_room(hit: BoundaryHit, front: Sequence[TrialResult], template: Template) -> bool:
     """Whether the config of the first winner there is still valid with a value beyond the end."""
-    winner = next(trial for trial in front if trial.record.trial == edge.trials[0])
-    beyond = _beyond(_ranges(template)[edge.parameter], edge.end)
-    values = {**winner.record.parameters, edge.parameter: beyond}
+    winner = next(trial for trial in front if trial.record.trial == hit.trials[0])
+    beyond = _beyond(_ranges(template)[hit.parameter], hit.end)
+    values = {**winner.record.parameters, hit.parameter: beyond}
     try:
         template.draw(lambda name, distribution: values[name])
     except ConfigError:
@@ -116,8 +118,8 @@ def _beyond(searched: Range, end: End) -> float:
     if isinstance(searched, Int):
         return bound + sign * searched.step
     if _is_log(searched):
-        return float(bound * (searched.high / searched.low) ** (sign * EDGE))
-    return float(bound + sign * (searched.high - searched.low) * EDGE)
+        return float(bound * (searched.high / searched.low) ** (sign * BOUNDARY_SHARE))
+    return float(bound + sign * (searched.high - searched.low) * BOUNDARY_SHARE)
 
 
 def _is_log(searched: Range) -> bool:
