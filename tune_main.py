@@ -30,13 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         template = Template.load(options.template, _overrides(options))
-        selection_objectives(template.sweep, options.pick)  # a bad name is told before anything starts
+        selection_objectives(template.sweep, options.pick)  # a bad name is reported before anything starts
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
     if options.dry_run or options.probe:
         print(plan(template))
-        if template.sweep.search.warm_start and not _knows_others(template):
+        if template.sweep.search.warm_start and not _report_warm_start(template):
             return BAD_INPUT
         return _forecast(template) if options.probe else DONE
     signal.signal(signal.SIGTERM, _interrupt)
@@ -74,8 +74,8 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     return [*options.set, *(f"{key}={value}" for key, value in given.items() if value is not None)]
 
 
-def _knows_others(template: Template) -> bool:
-    """Say how many trials there are to learn from, or why there are none; whether there are some."""
+def _report_warm_start(template: Template) -> bool:
+    """Print how many trials a warm start learns from, or why it cannot; returns whether it can."""
     from codeq.config.errors import BadInput
     from codeq.search.sweep_state import sweep_folder
     from codeq.search.warm_start import warm_start_trials
@@ -105,7 +105,7 @@ def _forecast(template: Template) -> int:
 
 
 def _sweep(template: Template, options: argparse.Namespace) -> int:
-    # Imported here: --help, --dry-run and a bad file must answer before Ray's and torch's seconds of import.
+    # Imported here, since Ray and torch take seconds: --help, --dry-run and a bad file must respond at once.
     import dotenv
 
     from codeq.config.errors import BadInput
@@ -128,7 +128,7 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
 
 
 def _run(state: SweepState, session: Session, pick: str | None) -> int:
-    """Search, report, confirm the winners, report what that gave."""
+    """Search, report, confirm the winners, report again."""
     from codeq.execution.run_sweep import run_sweep
     from codeq.results.advice import write_advice
     from codeq.results.report import write_report
@@ -156,7 +156,7 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
 
 
 def _confirm(state: SweepState, session: Session, found: SweepResult) -> bool:
-    """Train the winners again as `sweep.confirm` asks; whether there was anything left to train."""
+    """Train the winners again as `sweep.confirm` asks; returns whether any run was trained."""
     from codeq.results.confirmation import planned_runs
 
     wanted = state.template.sweep.confirm

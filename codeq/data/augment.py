@@ -20,7 +20,7 @@ from codeq.data.transfer import to_device
 
 PAD = 4
 
-# Operations a batch is dealt to by RandAugment, which knows 14, most in two directions. More is slower.
+# RandAugment draws this many operations per batch, out of 14, most in two directions. More are slower.
 OPERATIONS = 24
 
 EpochAugment = Callable[[Tensor, slice], Tensor]
@@ -55,7 +55,7 @@ def none(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochA
 
 @dataclass(frozen=True)
 class FlipAndCrop:
-    """An epoch's draws, (n,) for one run or (K, n) for K runs, whose images then come run by run: (K * B, ...)."""
+    """An epoch's draws, (n,) for one run or (K, n) for K runs, whose images are concatenated: (K * B, ...)."""
 
     flip: Tensor
     top: Tensor
@@ -77,8 +77,8 @@ def standard(num_images: int, seed: int, epoch: int, device: torch.device) -> Ep
 def randaugment(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochAugment:
     """`standard`, then torchvision's RandAugment (arXiv 1909.13719): two operations of its magnitude 9.
 
-    Each image picks one of OPERATIONS operations drawn for its batch, twice. What happens to an image has
-    RandAugment's own distribution, and an operation runs once for all images that picked it.
+    Each image picks, twice, one of OPERATIONS operations drawn for its batch. The distribution for an image is
+    RandAugment's own, and each operation runs once for all images that picked it.
     """
     from torchvision.transforms.v2 import RandAugment
 
@@ -96,7 +96,7 @@ def randaugment(num_images: int, seed: int, epoch: int, device: torch.device) ->
 
 
 def _in_random_groups(operation: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Deal the images (B, C, H, W) into OPERATIONS groups and call `operation` once for each."""
+    """Split the images (B, C, H, W) randomly into OPERATIONS groups and call `operation` once for each."""
     group = torch.randint(OPERATIONS, (len(images),))
     by_group = group.argsort(stable=True)
     sizes = group.bincount().tolist()
@@ -106,7 +106,7 @@ def _in_random_groups(operation: Callable[[Tensor], Tensor], images: Tensor) -> 
 
 
 def together(augments: Sequence[EpochAugment]) -> EpochAugment:
-    """What `augments` do to the images of K runs, (K * B, C, H, W) run by run; in one pass where there is a way."""
+    """What `augments` do to the images of K runs, (K * B, C, H, W) run by run; in one pass if possible."""
     if all(augment is unchanged for augment in augments):
         return unchanged
     crops = [augment for augment in augments if isinstance(augment, FlipAndCrop)]
@@ -123,8 +123,8 @@ def together(augments: Sequence[EpochAugment]) -> EpochAugment:
 
 AUGMENTS: dict[str, Augment] = {"none": none, "standard": standard, "randaugment": randaugment}
 
-# Mirrored digits are other digits, a 4-pixel shift moves them half out of 8 pixels; synthetic patterns have
-# no symmetry either.
+# Digits are not symmetric, and a shift by 4 of 8 pixels would cut them in half; the synthetic patterns are not
+# symmetric either.
 UNAUGMENTED_BY_DEFAULT = ("digits", "synthetic")
 
 

@@ -20,7 +20,7 @@ from codeq.data.transfer import to_device
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """How pixels become batches.
+    """The settings by which pixels become batches.
 
     training: shuffle, and drop the last partial batch so that every step has the same shape. img_size: pixels
     of another size are resized. normalize: on `device`.
@@ -36,7 +36,7 @@ class BatchConfig:
 
 
 class Batches:
-    """One split of a data set. `len()` is the number of batches an epoch, `num_images` of images an epoch."""
+    """One split of a data set. `len()` is the number of batches per epoch, `num_images` that of images."""
 
     def __init__(self, store: ImageStore, labels: Labels, indices: Indices, config: BatchConfig) -> None:
         """labels: of the whole image set in `store`. indices: which of its images this split holds."""
@@ -55,7 +55,7 @@ class Batches:
 
     @property
     def batch_size(self) -> int:
-        """Images a batch; the last may hold fewer."""
+        """Images per batch; the last may hold fewer."""
         return self._config.batch_size
 
     @property
@@ -70,7 +70,7 @@ class Batches:
         return other
 
     def first(self, batches: int) -> Batches:
-        """The same split, whose epochs end after so many batches."""
+        """The same split with epochs of `batches` batches."""
         other = copy(self)
         other._batch_slices = self._batch_slices[:batches]
         return other
@@ -120,6 +120,6 @@ def epochs_together(runs: Sequence[Batches], epochs: Sequence[int]) -> Iterator[
 
 
 def _batch_slices(num_images: int, batch_size: int, *, drop_last: bool) -> BatchSlices:
-    """Consecutive slices of `batch_size`; the last may be shorter, and stays if it is the only one."""
+    """Consecutive slices of `batch_size`; the last may be shorter; `drop_last` keeps it if it is the only one."""
     end = num_images - num_images % batch_size if drop_last and num_images >= batch_size else num_images
     return [slice(start, min(start + batch_size, end)) for start in range(0, end, batch_size)]

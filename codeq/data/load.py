@@ -28,7 +28,7 @@ STATISTICS_FILES = 1024
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a network must fit. img_size: side of the square images as they are trained on."""
+    """The input and output sizes that a network must fit. img_size: side of the square images in training."""
 
     name: str
     channels: int
@@ -38,7 +38,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class DataSplits:
-    """train: augmented. val: what decisions use; the test split itself if val_fraction is 0.
+    """train: augmented. val: for all decisions; the test split itself if val_fraction is 0.
 
     majority_class_fraction: share of the most frequent class in `val` (0..1), the accuracy of a constant answer.
     """
@@ -55,12 +55,12 @@ class DataSplits:
         return replace(self, train=train, val=val, test=test)
 
     def first(self, batches: int) -> DataSplits:
-        """The same splits, training epochs ending after so many batches."""
+        """The same splits with training epochs of `batches` batches."""
         return replace(self, train=self.train.first(batches))
 
 
 def load_data(config: RunConfig, device: torch.device, raw: RawImages | None = None) -> DataSplits:
-    """The data set of `config` on `device`. raw: its images, if some process has loaded them already.
+    """The data set of `config` on `device`. raw: its images, if they are loaded already.
 
     Raises DataUnavailable (DataDamaged for a broken file) with one line that says what to do, and ValueError
     if `raw` is another data set.

@@ -9,7 +9,7 @@ import torch
 
 
 class RandomStream(IntEnum):
-    """What is drawn. Each has a stream of its own, so using one does not shift another."""
+    """The purposes of random numbers. Each has its own stream, so using one does not change another."""
 
     ORDER = 0
     FLIP_AND_CROP = 1

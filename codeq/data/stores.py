@@ -1,4 +1,4 @@
-"""Where pixels are while they are trained on: on the device, or in files that worker processes decode."""
+"""Sources of pixels during training: memory of the device, or files that worker processes decode."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ImageStore(ABC):
 
     @abstractmethod
     def batches(self, order: Tensor, batch_slices: BatchSlices, *, seed: int) -> Iterator[Tensor]:
-        """For each window, the images that `order` names there: (B, C, S, S) uint8.
+        """For each slice of `order`, the images that it lists: (B, C, S, S) uint8.
 
         order: (n,) int64 indices into the image set, on the CPU. seed: of the loader's workers.
         """
@@ -53,10 +53,10 @@ class ResidentStore(ImageStore):
 
 
 class _EpochBatchSampler:
-    """The index lists of the epoch at hand; a loader keeps one sampler for as long as it lives.
+    """The index lists of the current epoch; a DataLoader keeps one sampler for its lifetime.
 
-    Knows nothing of its store: a cycle would leave ending the workers to the garbage collector, which may
-    take their queues away first and then waits 5 s for each.
+    Holds no reference to its store: with a reference cycle the garbage collector would end the workers, perhaps after
+    their queues, and then wait 5 s for each.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class StreamedStore(ImageStore):
             if this_epoch != self._epochs_begun:
                 raise RuntimeError("two epochs of a streamed data set cannot be read at the same time")
             if isinstance(batch, DataDamaged):
-                del self._loader  # Ends its workers now, not when the traceback is forgotten.
+                del self._loader  # Ends its workers now, not when the traceback is freed.
                 raise batch
             yield to_device(batch, self._device)
 

@@ -1,4 +1,4 @@
-"""Trials as there is room for them: what would only wait for a place is proposed later, when more is known."""
+"""How many trials may run: a trial that would only wait for resources is proposed later, when more is known."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 ASK_AGAIN_S = 5.0
-"""How long the driver believes that there is as much room as there was."""
+"""Seconds after which the capacity is measured again."""
 
 
 class Capacity(NamedTuple):
-    """Numbers of trials. max_live: that may live at a time. free: for which nobody occupies the resources yet."""
+    """Numbers of trials. max_live: running or waiting at most. free: those for which resources are unoccupied."""
 
     max_live: int
     free: int
 
 
 class StartedTrials(Callback):
-    """The Tune ids of the trials that have a process, or had one when they ended."""
+    """Collects the Tune ids of trials that have a process, or had one when they ended."""
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """It has a process."""
+        """Add the trial: it has a process."""
         self.ids.add(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Its process has died, and it waits for another."""
+        """Remove the trial: its process has died, and it waits for another."""
         self.ids.discard(trial.trial_id)
 
 
 class CapacityLimiter(ConcurrencyLimiter):
-    """Proposes what `searcher` does while there is room for another trial."""
+    """Passes on the proposals of `searcher` while there is capacity for another trial."""
 
     def __init__(self, searcher: Searcher, capacity: Callable[[], Capacity], started: StartedTrials) -> None:
         """capacity: called every few seconds, as a cluster may grow; `max_live` is 1 or more. started: a callback."""
@@ -46,16 +46,15 @@ class CapacityLimiter(ConcurrencyLimiter):
         self._capacity, self._asked_at, self._started, self._slots = capacity, time.monotonic(), started, now.free
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The searcher's proposal; None while there is no room.
+        """The searcher's proposal; None while there is no capacity.
 
-        Beside those for which there are places, one trial may wait: a cluster may grow with what waits, and others may
-        leave it.
+        One trial more than the free slots may wait: a cluster may scale up for it, and other users may leave.
         """
         running = len(self.live_trials & self._started.ids)
         if time.monotonic() - self._asked_at > ASK_AGAIN_S:
             now, self._asked_at = self._capacity(), time.monotonic()
             self.max_concurrent = now.max_live
-            # A trial that ends leaves its process to another.
+            # A trial that ends leaves its process to the next one, so slots never become fewer.
             self._slots = max(self._slots, running + now.free)
         if len(self.live_trials) >= max(self._slots, running + 1):
             return None
@@ -63,5 +62,5 @@ class CapacityLimiter(ConcurrencyLimiter):
         return proposal
 
     def get_state(self) -> dict[str, Any]:
-        """Nothing: what Tune would keep, nobody reads."""
+        """Nothing: Tune's snapshots are not used."""
         return {}

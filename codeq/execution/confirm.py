@@ -1,4 +1,4 @@
-"""Train winners again with fresh seeds: the same trials on the same workers, and nobody stops them early."""
+"""Train winners again with fresh seeds, each to its end and in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codeq.storage.trial_folder import TrialRecord, confirm_folder, trial_folder
 
 
 def confirm(state: SweepState, session: Session, runs: Sequence[tuple[int, int]]) -> None:
-    """Train each (trial, seed) of `runs` to its end in a folder of its own, on from its checkpoint if there is one.
+    """Train each (trial, seed) of `runs` to its end in a folder of its own, from its checkpoint if there is one.
 
     Raises StateDamaged for trials that cannot be read. The session must be started.
     """
@@ -32,7 +32,7 @@ def confirm(state: SweepState, session: Session, runs: Sequence[tuple[int, int]]
 
 
 def _prepared(state: SweepState, session: Session, number: int, seed: int) -> dict[str, Any]:
-    """The run's config for Tune, after its folder has been made."""
+    """Create the run's folder, if it is new, and return its config for Tune."""
     folder = confirm_folder(state.folder, number, seed)
     config = trial_folder(state.folder, number).read_config().model_copy(update={"seed": seed})
     if folder.read_record() is None:
@@ -50,11 +50,11 @@ class ListSearcher(Searcher):
         self._configs = iter(configs)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next config; None after the last, which Tune does not ask for."""
+        """The next config; None after the last."""
         return next(self._configs, None)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: there is nothing to learn."""
+        """Nothing: a list does not learn."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the folders of the runs are the state."""

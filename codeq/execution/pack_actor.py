@@ -1,4 +1,4 @@
-"""The Ray actor that owns a device and trains many trials on it: see `codeq.train.fused.pack`."""
+"""The Ray actor that owns a device and trains many trials on it (see `codeq.train.fused.pack`)."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from codeq.train.fused.pack import Member, Pack
 
 BATCH_WAIT = 0.25
-"""How long a pack waits for decisions about trials, as a share of the last epoch's time."""
+"""How long a pack waits for the scheduler's decisions about its trials, as a share of the last epoch's time."""
 BATCH_WAIT_MIN_S = 0.02
 SWITCH_S = 0.0005
-"""How soon the training thread lets another one have its turn: trials wait for their answers ten times as long else."""
+"""Python's thread switch interval: with the default, trials wait ten times as long for their rows."""
 
 
 @dataclass(frozen=True)
 class PackOptions:
-    """What a pack is to do.
+    """The settings of a pack.
 
-    name: of the actor. sweep_folder, grace_epochs, max_failures: of the sweep. journals: a folder on each machine, of
-    this sweep alone. decisions: the epochs after which the scheduler may stop a trial, None: any. fuse: trials to train
-    together, None: as many as pays.
+    name: of the actor. sweep_folder, grace_epochs, max_failures: of the sweep. journals: a folder on each machine, for
+    this sweep only. decisions: the epochs after which the scheduler may stop a trial, None: any. fuse: trials to train
+    together, None: as many as is fastest.
     """
 
     name: str
@@ -50,7 +50,7 @@ class PackOptions:
 
 @dataclass(frozen=True)
 class PackStatus:
-    """What a pack has measured. runs: trials of one shape that it trains together at best. epoch_s: seconds of one
+    """What a pack has measured. runs: the best number of trials of one shape to train together. epoch_s: seconds of one
     trial's epoch by the number that train together. reasons: how many and why not more, by model and shape."""
 
     runs: int
@@ -60,7 +60,7 @@ class PackStatus:
 
 @dataclass
 class _TrialSlot:
-    """A trial in the pack. rows: not handed out yet. epoch: of the last row there was. waiter: who waits for more."""
+    """A trial in the pack. rows: not delivered yet. epoch: of its last row. waiter: the pending request for rows."""
 
     member: Member
     rows: list[Row] = field(default_factory=list)
@@ -71,16 +71,16 @@ class _TrialSlot:
 
     @property
     def is_next(self) -> bool:
-        """Whether its next epoch can be trained: nobody could have stopped it, or it was asked to go on."""
+        """Whether its next epoch may be trained: the scheduler cannot stop it here, or has asked for the next row."""
         return not self.ended and (not self.may_stop or (self.waiter is not None and not self.rows))
 
 
 class PackActor:
-    """Hands each trial its rows, one after the other.
+    """Trains the trials that join and delivers their rows in order.
 
-    A trial, known by Tune's id, joins and asks for rows until the driver takes it out. The pack trains ahead of what is
-    asked, but never past an epoch after which the scheduler may stop the trial. The trial's files are written before
-    its row is handed out.
+    A trial, identified by Tune's id, joins and requests rows until the driver removes it. The pack trains ahead of the
+    requests, but never past an epoch after which the scheduler may stop the trial. A trial's files are written before
+    its row is delivered.
     """
 
     def __init__(self, options: PackOptions) -> None:
@@ -102,10 +102,10 @@ class PackActor:
         after: int | None = None,
         raw: RawImages | None = None,
     ) -> None:
-        """Take the trial in, afresh if it was in: its folder says where it stands.
+        """Add the trial, or add it again: its state is read from its folder.
 
-        after: the last epoch whose row the trial has; it gets the recorded later ones first. None: it gets none.
-        raw: the data set's images, which Ray hands over without copying them; None: the pack reads them.
+        after: the last epoch whose row the trial has; recorded later rows are delivered first. None: no recorded rows.
+        raw: the data set's images, which Ray passes without a copy; None: the pack reads them.
         """
         if raw is not None:
             self._raw.setdefault((run_config["dataset"], run_config["data_dir"]), raw)
@@ -117,7 +117,7 @@ class PackActor:
     async def next_rows(self, trial_id: str) -> list[Row]:
         """The trial's next rows, at least one; the last one's status says whether there will be more.
 
-        None at all if the trial has to join first: this process has taken the place of one that died.
+        An empty list if the trial has to join first, because Ray has restarted this process.
         """
         with self._changed:
             slot = self._slots.get(trial_id)
@@ -136,13 +136,13 @@ class PackActor:
             self._changed.notify_all()
 
     async def stop(self) -> None:
-        """Train no more; done when the epoch under way has ended."""
+        """Stop training; returns when the current epoch has ended."""
         with self._changed:
             self._is_stopped = True
         await asyncio.to_thread(self._wait_until_idle)
 
     async def status(self) -> PackStatus | None:
-        """What the pack has found out about training trials together; None before it had the first."""
+        """What the pack has measured about training trials together; None before its first trial."""
         plans = dict(self._pack.result().plans) if self._pack.done() else {}
         if not plans:
             return None
@@ -165,12 +165,12 @@ class PackActor:
             self._pack.set_result(pack)
             while True:
                 self._train_once(pack)
-        except BaseException:  # a lost GPU, or a mistake of ours: Ray starts the process again
+        except BaseException:  # a lost GPU, or a bug: Ray restarts the process
             traceback.print_exc()
             os._exit(1)
 
     def _open_pack(self) -> Pack:
-        from codeq.train.fused.pack import Pack  # seconds of importing torch, while trials begin to join
+        from codeq.train.fused.pack import Pack  # importing torch takes seconds, in which trials can join
 
         logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
         options = self._options
@@ -204,7 +204,7 @@ class PackActor:
             self._changed.notify_all()
 
     def _next_members(self) -> dict[str, Member]:
-        """All whose next epoch can be trained; for those about whom a decision is due it waits a little."""
+        """The trials whose next epoch may be trained, after a short wait for decisions about the others."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_stopped and any(slot.is_next for slot in self._slots.values()))
             self._is_training = True
@@ -220,7 +220,7 @@ class PackActor:
         with self._changed:
             slot = self._slots.get(trial_id)
             if slot is None or (row["epoch"] <= slot.epoch and row["status"] == "running"):
-                return  # trained once more, because its row had been written and its checkpoint had not
+                return  # trained again: its row had been written, its checkpoint had not
             slot.epoch = row["epoch"]
             slot.may_stop = self._may_end(row)
             slot.ended = row["status"] != "running"
@@ -228,7 +228,7 @@ class PackActor:
             self._answer(slot)
 
     def _answer(self, slot: _TrialSlot) -> None:
-        """Hand out what there is to whoever waits for it. The lock is held."""
+        """Deliver the rows to the pending request, if there are both. The caller holds the lock."""
         if slot.waiter is not None and slot.rows:
             rows, slot.rows = slot.rows, []
             slot.waiter.get_loop().call_soon_threadsafe(_resolve, slot.waiter, rows)

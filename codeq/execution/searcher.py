@@ -1,4 +1,4 @@
-"""Ray Tune's searcher over Optuna's ask and tell: Optuna's number is the trial's number everywhere."""
+"""Ray Tune's searcher on top of Optuna's ask and tell; a trial's number is that of the stored study."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 
 class OptunaSearcher(Searcher):
-    """Proposes configs, and tells the stored study and the sampler's memory what became of them.
+    """Proposes configs, and reports the ends of their trials to the stored study and to the sampler's study.
 
-    Trials that the study holds unfinished go on, under their numbers, before anything new is proposed.
+    Unfinished trials of the stored study are resumed, under their numbers, before new configs are proposed.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class OptunaSearcher(Searcher):
         images: Mapping[tuple[str, str], Any] | None = None,
         learn: Rule = for_sampler,
     ) -> None:
-        """warm_start: trials of another sweep, for the sampler to learn from. device: where trials run whatever their
-        config says; None: as it says. packs: who trains them; None: each its own process. images: references to data
-        sets' raw images in Ray's object store, by (dataset, data_dir). learn: what the sampler is told of a trial."""
+        """warm_start: trials of another sweep, for the sampler to learn from. device: overrides the configs' device;
+        None: does not. packs: train the trials; None: each has its own process. images: references to data sets' raw
+        images in Ray's object store, by (dataset, data_dir). learn: makes the report to the sampler."""
         super().__init__()
         self._template = template
         self._study = study
@@ -65,7 +65,7 @@ class OptunaSearcher(Searcher):
         self._running: dict[str, tuple[optuna.Trial, Proposal]] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial's config for `SweepTrial` or `FusedTrial`; None while there is no room for one, FINISHED when
+        """The next trial's config for `SweepTrial` or `FusedTrial`; None while all packs are full, FINISHED when
         everything has been tried."""
         pack = self._packs.place(trial_id) if self._packs else None
         if self._packs and pack is None:
@@ -76,7 +76,7 @@ class OptunaSearcher(Searcher):
             log.warning("the search ends: %s", reason)
             if self._packs:
                 self._packs.release(trial_id)
-            return cast("dict[str, Any]", Searcher.FINISHED)  # a word, which the type of Tune's method leaves out
+            return cast("dict[str, Any]", Searcher.FINISHED)  # a string, which Tune's annotation omits
         folder = trial_folder(self._folder, trial.number)
         return trial_config(
             folder, trial.number, config, self._template.sweep, device=self._device, images=self._images, pack=pack
@@ -130,7 +130,7 @@ class OptunaSearcher(Searcher):
         self._sampler_study.tell(proposal.trial, self._learn(ended, sweep))
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study is the state, and it is stored already."""
+        """Nothing: the state is in the stored study."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: see `save`."""

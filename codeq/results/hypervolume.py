@@ -1,4 +1,4 @@
-"""The hypervolume of a front, on a scale that does not depend on which trials there happened to be."""
+"""The hypervolume of a front, between fixed bounds, so that sweeps can be compared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codeq.config.sweep import LARGEST
 
 @dataclass(frozen=True)
 class HypervolumeBounds:
-    """Where the hypervolume is measured. reference, ideal: the worst and the best value of each objective."""
+    """The box of the hypervolume. reference, ideal: the worst and the best value of each objective."""
 
     reference: dict[str, float]
     ideal: dict[str, float]
@@ -27,10 +27,10 @@ class HypervolumeBounds:
 
 
 def hypervolume_bounds(finished: Sequence[Row], objectives: Objectives) -> HypervolumeBounds:
-    """From the worst to the best that each objective can be.
+    """From the worst to the best possible value of each objective.
 
-    Every reported metric begins at 0. Where it has no upper end (a loss, a time), the largest value of the `finished`
-    trials stands for one, and the hypervolumes of two sweeps cannot be compared.
+    Every reported metric is at least 0. For a metric without an upper bound (a loss, a time) the largest value of the
+    `finished` trials is taken, and the hypervolumes of two sweeps cannot be compared.
     """
     ends = {name: (0.0, LARGEST.get(name) or _largest(finished, name)) for name in objectives}
     return HypervolumeBounds(

@@ -1,4 +1,4 @@
-"""From the folders of a sweep's trials to its tables and its winner, safest things first."""
+"""Writes a sweep's result files from its trials' folders; first those that cannot fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sweep in one small file: how its trials ended, its front, its hypervolume, its winner and why."""
+"""summary.json: how the trials ended, the front, its hypervolume, the winner and how it was selected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep found: its front, the winner and those next to it, what fresh seeds made of them. Reads no files."""
+"""The result of a sweep as data: front, ranking, winner, confirmations. Reads no files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ FAILURES = ("diverged", "collapsed", "failed")
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep found.
+    """The result of a sweep.
 
     front: by the first objective, best first. ranking: the front from the winner on; empty where no trial satisfies
-    the constraints. selection_objectives: what the winner is good at. choice: the same in words, with the
+    the constraints. selection_objectives: what the winner was selected by. choice: the same in words, with the
     constraints. hypervolume: of the ranking between `hypervolume_bounds`, 0..1. selected_on: what val_acc was measured
     on.
     """
@@ -54,7 +54,7 @@ class SweepResult:
 
     @property
     def files(self) -> list[str]:
-        """What the report has written, for people."""
+        """The files that the report has written, for messages."""
         best = ["best.yaml (marked *)"] if self.winner else []
         return ["trials.csv", "pareto.csv", *(["confirm.csv"] if self.confirmed else []), *best]
 
@@ -66,7 +66,7 @@ class SweepResult:
 def analyze(
     trials: Sequence[TrialResult], runs: Sequence[TrialResult], template: Template, pick: str | None = None
 ) -> SweepResult:
-    """The result of a sweep's `trials` and in the `runs` with fresh seeds.
+    """The result of a sweep's `trials` and their `runs` with fresh seeds.
 
     pick: see `codeq.config.pick.selection_objectives`. The front is that of the trials that satisfy the constraints. If
     none does, it is that of all trials, which shows how far they are from it; its hypervolume is 0 and there is no

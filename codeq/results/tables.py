@@ -1,4 +1,4 @@
-"""The final tables for the terminal: the Pareto front, and what fresh seeds made of its winners."""
+"""The final tables for the terminal: the Pareto front, and the confirmation of its winners."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORMATS = {
     "rel_bops": ".4f", "mean_bits": ".2f", "loss": ".4f", "train_acc": ".2f",
 }  # fmt: skip
 _FILE_WIDTH = 200
-"""Columns of the table where it is not shown on a terminal: a pipe has no width."""
+"""Width of the table where the output is not a terminal."""
 
 _ALWAYS = ("val_acc", "test_acc", "sparsity", "rel_bops", "mean_bits")
 
@@ -48,7 +48,7 @@ def print_front(found: SweepResult, template: Template) -> None:
 
 
 def print_confirmation(found: SweepResult, template: Template) -> None:
-    """Print mean ± standard deviation of every trial that was trained again, and which seeds disappointed."""
+    """Print mean ± standard deviation of every trial that was trained again, and its failures."""
     if not found.confirmed:
         return
     sweep = template.sweep
@@ -98,7 +98,7 @@ def _name(number: int, found: SweepResult) -> str:
 
 
 def _short(name: str) -> str:
-    """The last two steps of a dotted path: enough to tell the columns of one table apart."""
+    """The last two steps of a dotted path: enough to distinguish the columns of a table."""
     return ".".join(name.split(".")[-2:])
 
 

@@ -26,7 +26,7 @@ _SCORES = ("val_acc", "sparsity", "rel_bops", "mean_bits", "test_acc")
 
 TestAccuracy = Callable[[TrialFolder], float]
 MEASURED_BY = "codeq.train.trial_run"
-"""What `test_accuracy_here` imports, torch with it: seconds, which a caller may have over."""
+"""The module that `test_accuracy_here` imports, torch with it: callers may import it earlier, in the background."""
 
 
 def test_accuracy_here(folder: TrialFolder) -> float:
@@ -37,9 +37,9 @@ def test_accuracy_here(folder: TrialFolder) -> float:
 
 
 def with_test_accuracy(trials: Sequence[TrialResult], measure: TestAccuracy) -> list[TrialResult]:
-    """The trials, the finished ones with `test_acc` measured from their final checkpoints, once: it is kept.
+    """The trials, the finished ones with `test_acc` measured from their final checkpoints if it is not stored.
 
-    None, with a line that says why, where it cannot be measured: the other results must not be lost.
+    None, and a line that says why, if it cannot be measured: the other results must not be lost.
     """
     return [_measured(trial, measure) if trial.finished and trial.test_acc is None else trial for trial in trials]
 

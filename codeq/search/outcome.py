@@ -1,4 +1,4 @@
-"""How a trial ended: what is said of it to people, to the stored study, and to the sampler."""
+"""How a trial ended, and what of it is reported to the stored study and to the sampler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialStatus
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """row: the trial's last one, `EMPTY_METRICS` if it never reported."""
+    """The end of a trial. row: its last row, `EMPTY_METRICS` if it never reported one."""
 
     status: TrialStatus
     reason: str
@@ -24,14 +24,14 @@ class TrialEnd:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What the stored study keeps of it as user attributes: enough to tell a sampler once more."""
-        # JSON has no NaN: a browser would refuse the whole study.
+        """User attributes for the stored study, from which `of_stored` restores this object."""
+        # JSON has no NaN: the dashboard in the browser could not read the study.
         metrics = {name: self.row[name] for name in ("epoch", *METRICS) if math.isfinite(self.row[name])}
         return {"status": self.status, **({"reason": self.reason} if self.reason else {}), "metrics": metrics}
 
     @classmethod
     def of_stored(cls, trial: FrozenTrial) -> TrialEnd | None:
-        """The end that was stored with the trial; None if it is not one of ours."""
+        """The end that was stored with the trial; None if none was stored."""
         kept = trial.user_attrs
         if "status" not in kept:
             return None
@@ -39,7 +39,10 @@ class TrialEnd:
 
 
 def trial_end(row: Row | None, scheduler: Scheduler) -> TrialEnd:
-    """The end of a trial whose last row is `row`: None if its process died, still running if it was stopped."""
+    """The end of a trial whose last row is `row`.
+
+    row: None means that the process died; a status of running means that the scheduler stopped the trial.
+    """
     if row is None:
         return TrialEnd("failed", "its process died", EMPTY_METRICS)
     if row["status"] == "running":
@@ -49,7 +52,7 @@ def trial_end(row: Row | None, scheduler: Scheduler) -> TrialEnd:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """What an Optuna study is told of a trial. constraints: violated above 0."""
+    """What an Optuna study is told about a trial. constraints: positive values are violations."""
 
     state: TrialState
     values: list[float] | None = None
@@ -62,29 +65,29 @@ FAILED = StudyReport(TrialState.FAIL)
 
 
 def for_study(end: TrialEnd, sweep: SweepConfig) -> StudyReport:
-    """What happened. Only a trial that trained all its epochs is COMPLETE and may be among the study's best."""
+    """The report for the stored study: only a trial that trained all its epochs is COMPLETE and may be a best one."""
     if end.status == "finished":
         return _with_values(end, sweep)
     return StudyReport(TrialState.PRUNED) if end.status == "stopped" else FAILED
 
 
 def for_sampler(end: TrialEnd, sweep: SweepConfig) -> StudyReport:
-    """What the sampler learns most from: PRUNED, which is ranked behind all that is COMPLETE, for what was stopped.
+    """The report for the sampler: stopped trials are PRUNED, which samplers rank behind all COMPLETE ones.
 
-    What diverged or collapsed is PRUNED too, or the sampler would go on proposing its like; a crash says nothing of the
-    config.
+    Diverged and collapsed trials are PRUNED too, so that the sampler avoids similar configs. A crash is FAIL: it says
+    nothing about the config.
     """
     if end.status not in ("stopped", "diverged", "collapsed"):
         report = for_study(end, sweep)
-        # Optuna adds up what is missed: a point of accuracy must not weigh as much as all of sparsity.
+        # Optuna sums the violations, so each is scaled to the range of its metric.
         scaled = {name: missed / LARGEST.get(name, 1.0) for name, missed in report.constraints.items()}
         return replace(report, constraints=scaled)
-    # TPE takes what has no constraints for feasible, and so for better than all that is COMPLETE and infeasible.
+    # TPE takes a trial without constraints for feasible, and so for better than all infeasible COMPLETE trials.
     return StudyReport(TrialState.PRUNED, constraints=dict.fromkeys(sweep.constraints, math.inf))
 
 
 def _with_values(end: TrialEnd, sweep: SweepConfig) -> StudyReport:
-    """COMPLETE, or FAIL where a number is missing, which Optuna would take for the best of all."""
+    """COMPLETE, or FAIL if a number is not finite: Optuna would rank it as the best."""
     values = [float(end.row[name]) for name in sweep.objectives]
     constraints = dict(zip(sweep.constraints, violations(end.row, sweep.constraints), strict=True))
     if not all(map(math.isfinite, (*values, *constraints.values()))):

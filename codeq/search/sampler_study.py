@@ -1,8 +1,8 @@
-"""What the sampler knows: an Optuna study in memory, which only the sampler ever sees.
+"""The sampler's own Optuna study, in memory.
 
-The stored study says what happened; this one is told what the sampler learns most from (`codeq.search.outcome`).
-Because the two are apart, draws that come to nothing and trials of other sweeps take no number, and a trial costs the
-storage a few transactions instead of one for every parameter.
+The stored study records what happened; this one gets the reports from which the sampler learns most
+(`codeq.search.outcome`). With two studies, rejected draws and trials of other sweeps take no trial number, and a trial
+costs the storage a few transactions instead of one per parameter.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ log = logging.getLogger(__name__)
 
 MAX_DRAWS = 100
 SAMPLERS_DRAWS = 3
-"""How often the sampler may repeat itself before somebody else draws."""
+"""Draws of the sampler that may repeat known configs before a grid or random search draws instead."""
 
-_LAST_RESORT = 1
-"""Tells its seed from the sampler's."""
+_FALLBACK = 1
+"""Mixed into the fallback's seed, so that it differs from the sampler's."""
 
 _FIRST_GENERATION = {f"{NSGAIISampler.__name__}:generation": 0}
-"""NSGA-II breeds only trials of a generation; what is known beforehand is its first one."""
+"""NSGA-II selects parents only from trials that have a generation; trials known beforehand form the first."""
 
 
 class Exhausted(Exception):
-    """There is no config left to try; one line that says why."""
+    """There is no config left to try; the message is one line that says why."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A drawn config, and the sampler's own trial of it."""
+    """A drawn config, and its trial in the sampler's study."""
 
     trial: optuna.Trial
     config: RunConfig
 
 
 class SamplerStudy:
-    """Proposes configs that were not tried yet, and learns from what became of them."""
+    """Proposes configs that were not tried yet, and learns from how their trials ended."""
 
     def __init__(self, template: Template, trials_before: int = 0) -> None:
         """trials_before: how many there are already, here and in a sweep to learn from (see `build_sampler`)."""
@@ -58,7 +58,7 @@ class SamplerStudy:
         self._sampler = build_sampler(template.sweep, trials_before)
         self._study = optuna.create_study(directions=directions(template.sweep), sampler=self._sampler)
         self._tried: set[frozenset[tuple[str, Any]]] = set()
-        self._last_resort = _last_resort(template, trials_before)
+        self._fallback = _fallback(template, trials_before)
 
     def add_trial(self, parameters: Mapping[str, Any], report: StudyReport, *, tried_here: bool = True) -> None:
         """Add a trial that has ended already. tried_here: in this sweep, so its config is not proposed again."""
@@ -75,14 +75,14 @@ class SamplerStudy:
         self._study.add_trial(trial)
 
     def resume(self, parameters: Mapping[str, Any]) -> Proposal:
-        """The config of a trial that has begun and not ended. Before anything is put in the queue."""
+        """The config of a trial that has begun and not ended. To be called before `enqueue`."""
         self._study.enqueue_trial(dict(parameters))
         proposal = self._draw()
         self._tried.add(_key(parameters))
         return proposal
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
-        """Propose `values` (by parameter, as many as are given) before anything that the sampler thinks of."""
+        """Propose `values`, by parameter name and perhaps not for all, before the sampler's own draws."""
         self._study.enqueue_trial(dict(values), user_attrs={"enqueued": dict(values)})
 
     def propose(self) -> Proposal:
@@ -90,7 +90,7 @@ class SamplerStudy:
         try:
             for draw in range(MAX_DRAWS):
                 if draw == SAMPLERS_DRAWS:
-                    self._study.sampler = self._last_resort
+                    self._study.sampler = self._fallback
                 if proposal := self._new_draw():
                     return proposal
         finally:
@@ -100,7 +100,7 @@ class SamplerStudy:
         raise Exhausted(f"of {MAX_DRAWS} draws none was a config that is new and can be trained")
 
     def tell(self, trial: optuna.Trial, report: StudyReport) -> None:
-        """Learn what became of a proposal."""
+        """Report how a proposal's trial ended."""
         for name, violation in report.constraints.items():
             trial.set_constraint(name, violation)
         self._study.tell(trial, report.values, report.state)
@@ -110,7 +110,7 @@ class SamplerStudy:
         return self._study.get_trials(deepcopy=False)[trial.number]
 
     def _new_draw(self) -> Proposal | None:
-        """A drawn config; None if it was tried before, or if values that are right one by one are wrong together."""
+        """A drawn config; None if it was tried before, or if its values are invalid in combination."""
         try:
             proposal = self._draw()
         except ConfigError as error:
@@ -132,14 +132,16 @@ class SamplerStudy:
             raise
 
 
-def _last_resort(template: Template, trials_before: int) -> BaseSampler:
-    """What draws where the sampler repeats itself: a grid if the space is small, else random search. With the sampler's
-    own seed it would repeat the sampler's own random draws."""
+def _fallback(template: Template, trials_before: int) -> BaseSampler:
+    """The sampler that draws when the configured one repeats itself: a grid if the space is small, else random search.
+
+    Its seed differs from the sampler's, whose random draws it would otherwise repeat.
+    """
     if template.config_count <= MAX_GRID:
         return GridSampler(seed=template.sweep.search.seed)
-    return RandomSampler(seed=mixed_seed(template.sweep, trials_before, _LAST_RESORT))
+    return RandomSampler(seed=mixed_seed(template.sweep, trials_before, _FALLBACK))
 
 
 def _key(parameters: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
-    """What makes two configs the same: their drawn values, up to the rounding of a step's multiples."""
+    """Equal for equal configs: the drawn values, rounded to 12 digits since multiples of a step are inexact."""
     return frozenset((n, float(f"{v:.12g}") if isinstance(v, float) else v) for n, v in parameters.items())

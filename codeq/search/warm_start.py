@@ -1,6 +1,6 @@
-"""Trials of another sweep, for this sweep's sampler to learn from before its first draw.
+"""Trials of another sweep, from which this sweep's sampler learns before its first draw.
 
-They are known to the sampler only: they take no number, have no folder here, and win nothing.
+Only the sampler knows them: they have no number and no folder in this sweep and cannot be on its front.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from codeq.storage.atomic_files import is_local
 
 @dataclass(frozen=True)
 class WarmStartTrial:
-    """parameters: those that this sweep searches too, all of them within its ranges."""
+    """A trial of another sweep. parameters: those that this sweep searches too, all within its ranges."""
 
     parameters: dict[str, Any]
     end: TrialEnd
 
 
 class _Unusable(Exception):
-    """Why the other sweep is of no use."""
+    """The other sweep cannot be used; the message says why."""
 
 
 def warm_start_trials(template: Template, own_folder: UPath) -> list[WarmStartTrial]:
-    """The trials of `search.warm_start` that lie within this sweep's space; none if the key is not set.
+    """The trials of `search.warm_start` that lie within this sweep's space; an empty list if the key is not set.
 
     Raises BadInput, with the file's line, if there is no such sweep, it has other objectives, or no trial fits.
     """
@@ -112,8 +112,11 @@ def _fitting(trials: list[FrozenTrial], template: Template) -> list[WarmStartTri
 
 
 def _needed(template: Template) -> set[str]:
-    """The parameters that a trial must have: any one for TPE, which models groups of them; all that always exist for
-    the others, which would from then on draw at random what a single trial lacks."""
+    """The parameters that a trial must have.
+
+    None in particular for TPE, which models groups of parameters. All unconditional ones for the other samplers, which
+    draw a parameter at random if any trial lacks it.
+    """
     if template.sweep.search.sampler == "tpe":
         return set()
     return {parameter.name for parameter in template.parameters if not parameter.conditional}

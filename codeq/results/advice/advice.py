@@ -1,4 +1,4 @@
-"""All the advice there is after a sweep, as data."""
+"""The advice after a sweep, as data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from codeq.search.importance import importances
 
 @dataclass(frozen=True)
 class Advice:
-    """What a sweep's trials support.
+    """The advice that a sweep's trials support.
 
     importances: by objective, the share of each parameter that matters for it, most important first, as `observed`
     trials show it after `epoch`; None and no importances where these are too few.
@@ -34,7 +34,7 @@ class Advice:
 def advise(template: Template, trials: Sequence[TrialResult], front: Sequence[TrialResult]) -> Advice:
     """The advice on a sweep with these trials, of which those on the front are the winners.
 
-    Where none satisfies the constraints there is nothing to choose from, and nothing is said of ties.
+    Without a trial that satisfies the constraints there are no ties: nothing can be chosen.
     """
     to_choose_from = [trial for trial in front if is_feasible(trial.row, template.sweep.constraints)]
     seen = observations(trials)

@@ -1,4 +1,4 @@
-"""Winners at the edge of a range: better ones may lie beyond it."""
+"""Winners at the bounds of ranges: better configs may lie beyond."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from codeq.results.advice.chance import ALPHA, at_least
 from codeq.results.trials import TrialResult
 
 BOUNDARY_SHARE = 0.05
-"""The outermost share of a range, in its own scale."""
+"""The outermost share of a range that counts as its boundary, in the scale of the distribution."""
 
 End = Literal["low", "high"]
 Range = Uniform | LogUniform | Int
@@ -22,10 +22,11 @@ Range = Uniform | LogUniform | Int
 
 @dataclass(frozen=True)
 class BoundaryHit:
-    """One end of a parameter's range that is worth widening.
+    """An end of a parameter's range that should be widened.
 
-    bound: the value there. trials: the winners near it, of the `winners` that drew the parameter. objective: where
-    they are but the best in this objective, for which the parameter matters; None: more winners than chance explains.
+    bound: the value there. trials: the winners near it, of the `winners` that have the parameter. objective: set if
+    the only winner near it is the best in this objective, for which the parameter matters; None if more winners are
+    near it than chance explains.
     """
 
     parameter: str
@@ -39,7 +40,7 @@ class BoundaryHit:
 def boundary_hits(
     front: Sequence[TrialResult], template: Template, important: Mapping[str, Mapping[str, float]]
 ) -> list[BoundaryHit]:
-    """The ends of ranges at which winners lie, save those that the config's own limits leave no room beyond.
+    """The ends of ranges at which winners lie, except ends that the config's own limits do not let widen.
 
     front: the winners. important: by objective, the parameters that matter for it.
     """
@@ -48,7 +49,7 @@ def boundary_hits(
     for name, searched in _ranges(template).items():
         matters_for = {o: direction for o, direction in objectives.items() if name in important.get(o, {})}
         winners = [trial for trial in front if name in trial.record.parameters]
-        found += [hit for hit in _hits_of(name, searched, winners, matters_for) if _has_room(hit, front, template)]
+        found += [hit for hit in _hits_of(name, searched, winners, matters_for) if _can_widen(hit, front, template)]
     return found
 
 
@@ -85,7 +86,7 @@ def _is_near(value: float, searched: Range, end: End) -> bool:
 
 
 def _by_chance(searched: Range, end: End) -> float:
-    """The share of random draws that lie near an end: of few values more than the outermost share of the range."""
+    """The share of random draws near an end; with few values it is more than BOUNDARY_SHARE."""
     if isinstance(searched, Int) and searched.log:
         low, high = searched.low - 0.5, searched.high + 0.5  # Optuna draws between these and rounds
         reach = (searched.high / searched.low) ** BOUNDARY_SHARE
@@ -100,8 +101,8 @@ def _best(trials: Sequence[TrialResult], wanted: Objectives) -> int:
     return max(trials, key=lambda trial: maximized_values(trial.row, wanted)).record.trial
 
 
-def _has_room(hit: BoundaryHit, front: Sequence[TrialResult], template: Template) -> bool:
-    """Whether the config of the first winner there is still valid with a value beyond the end."""
+def _can_widen(hit: BoundaryHit, front: Sequence[TrialResult], template: Template) -> bool:
+    """Whether the first winner's config is valid with a value beyond the bound."""
     winner = next(trial for trial in front if trial.record.trial == hit.trials[0])
     beyond = _beyond(_ranges(template)[hit.parameter], hit.end)
     values = {**winner.record.parameters, hit.parameter: beyond}

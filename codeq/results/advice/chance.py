@@ -1,11 +1,11 @@
-"""How likely something is by chance alone."""
+"""Probabilities under chance alone, for significance tests."""
 
 from __future__ import annotations
 
 from math import comb
 
 ALPHA = 0.01
-"""What is likelier than this by chance is not said: some ten questions are asked of every sweep."""
+"""Significance level of each test; low, because about ten tests are made for every sweep."""
 
 
 def at_least(hits: int, tries: int, share: float) -> float:

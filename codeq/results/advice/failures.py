@@ -1,4 +1,4 @@
-"""The end of a range in which every trial of a kind went wrong, and none that stayed healthy lies."""
+"""Ends of ranges that hold only trials that diverged or collapsed, and no healthy ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Status = Literal["collapsed", "diverged"]
 
 @dataclass(frozen=True)
 class FailureRegion:
-    """Where trials went wrong. bound: the outermost value of a healthy trial on that side."""
+    """An end of a range where all trials failed alike. bound: the outermost value of a healthy trial there."""
 
     status: Status
     parameter: str

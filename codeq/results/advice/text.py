@@ -1,4 +1,4 @@
-"""The advice in words, for the terminal and for advice.txt."""
+"""The advice as text, for the terminal and for advice.txt."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def write_advice(
 ) -> str:
     """Write advice.txt into the sweep's folder and return what it says; empty where nothing was searched or found.
 
-    Never raises: a sweep's results do not depend on what may be said about them. What goes wrong is logged in a line.
+    Never raises, so that an error in the advice does not cost the results; it is logged in one line.
     """
     try:
         text = "".join(f"{line}\n" for line in advice_lines(advise(template, trials, front), template))
         if text:
             write_atomically(folder / "advice.txt", text)
         return text
-    except Exception as error:  # whatever Optuna, odd values or the disk may raise
+    except Exception as error:  # any error of Optuna, of unusual values or of the disk
         log.warning("no advice: %s", first_line(error) or type(error).__name__)
         return ""
 
