@@ -1,4 +1,4 @@
-"""Fold `extends` and `--set` into one document, every value still knowing where it was written."""
+"""Merge `extends` and `--set` into one document that keeps the source location of every value."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def set_value(document: Document, override: str) -> None:
 
 
 def _value(key: str, text: str) -> Document:
-    """VALUE as YAML; what only plain text can mean (`>= 90`, `@home`) is text."""
+    """VALUE as YAML; as text if it starts like `>= 90` or `@home`, which YAML cannot parse."""
     try:
         document = parse_document(text, SET)
         problems = document.problems

@@ -18,7 +18,7 @@ from codeq.config.errors import did_you_mean, format_value
 
 
 def invalid(reason: str, loc: str = "") -> PydanticCustomError:
-    """The error of one value; `reason` is shown as it stands, `loc` is the key inside it that is to blame."""
+    """The error of one value; `reason` is shown unchanged, `loc` is the key inside the value that has the problem."""
     return PydanticCustomError("invalid", "{reason}", {"reason": reason, "loc": loc})
 
 
@@ -44,7 +44,7 @@ MODELS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "mlp", "v
 EMBEDDED_DATASETS = ("digits", "synthetic")
 """Data sets that need neither files nor a network."""
 RUNTIME_KEYS = frozenset({"device", "threads", "use_compile", "workers", "data_dir", "save_dir", "wandb_project"})
-"""Keys that say where and how a run is trained, not what: scores are the same up to rounding whatever they are."""
+"""Keys that say where and how a run is trained, not what: they change scores by rounding only."""
 DatasetName = Literal["cifar10", "cifar100", "fashion_mnist", "digits", "imagefolder", "synthetic"]
 
 
@@ -264,7 +264,7 @@ class RunConfig(StrictModel):
 
     @property
     def config_hash(self) -> str:
-        """Twelve hexadecimal digits that configs share which differ in nothing but their seed and `RUNTIME_KEYS`."""
+        """Twelve hexadecimal digits, equal for configs that differ only in their seed and `RUNTIME_KEYS`."""
         what = {key: value for key, value in self.as_dict().items() if key not in RUNTIME_KEYS | {"seed"}}
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
 

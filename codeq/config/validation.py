@@ -1,4 +1,4 @@
-"""pydantic's errors, put into our words at the user's own key paths."""
+"""pydantic's errors, reworded and at the key paths of the user's file."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _REQUIREMENTS = {
     "dict_type": "must be a mapping of keys to values",
 }
 _BESIDE_RUN_CONFIG = ("sweep", "extends")
-"""What a file may hold at its top besides RunConfig's own keys."""
+"""Top-level keys of a file besides RunConfig's own."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """A value that its type refuses: where it stands in the data, what it is and what it must be.
+    """A value that its type refuses: its path in the data, what it is and what it must be.
 
-    value: None where the requirement already names it, or where there is none (a missing key).
-    suggestion: the name that a misspelt one probably stands for.
-    loc: the key inside the value that is to blame, where that is known.
+    value: None if the requirement already names it, or for a missing key.
+    suggestion: the name that was probably meant by a misspelt one.
+    loc: the key inside the value that has the problem, if known.
     """
 
     path: KeyPath
@@ -55,7 +55,7 @@ class FieldError:
 
 
 def field_errors(error: ValidationError, model: type[StrictModel], data: Any) -> list[FieldError]:
-    """One Invalid for each refused value of `data`, which was validated as `model`."""
+    """One FieldError for each refused value of `data`, which was validated as `model`."""
     found: dict[KeyPath, FieldError] = {}
     for details in error.errors():
         invalid = _invalid(details, model, data)
@@ -67,7 +67,7 @@ def field_errors(error: ValidationError, model: type[StrictModel], data: Any) ->
 
 
 def _either(known: FieldError, other: FieldError) -> FieldError:
-    """The members of a union, each refusing the same value."""
+    """One error for a value that several members of a union refuse."""
     if other.requirement == known.requirement:
         return known
     requirement = f"{known.requirement} or {other.requirement.removeprefix('must be ')}"
@@ -75,7 +75,7 @@ def _either(known: FieldError, other: FieldError) -> FieldError:
 
 
 def _behind_misspelt_kinds(found: list[FieldError], model: type[StrictModel], data: Any) -> list[FieldError]:
-    """What is wrong in sections whose kind (`quantizer.name`, `optimizer.type`) is misspelt, read as the nearest."""
+    """Errors in sections whose kind (`quantizer.name`, `optimizer.type`) is misspelt, read as the suggested one."""
     repaired = copy.deepcopy(data)
     kinds = [invalid for invalid in found if invalid.suggestion and invalid.requirement != "unknown key"]
     for kind in kinds:
@@ -132,7 +132,7 @@ def _not_one_of(names: list[str], path: KeyPath, value: Any) -> FieldError:
 
 
 def _hint(details: ErrorDetails, model: type[StrictModel]) -> str:
-    """What to write instead of a value of the wrong type, where that can be told."""
+    """What to write instead of a value of the wrong type, if that is clear."""
     kind, value = details["type"], details["input"]
     if kind in ("model_attributes_type", "model_type") and isinstance(value, str):
         named = [n for s in _sections_at(model, details["loc"]) for n in s.model_fields if value in _names(s, n)]
@@ -163,7 +163,7 @@ def _path(details: ErrorDetails, data: Any) -> KeyPath:
 
 
 def _sections_at(model: type[StrictModel], location: KeyPath) -> list[type[StrictModel]]:
-    """The sections that may stand at pydantic's `location`, in which a union's step is its member's tag."""
+    """The models that pydantic's `location` may refer to; a union's step in it is the tag of a member."""
     candidates = [model]
     for step in location:
         fields = [field for c in candidates for n, field in c.model_fields.items() if step in (n, field.alias)]
@@ -181,6 +181,6 @@ def _sections(annotation: Any) -> Iterator[type[StrictModel]]:
 
 
 def _names(section: type[StrictModel], field: str) -> tuple[Any, ...]:
-    """The names that a field is restricted to, such as a quantizer's `name`; empty if it is free."""
+    """The values of a Literal field, such as a quantizer's `name`; empty for other fields."""
     annotation = section.model_fields[field].annotation
     return get_args(annotation) if get_origin(annotation) is Literal else ()

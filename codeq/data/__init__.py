@@ -4,7 +4,7 @@ from codeq.data.batches import Batches, epochs_together
 from codeq.data.errors import DataDamaged, DataUnavailable
 from codeq.data.load import DatasetInfo, DataSplits, load_data
 from codeq.data.raw import FileSet, PixelSet, RawImages
-from codeq.data.sources import load_or_make_up, load_raw, source_names
+from codeq.data.sources import load_or_fake, load_raw, source_names
 
 __all__ = [
     "Batches",
@@ -17,7 +17,7 @@ __all__ = [
     "RawImages",
     "epochs_together",
     "load_data",
-    "load_or_make_up",
+    "load_or_fake",
     "load_raw",
     "source_names",
 ]

@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweepEnd:
-    """What is left of the workers. packs: those that trained the trials, None: each had a process of its own."""
+    """The workers after the search. packs: those that trained the trials, None: each trial had a process of its own."""
 
     packs: Packs | None = None
 
     @property
     def test_accuracy(self) -> Callable[[TrialFolder], float] | None:
-        """Measures a trial where the trials were trained; None: nobody is left there to do it."""
+        """Measures a trial's test accuracy in the pack that trained it; None if there are no packs."""
         return self.packs.test_accuracy if self.packs else None
 
     def release(self) -> None:
-        """Give up the workers: other trials may want their devices."""
+        """End the workers, which frees their devices."""
         if self.packs:
             self.packs.close()
 
 
 def run_sweep(state: SweepState, session: Session) -> SweepEnd:
-    """Train the sweep's trials; everything it leaves behind is in `state.folder`.
+    """Train the sweep's trials; all results are in `state.folder`.
 
-    Raises BadInput if the data set's files, the cluster or a trial's resources are not to be had.
+    Raises BadInput if the data set's files, the cluster or a trial's resources are not available.
     """
     packs, budget = None, state.template.sweep.time_budget
     if state.warm_start:
@@ -56,7 +56,7 @@ def run_sweep(state: SweepState, session: Session) -> SweepEnd:
             began = time.monotonic()
             packs = _tune(state, session, journals)
             took = time.monotonic() - began
-        if session.interrupted_by is None and budget:
+        if session.interrupt_signal is None and budget:
             state.note_unfinished(f"time budget of {budget}; --resume goes on")
             if state.remaining > 0 and took >= parse_duration(budget):
                 print(f"The time budget of {budget} is over: {_unfinished(state)}; --resume goes on", flush=True)
@@ -77,7 +77,7 @@ def _unfinished(state: SweepState) -> str:
 
 
 def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:
-    """Run Tune to its end; the packs that trained, if any. journals: a folder of this sweep alone, for theirs."""
+    """Run Tune to its end; returns the packs, if any. journals: a folder for the packs' journals."""
     from codeq.execution.schedulers import build_scheduler
     from codeq.execution.searcher import OptunaSearcher
     from codeq.execution.trial import FUSED_TRIAL_BYTES, FusedTrial, SweepTrial
@@ -103,17 +103,17 @@ def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
     if packs:
-        packs.hear_out()
+        packs.flush_status()
         packs.stop()
     return packs
 
 
 def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -> Packs | None:
-    """Who trains the trials together; None where each is to have a process of its own."""
+    """The packs that train the trials; None if each trial is to have a process of its own."""
     import ray
 
     from codeq.execution.pack_actor import PackOptions
-    from codeq.execution.packs import GUESS, Packs
+    from codeq.execution.packs import DEFAULT_PLAN, Packs
 
     sweep, available = state.template.sweep, ray.cluster_resources()
     fuse = sweep.resources.fuse
@@ -129,8 +129,8 @@ def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -
         fuse=None if fuse == "auto" else fuse,
     )
     fitting = max(1, trials_that_fit(sweep.resources.cpu, gpus))
-    # A cluster may grow for packs that find no place yet.
-    limit = fitting if address is None else max(fitting, state.remaining // GUESS.runs)
+    # A cluster may scale up for packs that do not fit yet.
+    limit = fitting if address is None else max(fitting, state.remaining // DEFAULT_PLAN.runs)
     return Packs(
         options,
         cpu=sweep.resources.cpu,

@@ -14,7 +14,7 @@ _SOURCES: dict[str, Source] = {}
 
 
 def source(name: str) -> Callable[[Source], Source]:
-    """Make a function known as the data set `name`. Raises ValueError for a name that is taken."""
+    """Register a function as the data set `name`. Raises ValueError for a name that is taken."""
 
     def add(read: Source) -> Source:
         if name in _SOURCES:
@@ -33,7 +33,7 @@ def source_names() -> tuple[str, ...]:
 def load_raw(config: RunConfig) -> RawImages:
     """The images of `config.dataset` as published; one copy can serve every process of a machine.
 
-    Raises DataUnavailable if they are neither there nor to be had, DataDamaged for a broken file.
+    Raises DataUnavailable if they are missing and cannot be downloaded, DataDamaged for a broken file.
     """
     if config.dataset not in _SOURCES:
         choices = ", ".join(_SOURCES)

@@ -18,18 +18,18 @@ from codeq.data import epochs_together
 from codeq.quant import bake, quantize_stacked
 from codeq.train.compression import compression_of, count_weights
 from codeq.train.fused.optimizer import RunByRunOptimizer, StackedOptimizer, stack_optimizer
-from codeq.train.fused.run_by_run import RunByRun
+from codeq.train.fused.run_by_run import PerRunOps
 from codeq.train.fused.stack import Stack, stack_runs, unstack_runs
-from codeq.train.loop import EpochRow, Measured, TrainState, complete_epoch
+from codeq.train.loop import EpochMetrics, Measured, TrainState, complete_epoch
 from codeq.train.losses import WeightedTerm, added_loss, weighted_terms
 
 Optimizers = StackedOptimizer | RunByRunOptimizer
 
 
-def train_together(states: Sequence[TrainState], grace_epochs: int) -> list[EpochRow]:
+def train_together(states: Sequence[TrainState], grace_epochs: int) -> list[EpochMetrics]:
     """Train each run one epoch further, all of them at once; afterwards each is ready to be saved, as after `fit`.
 
-    states: of configs with one `shape_of`, their images resident on one device, with the data of one of them
+    states: of configs with one `fusion_key`, their images resident on one device, with the data of one of them
     (`DataSplits.with_seed`). They may be in different epochs. Returns their rows in order; a row's times are the
     run's share of the epoch's.
 
@@ -136,9 +136,9 @@ def _stacked_terms(states: Sequence[TrainState]) -> tuple[list[str], list[dict[s
     by_run = [weighted_terms(state.config.loss_terms) for state in states]
     names, numbers = [], []
     for terms in zip(*by_run, strict=True):
-        if any(term.factor for term in terms):
+        if any(term.coefficient for term in terms):
             names.append(terms[0].name)
-            values = [{"": term.factor, **term.arguments} for term in terms]
+            values = [{"": term.coefficient, **term.arguments} for term in terms]
             device = states[0].device
             numbers.append({key: torch.tensor([value[key] for value in values], device=device) for key in values[0]})
     return names, numbers
@@ -155,7 +155,7 @@ class _Call(nn.Module):
         super().__init__()
         self.model = model
         on_cpu = next(model.parameters()).device.type == "cpu"
-        self._mode: contextlib.AbstractContextManager[Any] = RunByRun() if on_cpu else contextlib.nullcontext()
+        self._mode: contextlib.AbstractContextManager[Any] = PerRunOps() if on_cpu else contextlib.nullcontext()
 
     def forward(self, function: Callable[[nn.Module], Any]) -> Any:
         with parametrize.cached(), self._mode:
