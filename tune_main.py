@@ -91,7 +91,7 @@ def _report_warm_start(template: Template) -> bool:
 
 def _forecast(template: Template) -> int:
     from codeq.data import DataUnavailable  # torch
-    from codeq.train.forecast import forecast, forecast_lines
+    from codeq.execution.forecast import forecast, forecast_lines
 
     try:
         for line in forecast_lines(forecast(template)):
@@ -135,13 +135,12 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     from codeq.results.tables import print_confirmation, print_front
     from codeq.results.winners import MEASURED_BY, test_accuracy_here
 
-    end, template = run_sweep(state, session), state.template
-    if not (end.test_accuracy or template.sweep.confirm):
+    run_sweep(state, session)
+    template = state.template
+    if not template.sweep.confirm:
         session.end(meanwhile=None if session.interrupt_signal else MEASURED_BY)
-    measure_test = end.test_accuracy or test_accuracy_here
-    found = write_report(state.folder, template, None if session.interrupt_signal else measure_test, pick)
+    found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
     print_front(found, template)
-    end.release()
     confirmed = session.interrupt_signal is None and _confirm(state, session, found)
     session.end()
     if confirmed:

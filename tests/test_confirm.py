@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import signal
 import statistics
@@ -157,14 +156,3 @@ def test_an_interrupted_confirmation_goes_on_where_it_was(
     assert "3/3" in output and read(folder / "confirm.csv")[0]["finished"] == "3"
     assert (folder / "trials" / "0000" / "trial.json").read_text() == sweep_before
     assert epochs(folder / "trials" / "0000") == list(range(1, 31))
-
-
-def test_trials_that_trained_together_leave_their_places_to_the_confirmation(
-    write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
-) -> None:
-    data = template("packed", device="cpu")
-    data["sweep"] |= {"resources": {"cpu": os.cpu_count(), "fuse": 2}, "confirm": {"top": 1, "seeds": 1}}
-    done = run_python("tune_main.py", write_yaml(data), "--storage", tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "trials train together" in done.stdout
-    assert read(tmp_path / "packed" / "confirm.csv")[0]["finished"] == "1"

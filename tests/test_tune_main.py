@@ -231,18 +231,13 @@ def states(folder: Path) -> list[TrialState]:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "fuse"),
-    [
-        (signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1), (signal.SIGKILL, -9, 1),
-        (signal.SIGINT, 130, 3), (signal.SIGKILL, -9, 3),
-    ],
-    ids=["INT", "TERM", "KILL", "INT, fused", "KILL, fused"],
-)  # fmt: skip
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=["INT", "TERM", "KILL"]
+)
 def test_an_interrupted_sweep_goes_on_where_it_was(
-    long_sweep: list[object], tmp_path: Path, number: signal.Signals, code: int, fuse: int
+    long_sweep: list[object], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     folder = tmp_path / "long"
-    process = start([*long_sweep, "--set", f"sweep.resources.fuse={fuse}"])
+    process = start(long_sweep)
     wait_until(lambda: count_rows(folder) >= 10)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
@@ -305,13 +300,10 @@ def worker_pids(driver: int, kind: str) -> list[int]:
     return [int(pid) for pid, _, args in processes if int(pid) in below and kind in args]
 
 
-@pytest.mark.parametrize(("kind", "fuse"), [("SweepTrial", "auto"), ("PackActor", 3), ("FusedTrial", 3)])
-def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(
-    long_sweep: list[object], tmp_path: Path, kind: str, fuse: object
-) -> None:
-    process = start([*long_sweep, "--set", f"sweep.resources.fuse={fuse}"])
+def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(long_sweep: list[object], tmp_path: Path) -> None:
+    process = start(long_sweep)
     wait_until(lambda: count_rows(tmp_path / "long") >= 10)
-    workers = worker_pids(process.pid, kind)
+    workers = worker_pids(process.pid, "SweepTrial")
     assert workers
     os.kill(workers[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
@@ -325,7 +317,7 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(
 def test_a_trial_whose_process_dies_too_often_is_failed_and_the_sweep_goes_on(
     long_sweep: list[object], tmp_path: Path
 ) -> None:
-    process = start([*long_sweep, "--set", "sweep.max_failures=0", "--set", "sweep.resources.fuse=1"])
+    process = start([*long_sweep, "--set", "sweep.max_failures=0"])
     wait_until(lambda: count_rows(tmp_path / "long") >= 6)
     os.kill(worker_pids(process.pid, "SweepTrial")[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
@@ -504,23 +496,3 @@ def test_results_go_to_a_url_as_to_a_folder(
     }  # fmt: skip
     assert len((far / "trials" / "0000" / "metrics.jsonl").read_text().splitlines()) == 2
     assert list((tmp_path / "results" / "far").glob("trials/0000/events.*"))
-
-
-def test_trials_that_train_together_give_what_they_give_alone(
-    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
-) -> None:
-    tiny["optimizer"]["param_groups"]["dz"]["weight_decay"] = {"distribution": "uniform", "low": 1, "high": 5}
-    tiny["batch_size"] = {"distribution": "choice", "choices": [64, 128]}
-    tiny["sweep"] = {"trials": 6, "search": {"sampler": "random"}, "scheduler": {"name": "none"}}
-    found = {}
-    for fuse in (1, 4):
-        arguments = ["--storage", tmp_path, "--name", f"fuse{fuse}", "--set", f"sweep.resources.fuse={fuse}"]
-        done = run_python("tune_main.py", write_yaml(tiny), *arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
-        with (tmp_path / f"fuse{fuse}" / "trials.csv").open() as file:
-            rows = {row["trial"]: row for row in csv.DictReader(file)}
-        same = ("status", "epoch", "val_acc", "train_acc", "sparsity", "rel_bops", "seed", "run_name")
-        found[fuse] = {trial: {name: row[name] for name in same} for trial, row in rows.items()}
-    assert "up to 4 trials train together" in done.stdout
-    assert len(found[4]) == 6
-    assert found[4] == found[1]

@@ -22,8 +22,7 @@ from codeq.search.sampler_study import SamplerStudy
 
 SIZES = (24, 240, 1000)
 QUICK_SIZES = (4, 8, 12)
-SMALL = ("epochs=2", "sweep.scheduler.name=none", "sweep.resources.fuse=16")
-"""Sixteen trials together at every size: left alone, the smallest would have processes, and another start and end."""
+SMALL = ("epochs=2", "sweep.scheduler.name=none")
 SWEEP = ROOT / "sweeps" / "dz_wd.yaml"
 LR, DECAY = "optimizer.param_groups.base.lr", "optimizer.param_groups.dz.weight_decay"
 DRAWS = 10

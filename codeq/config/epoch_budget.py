@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import quantiles
 
-from codeq.config.decisions import decision_epochs
 from codeq.config.template import Template
 
 SIMULATED_TRIALS = 20_000
@@ -49,6 +48,14 @@ def epoch_budget(template: Template) -> EpochBudget | None:
     simulated = simulated_epochs(trials, epochs, factor)
     deciles = quantiles(simulated, n=10, method="inclusive")
     return EpochBudget(trials * last, expected_epochs(trials_per_rung), (deciles[0], deciles[-1]), trials_per_rung)
+
+
+def decision_epochs(template: Template) -> frozenset[int] | None:
+    """The epochs after which the scheduler may stop a healthy trial: ASHA's rungs, none at all, or any (None)."""
+    scheduler, max_epochs = template.sweep.scheduler, template.max_epochs
+    if scheduler.name == "none" or max_epochs <= scheduler.grace_epochs:
+        return frozenset()
+    return None if scheduler.name == "median" else frozenset(scheduler.rungs(max_epochs))
 
 
 def expected_trials_per_rung(trials: int, epochs: tuple[int, ...], reduction_factor: int) -> dict[int, float]:

@@ -149,6 +149,12 @@ class Scheduler(StrictModel):
         return tuple(epochs)
 
 
+def _one_process_a_trial(fuse: Any) -> Any:
+    if isinstance(fuse, int) and fuse > 1:
+        raise invalid(f"is {fuse}, but every trial has a process of its own; gpu: {1 / fuse:.3g} lets {fuse} share a GPU")
+    return fuse
+
+
 class Resources(StrictModel):
     """What one trial occupies."""
 
@@ -156,9 +162,8 @@ class Resources(StrictModel):
     gpu: NonNegativeFloat | Literal["auto"] = Field(
         "auto", description="GPUs, fractions share one; auto: one if there are any"
     )
-    fuse: Literal["auto"] | PositiveInt = Field(
-        "auto",
-        description="trials trained together in one process; auto: what pays (CPU: from 400 trials on)",
+    fuse: Annotated[Literal["auto", 1], BeforeValidator(_one_process_a_trial)] = Field(
+        "auto", description="auto or 1: every trial has a process of its own; several share a GPU by gpu: 1/N"
     )
 
 

@@ -1,6 +1,6 @@
 """The data sets that can be trained on: raw images by name, split, and as batches on the device."""
 
-from codeq.data.batches import Batches, epochs_together
+from codeq.data.batches import Batches
 from codeq.data.errors import DataDamaged, DataUnavailable
 from codeq.data.load import DatasetInfo, DataSplits, load_data
 from codeq.data.raw import FileSet, PixelSet, RawImages
@@ -15,7 +15,6 @@ __all__ = [
     "FileSet",
     "PixelSet",
     "RawImages",
-    "epochs_together",
     "load_data",
     "load_or_fake",
     "load_raw",

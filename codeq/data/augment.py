@@ -1,13 +1,12 @@
 """Random changes to training images, drawn once an epoch and applied to whole batches of uint8 pixels.
 
 An augmentation is a function of (number of images, seed, epoch, device) that returns the epoch's own function
-of (images, batch_slice), the latter being the batch's positions in the epoch. `together` makes one such function of
-those of several runs.
+of (images, batch_slice), the latter being the batch's positions in the epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -55,14 +54,14 @@ def none(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochA
 
 @dataclass(frozen=True)
 class FlipAndCrop:
-    """An epoch's draws, (n,) for one run or (K, n) for K runs, whose images are concatenated: (K * B, ...)."""
+    """An epoch's draws, (n,) each."""
 
     flip: Tensor
     top: Tensor
     left: Tensor
 
     def __call__(self, images: Tensor, batch_slice: slice) -> Tensor:
-        flip, top, left = (draws[..., batch_slice].flatten() for draws in (self.flip, self.top, self.left))
+        flip, top, left = (draws[batch_slice] for draws in (self.flip, self.top, self.left))
         return flip_and_crop(images, flip, top, left)
 
 
@@ -103,22 +102,6 @@ def _in_random_groups(operation: Callable[[Tensor], Tensor], images: Tensor) -> 
     dealt = torch.split(images[to_device(by_group, images.device)], sizes)
     changed = torch.cat([operation(part) if len(part) else part for part in dealt])
     return changed[to_device(by_group.argsort(), images.device)]
-
-
-def together(augments: Sequence[EpochAugment]) -> EpochAugment:
-    """What `augments` do to the images of K runs, (K * B, C, H, W) run by run; in one pass if possible."""
-    if all(augment is unchanged for augment in augments):
-        return unchanged
-    crops = [augment for augment in augments if isinstance(augment, FlipAndCrop)]
-    if len(crops) == len(augments):
-        draws = ([crop.flip for crop in crops], [crop.top for crop in crops], [crop.left for crop in crops])
-        return FlipAndCrop(*map(torch.stack, draws))
-
-    def apply(images: Tensor, batch_slice: slice) -> Tensor:
-        parts = images.chunk(len(augments))
-        return torch.cat([augment(part, batch_slice) for augment, part in zip(augments, parts, strict=True)])
-
-    return apply
 
 
 AUGMENTS: dict[str, Augment] = {"none": none, "standard": standard, "randaugment": randaugment}

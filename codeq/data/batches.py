@@ -1,15 +1,15 @@
-"""Epochs of normalized batches, of one run or of several that read the same images together."""
+"""Epochs of normalized batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from codeq.data.augment import Augment, EpochAugment, together
+from codeq.data.augment import Augment, EpochAugment
 from codeq.data.normalize import Normalizer
 from codeq.data.raw import Indices, Labels
 from codeq.data.resize import resize
@@ -63,12 +63,6 @@ class Batches:
         """Whether the images live on the device, where any number of runs can read them at once."""
         return isinstance(self._store, ResidentStore)
 
-    def with_seed(self, seed: int) -> Batches:
-        """The same split of the same images in memory, shuffled and augmented by another seed."""
-        other = copy(self)
-        other._config = replace(self._config, seed=seed)
-        return other
-
     def first(self, batches: int) -> Batches:
         """The same split with epochs of `batches` batches."""
         other = copy(self)
@@ -99,24 +93,6 @@ class Batches:
             return self._indices
         draws = generator(self._config.seed, epoch, RandomStream.ORDER)
         return self._indices[torch.randperm(len(self._indices), generator=draws)]
-
-
-def epochs_together(runs: Sequence[Batches], epochs: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of K runs side by side: images (K, B, C, S, S) float32 and labels (K, B) int64, on the device.
-
-    runs: of the same images, `with_seed` of one another; run k is in its epoch `epochs[k]` and gets what
-    `runs[k].epoch(epochs[k])` would give it.
-    """
-    first, config = runs[0], runs[0]._config
-    orders = torch.stack([run._order(epoch) for run, epoch in zip(runs, epochs, strict=True)])  # (K, n)
-    labels = to_device(first._labels[orders], config.device)
-    augment = together([run._augment(epoch) for run, epoch in zip(runs, epochs, strict=True)])
-    own_slices = first._batch_slices
-    side_by_side = torch.cat([orders[:, batch_slice].flatten() for batch_slice in own_slices])
-    all_slices = [slice(len(runs) * one.start, len(runs) * one.stop) for one in own_slices]
-    for batch_slice, images in zip(own_slices, first._store.batches(side_by_side, all_slices, seed=0), strict=True):
-        images = config.normalize(augment(resize(images, config.img_size), batch_slice))
-        yield images.unflatten(0, (len(runs), -1)), labels[:, batch_slice]
 
 
 def _batch_slices(num_images: int, batch_size: int, *, drop_last: bool) -> BatchSlices:

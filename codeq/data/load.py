@@ -49,11 +49,6 @@ class DataSplits:
     test: Batches
     majority_class_fraction: float
 
-    def with_seed(self, seed: int) -> DataSplits:
-        """The same splits of the same images in memory, shuffled and augmented by another seed."""
-        train, val, test = (batches.with_seed(seed) for batches in (self.train, self.val, self.test))
-        return replace(self, train=train, val=val, test=test)
-
     def first(self, batches: int) -> DataSplits:
         """The same splits with training epochs of `batches` batches."""
         return replace(self, train=self.train.first(batches))

@@ -1,66 +1,62 @@
-"""How many trials may run: a trial that would only wait for resources is proposed later, when more is known."""
+"""How many trials fit on a machine or a cluster: what one trial occupies, and what there is."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from codeq.config.errors import BadInput
 
-from ray.tune import Callback
-from ray.tune.experiment import Trial
-from ray.tune.search import ConcurrencyLimiter, Searcher
-
-ASK_AGAIN_S = 5.0
-"""Seconds after which the capacity is measured again."""
+_SLACK = 1e-6
+"""Tolerance for rounding in the division of fractions."""
 
 
-class Capacity(NamedTuple):
-    """Numbers of trials. max_live: running or waiting at most. free: those for which resources are unoccupied."""
+def gpus_of_trial(requested: float | str, device: str, available: float) -> float:
+    """GPUs that one trial occupies; `auto` is one where there are any and the trials may use it.
 
-    max_live: int
-    free: int
-
-
-class StartedTrials(Callback):
-    """Collects the Tune ids of trials that have a process, or had one when they ended."""
-
-    def __init__(self) -> None:
-        self.ids: set[str] = set()
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Add the trial: it has a process."""
-        self.ids.add(trial.trial_id)
-
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Remove the trial: its process has died, and it waits for another."""
-        self.ids.discard(trial.trial_id)
+    requested: sweep.resources.gpu. device: of the run config. available: GPUs of the machine or cluster.
+    """
+    if device in ("cpu", "mps"):
+        return 0.0
+    if requested == "auto":
+        return 1.0 if available >= 1.0 else 0.0
+    return float(requested)
 
 
-class CapacityLimiter(ConcurrencyLimiter):
-    """Passes on the proposals of `searcher` while there is capacity for another trial."""
+def slots_for_trials(cpu: float, gpu: float, cpus: float, gpus: float) -> int:
+    """How many trials of `cpu` cores and `gpu` GPUs each fit on `cpus` cores and `gpus` GPUs."""
+    slots = [cpus / cpu]
+    if gpu:
+        slots.append(gpus / gpu if gpu >= 1.0 else gpus * int(_SLACK + 1.0 / gpu))  # no trial spans two GPUs
+    return int(_SLACK + min(slots))
 
-    def __init__(self, searcher: Searcher, capacity: Callable[[], Capacity], started: StartedTrials) -> None:
-        """capacity: called every few seconds, as a cluster may grow; `max_live` is 1 or more. started: a callback."""
-        now = capacity()
-        super().__init__(searcher, max_concurrent=now.max_live)
-        self._capacity, self._asked_at, self._started, self._slots = capacity, time.monotonic(), started, now.free
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The searcher's proposal; None while there is no capacity.
+def gpus_per_trial(requested: float | str, device: str) -> float:
+    """`gpus_of_trial` on the cluster that this process has joined."""
+    import ray
 
-        One trial more than the free slots may wait: a cluster may scale up for it, and other users may leave.
-        """
-        running = len(self.live_trials & self._started.ids)
-        if time.monotonic() - self._asked_at > ASK_AGAIN_S:
-            now, self._asked_at = self._capacity(), time.monotonic()
-            self.max_concurrent = now.max_live
-            # A trial that ends leaves its process to the next one, so slots never become fewer.
-            self._slots = max(self._slots, running + now.free)
-        if len(self.live_trials) >= max(self._slots, running + 1):
-            return None
-        proposal: dict[str, Any] | None = super().suggest(trial_id)
-        return proposal
+    return gpus_of_trial(requested, device, ray.cluster_resources().get("GPU", 0.0))
 
-    def get_state(self) -> dict[str, Any]:
-        """Nothing: Tune's snapshots are not used."""
-        return {}
+
+def check_resources(cpu: float, gpu: float) -> None:
+    """Raise BadInput if the machine is too small for a trial: Ray would wait silently for a larger one."""
+    import ray
+
+    available = ray.cluster_resources()
+    for kind, requested in (("CPU", cpu), ("GPU", gpu)):
+        if requested > available.get(kind, 0.0):
+            key = f"sweep.resources.{kind.lower()}"
+            raise BadInput(f"{key} is {requested:g}, but this machine has {available.get(kind, 0.0):g}")
+
+
+def trials_that_fit(cpu: float, gpu: float) -> int:
+    """How many trials of these resources the machines of the cluster hold, regardless of what others run there."""
+    import ray
+
+    available = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(slots_for_trials(cpu, gpu, node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in available)
+
+
+def free_slots(cpu: float, gpu: float) -> int:
+    """How many trials of these resources fit into what is unoccupied now in the whole cluster."""
+    import ray
+
+    free = ray.available_resources()
+    return slots_for_trials(cpu, gpu, free.get("CPU", 0.0), free.get("GPU", 0.0))

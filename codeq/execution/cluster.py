@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from codeq.config.errors import BadInput
-from codeq.config.resources import gpus_of_trial, room_for_trials
 from codeq.config.text import first_line
 
 QUIET = {
@@ -81,37 +80,3 @@ def _keep_token_private() -> None:
         os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
     ) as file:
         file.write(secrets.token_hex(32))
-
-
-def gpus_per_trial(requested: float | str, device: str) -> float:
-    """GPUs that one trial occupies; `auto` is one if the cluster has any and the config's device allows it."""
-    import ray
-
-    return gpus_of_trial(requested, device, ray.cluster_resources().get("GPU", 0.0))
-
-
-def check_resources(cpu: float, gpu: float) -> None:
-    """Raise BadInput if the machine is too small for a trial: Ray would wait silently for a larger one."""
-    import ray
-
-    available = ray.cluster_resources()
-    for kind, requested in (("CPU", cpu), ("GPU", gpu)):
-        if requested > available.get(kind, 0.0):
-            key = f"sweep.resources.{kind.lower()}"
-            raise BadInput(f"{key} is {requested:g}, but this machine has {available.get(kind, 0.0):g}")
-
-
-def trials_that_fit(cpu: float, gpu: float) -> int:
-    """How many trials of these resources the machines of the cluster hold, regardless of what others run there."""
-    import ray
-
-    available = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(room_for_trials(cpu, gpu, node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in available)
-
-
-def free_slots(cpu: float, gpu: float) -> int:
-    """How many trials of these resources fit into what is unoccupied now in the whole cluster."""
-    import ray
-
-    free = ray.available_resources()
-    return room_for_trials(cpu, gpu, free.get("CPU", 0.0), free.get("GPU", 0.0))

@@ -11,7 +11,6 @@ from ray.tune.search import Searcher
 from upath import UPath
 
 from codeq.config import RunConfig, Template
-from codeq.execution.packs import Packs
 from codeq.execution.trial import trial_config
 from codeq.search.outcome import Rule, TrialEnd, for_sampler, for_study, trial_end
 from codeq.search.sampler_study import Exhausted, Proposal, SamplerStudy
@@ -35,19 +34,17 @@ class OptunaSearcher(Searcher):
         folder: UPath,
         warm_start: Iterable[WarmStartTrial] = (),
         device: str | None = None,
-        packs: Packs | None = None,
         images: Mapping[tuple[str, str], Any] | None = None,
         learn: Rule = for_sampler,
     ) -> None:
         """warm_start: trials of another sweep, for the sampler to learn from. device: overrides the configs' device;
-        None: does not. packs: train the trials; None: each has its own process. images: references to data sets' raw
-        images in Ray's object store, by (dataset, data_dir). learn: makes the report to the sampler."""
+        None: does not. images: references to data sets' raw images in Ray's object store, by (dataset, data_dir).
+        learn: makes the report to the sampler."""
         super().__init__()
         self._template = template
         self._study = study
         self._folder = folder
         self._device = device
-        self._packs = packs
         self._images = images
         self._learn = learn
         stored, others = study.get_trials(deepcopy=False), list(warm_start)
@@ -65,22 +62,14 @@ class OptunaSearcher(Searcher):
         self._running: dict[str, tuple[optuna.Trial, Proposal]] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial's config for `SweepTrial` or `FusedTrial`; None while all packs are full, FINISHED when
-        everything has been tried."""
-        pack = self._packs.place(trial_id) if self._packs else None
-        if self._packs and pack is None:
-            return None
+        """The next trial's config for `SweepTrial`; FINISHED when everything has been tried."""
         try:
             trial, config = self._go_on(trial_id) if self._unfinished else self._begin(trial_id)
         except Exhausted as reason:
             log.warning("the search ends: %s", reason)
-            if self._packs:
-                self._packs.release(trial_id)
             return cast("dict[str, Any]", Searcher.FINISHED)  # a string, which Tune's annotation omits
         folder = trial_folder(self._folder, trial.number)
-        return trial_config(
-            folder, trial.number, config, self._template.sweep, device=self._device, images=self._images, pack=pack
-        )
+        return trial_config(folder, config, self._template.sweep, device=self._device, images=self._images)
 
     def _go_on(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
         trial = resume_waiting(self._study)
@@ -119,8 +108,6 @@ class OptunaSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the study and the sampler how the trial ended."""
-        if self._packs:
-            self._packs.release(trial_id)
         if trial_id not in self._running:
             return
         trial, proposal = self._running.pop(trial_id)

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
-from codeq.execution.cluster import check_resources, free_slots, gpus_per_trial, start_ray, trials_that_fit
+from codeq.execution.capacity import check_resources, free_slots, gpus_per_trial, trials_that_fit
+from codeq.execution.cluster import start_ray
 
 if TYPE_CHECKING:
     from ray.tune import Callback, Trainable
     from ray.tune.search import Searcher
 
     from codeq.data import RawImages
-    from codeq.execution.capacity import Capacity
+    from codeq.execution.limiter import Capacity
     from codeq.execution.schedulers import NoStopping
 
 Images = dict[tuple[str, str], Any]
@@ -101,12 +102,11 @@ class Session:
     ) -> None:
         """Train `trials` configs of the searcher to their ends, or until a signal or the time budget ends it.
 
-        needs: the resources of each trial. The number of trials that need CPUs is limited by what fits; the searcher
-        limits the others. Tune's own files go to a scratch folder and are not used.
+        needs: the resources of each trial, `cpu` and `gpu`. Tune's own files go to a scratch folder and are not used.
         """
         from ray import tune
 
-        from codeq.execution.capacity import CapacityLimiter, StartedTrials
+        from codeq.execution.limiter import CapacityLimiter, StartedTrials
         from codeq.execution.trial import folder_name
 
         sweep, started = self.template.sweep, StartedTrials()
@@ -116,7 +116,7 @@ class Session:
             tune.Tuner(
                 placed,
                 tune_config=tune.TuneConfig(
-                    search_alg=CapacityLimiter(searcher, lambda: self._capacity(needs, trials), started),
+                    search_alg=CapacityLimiter(searcher, lambda: self._capacity(needs), started),
                     scheduler=scheduler,
                     num_samples=trials,
                     time_budget_s=time_budget_s,
@@ -144,13 +144,13 @@ class Session:
         # Ray does not hide GPUs from a trial that requested none.
         self.device = "cpu" if self.gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
 
-    def _capacity(self, needs: Mapping[str, float], trials: int) -> Capacity:
-        """How many trials fit; for trials that need no CPU the searcher itself sets the limit."""
-        from codeq.execution.capacity import Capacity
+    def _capacity(self, needs: Mapping[str, float]) -> Capacity:
+        """How many trials fit."""
+        from codeq.execution.limiter import Capacity
 
         wanted, joined = self.template.sweep.max_concurrent, self.options.address is not None
-        if "cpu" not in needs or (joined and wanted):
-            return Capacity(wanted or trials, wanted or trials)
+        if joined and wanted:
+            return Capacity(wanted, wanted)
         fitting = trials_that_fit(needs["cpu"], needs["gpu"])
         if joined:  # it may scale up for one trial more than fits, and others may use it
             return Capacity(fitting + 1, free_slots(needs["cpu"], needs["gpu"]))

@@ -1,18 +1,15 @@
-"""What Tune calls: a trial's config, the trial that trains in its own process, and the trial that a pack trains."""
+"""What Tune calls: one trial in a process of its own, which reads its run config from the trial's folder."""
 
 from __future__ import annotations
 
 import gc
 import logging
-import time
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayActorError
 from upath import UPath
 
 from codeq.config import RunConfig, SweepConfig
@@ -21,36 +18,26 @@ from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder
 if TYPE_CHECKING:
     from codeq.data import RawImages
 
-FUSED_TRIAL_BYTES = 100 << 20
-"""Memory that Ray reserves for the process of a fused trial, which needs no CPU."""
-RESTART_S = 300.0
-"""Seconds that a trial waits for Ray to restart its pack."""
-
 
 def trial_config(
     folder: TrialFolder,
-    number: int,
     config: RunConfig,
     sweep: SweepConfig,
     *,
     device: str | None = None,
     images: Mapping[tuple[str, str], Any] | None = None,
-    pack: str | None = None,
 ) -> dict[str, Any]:
-    """The trial's config for Tune.
+    """What Tune hands to a trial: its folder, which holds its run config, and where it runs.
 
     device: overrides the config's device; None: does not. images: references to data sets' raw images in
-    Ray's object store, by (dataset, data_dir). pack: the name of the pack that trains it.
+    Ray's object store, by (dataset, data_dir).
     """
     # A relative folder is relative to the driver's working directory, not to the trial's.
     data_dir = str(Path(config.data_dir).absolute())
-    placed = {"data_dir": data_dir} if device is None else {"data_dir": data_dir, "device": device}
     return {
-        "trial": number,
         "folder": str(folder.path),
+        "place": {"data_dir": data_dir} if device is None else {"data_dir": data_dir, "device": device},
         "images": (images or {}).get((config.dataset, data_dir)),
-        "pack": pack,
-        "run_config": {**config.as_dict(), **placed},
         "grace_epochs": sweep.scheduler.grace_epochs,
     }
 
@@ -71,8 +58,7 @@ class SweepTrial(tune.Trainable):
         """config: see `trial_config`."""
         self._folder = TrialFolder(UPath(config["folder"]))
         images = ray.get(config["images"]) if config.get("images") is not None else None
-        run_config = RunConfig.model_validate(config["run_config"])
-        self._rows = epochs(self._folder, run_config, config["grace_epochs"], images)
+        self._rows = epochs(self._folder, config["place"], config["grace_epochs"], images)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Run the next trial in this process, which saves its imports; everything else is built anew."""
@@ -96,11 +82,12 @@ def report_of(row: Row) -> Row:
 
 
 def epochs(
-    folder: TrialFolder, config: RunConfig, grace_epochs: int, raw: RawImages | None = None
+    folder: TrialFolder, place: Mapping[str, str], grace_epochs: int, raw: RawImages | None = None
 ) -> Iterator[dict[str, Any]]:
     """The trial's rows, from the epoch after the newest checkpoint on; an exception becomes a row.
 
-    raw: the data set's images, if they are loaded already.
+    place: the keys of the folder's run config that depend on this machine, with their values here. raw: the data set's
+    images, if they are loaded already.
     """
     from codeq.data import load_data  # imports torch, which the driver must not
     from codeq.train.device import prepare_device
@@ -110,6 +97,7 @@ def epochs(
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     row = dict(EMPTY_METRICS)
     try:
+        config = folder.read_config().model_copy(update=dict(place))
         data = None if raw is None else load_data(config, prepare_device(config.device, config.threads), raw)
         state = open_run(folder, config, data)
         if ended := ended_row(folder):
@@ -119,63 +107,3 @@ def epochs(
             yield (row := save_epoch(folder, state, epoch_row))
     except Exception as error:  # any exception ends only this trial, not the sweep
         yield failed_row(folder, row, error)
-
-
-@cache
-def _pack(name: str) -> Any:
-    """The pack's handle, looked up once per process."""
-    return ray.get_actor(name)
-
-
-class FusedTrial(tune.Trainable):
-    """One trial as a Ray actor, for Tune's schedulers and the dashboard; its pack, another actor, trains it.
-
-    When the pack's process dies, the trial joins the restarted pack, which continues from the trial's checkpoint.
-    """
-
-    def setup(self, config: dict[str, Any]) -> None:
-        """config: see `trial_config`."""
-        self._config = config
-        self._pack = _pack(config["pack"])
-        self._joined = False
-        self._rows: list[dict[str, Any]] = []  # received, not reported yet
-        self._epoch: int | None = None  # of the last row, None before the first one
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Run the next trial in this process."""
-        self.setup(new_config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """The row of the next epoch; the same keys every time."""
-        return report_of(self._next_row())
-
-    def __repr__(self) -> str:
-        """The trial's name, which Ray's dashboard shows for its actor."""
-        return str(self.trial_name)
-
-    def _next_row(self) -> dict[str, Any]:
-        if not self._rows:
-            self._rows = self._receive()
-        row = self._rows.pop(0)
-        self._epoch = row["epoch"]
-        return row
-
-    def _receive(self) -> list[dict[str, Any]]:
-        lost_at: float | None = None
-        while True:
-            try:
-                if not self._joined:
-                    number, run_config, images = (self._config[key] for key in ("trial", "run_config", "images"))
-                    ray.get(self._pack.join.remote(self.trial_id, number, run_config, self._epoch, images))
-                    self._joined = True
-                rows: list[dict[str, Any]] = ray.get(self._pack.next_rows.remote(self.trial_id))
-                if rows:
-                    return rows
-                self._joined = False
-            except RayActorError:
-                self._joined = False
-                lost_at = lost_at or time.monotonic()
-                if time.monotonic() - lost_at > RESTART_S:
-                    raise
-                time.sleep(0.5)

@@ -14,7 +14,7 @@ import pytest
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from codeq.config import Template
-from codeq.config.decisions import decision_epochs
+from codeq.config.epoch_budget import decision_epochs
 from codeq.config.objectives import Objectives
 from codeq.config.sweep import Scheduler
 from codeq.execution.schedulers import MedianOfScores, NoStopping, ParetoASHA, build_scheduler, stopping_score

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import mean
+from typing import Any
 
 import joblib
 import torch
 
 from codeq.config import RunConfig, Template
 from codeq.config.epoch_budget import epoch_budget
-from codeq.config.resources import gpus_of_trial, room_for_trials, trains_together
 from codeq.data import load_data, load_or_fake
+from codeq.execution.capacity import gpus_of_trial, slots_for_trials
 from codeq.train.device import prepare_device
 from codeq.train.epoch_time import EpochTime, measure_epoch
-from codeq.train.fused.probe import choose_runs
-from codeq.train.fused.shape import fusion_key
-from codeq.train.loop import TrainState, create_train_state
+from codeq.train.loop import create_train_state
 
 START_S = 9.0
 """Imports, Ray's start and end, the first trials' processes: measured on two CPU cores."""
@@ -31,20 +31,16 @@ MOST_SHAPES = 8
 
 @dataclass(frozen=True)
 class Probe:
-    """One shape of the sweep's runs. is_fake: whether its images are, for want of the data set's files.
-
-    together: how many runs share the time of a step; 1: each has its own process.
-    """
+    """One shape of the sweep's runs. is_fake: whether its images are, for want of the data set's files."""
 
     name: str
     time: EpochTime
-    together: int
     is_fake: bool
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """at_once: trials, or packs of trials, that train side by side. Times are seconds of a whole command.
+    """at_once: trials that train side by side. Times are seconds of a whole command.
 
     expected: None where the stopping rule allows no forecast. p10_p90: see `codeq.config.epoch_budget.EpochBudget`.
     worst: if no trial is stopped, and every run has the slowest shape.
@@ -66,7 +62,7 @@ def forecast(template: Template) -> Forecast:
     for a model, a device or resources that are not to be had.
     """
     at_once = trials_at_once(template)
-    shapes = list({fusion_key(config): config for config in reversed(template.boundary_configs)}.values())
+    shapes = list({_shape(config): config for config in reversed(template.boundary_configs)}.values())
     probes = tuple(_probe(config, template) for config in shapes[:MOST_SHAPES])
     trials, epochs = int(template.sweep.trials or 1), template.max_epochs
     mean_s, slowest_s = mean(p.time.epoch_s for p in probes), max(p.time.epoch_s for p in probes)
@@ -88,14 +84,39 @@ def forecast(template: Template) -> Forecast:
 
 
 def trials_at_once(template: Template) -> int:
-    """Trials, or packs of trials, for which this machine has room. Raises ValueError if there is none for one."""
+    """Trials for which this machine has room. Raises ValueError if there is none for one."""
     sweep, gpus_available, cpus_available = template.sweep, torch.cuda.device_count(), joblib.cpu_count()
     cpu, gpu = sweep.resources.cpu, _gpus(template)
-    slots = room_for_trials(cpu, gpu, cpus_available, gpus_available)
+    slots = slots_for_trials(cpu, gpu, cpus_available, gpus_available)
     if not slots:
         kind, wanted, available = ("cpu", cpu, cpus_available) if cpu > cpus_available else ("gpu", gpu, gpus_available)
         raise ValueError(f"sweep.resources.{kind} is {wanted:g}, but this machine has {available}")
     return min(slots, sweep.max_concurrent or slots, int(sweep.trials or 1))
+
+
+def _shape(config: RunConfig) -> str:
+    """A text that configs share whose steps do the same work: without seeds, epochs, and the numbers that only scale.
+
+    Those are the learning rates, decays and lambdas, and the quantizer's initial logits and bit-widths.
+    """
+    data = config.as_dict()
+    for key in ("seed", "epochs", "lr_scheduler", "warmup_epochs", "workers", "data_dir", "save_dir", "wandb_project"):
+        del data[key]
+    for key in ("quantizer", "optimizer", "loss_terms"):
+        data[key] = _without_numbers(data[key])
+    return json.dumps(data, sort_keys=True)
+
+
+def _without_numbers(data: Any) -> Any:
+    """`data` with every number that is not a flag replaced by 0."""
+    match data:
+        case dict():
+            return {key: _without_numbers(value) for key, value in data.items()}
+        case list():
+            return [_without_numbers(value) for value in data]
+        case float() | int() if not isinstance(data, bool):
+            return 0
+    return data
 
 
 def _gpus(template: Template) -> float:
@@ -109,29 +130,14 @@ def _probe(config: RunConfig, template: Template) -> Probe:
     device = "cpu" if torch.cuda.device_count() and not _gpus(template) else config.device
     config = config.model_copy(update={"threads": threads, "device": device, "pretrained": False})
     state = create_train_state(config, load_data(config, prepare_device(device, threads), raw))
-    together, time = _together(state, template), measure_epoch(state)
-    name = f"{config.network}, batch {config.batch_size}"
-    if together is None:
-        return Probe(name, time, 1, is_fake)
-    return Probe(name, replace(time, train_s=together[1]), together[0], is_fake)
-
-
-def _together(state: TrainState, template: Template) -> tuple[int, float] | None:
-    """How many runs like it a pack trains together, and the seconds of a run's share of an epoch's steps."""
-    if not trains_together(template, _gpus(template), int(template.sweep.trials or 1)):
-        return None
-    choice, fuse = choose_runs(state), template.sweep.resources.fuse
-    measured = {runs: seconds for runs, seconds in choice.epoch_s.items() if fuse == "auto" or runs <= fuse}
-    runs = choice.runs if choice.runs in measured else max(measured, default=1)
-    return (runs, measured[runs]) if measured else None
+    return Probe(f"{config.network}, batch {config.batch_size}", measure_epoch(state), is_fake)
 
 
 def forecast_lines(found: Forecast) -> Iterator[str]:
     """What was measured and what follows from it, a line each."""
     for probe in found.probes:
-        shared = f", {probe.together} together" if probe.together > 1 else ""
         images = " (made-up images: the data set is not there)" if probe.is_fake else ""
-        yield f"an epoch of {probe.name}: {probe.time.epoch_s:.3g} s{shared}{images}"
+        yield f"an epoch of {probe.name}: {probe.time.epoch_s:.3g} s{images}"
     if found.unmeasured:
         yield f"{found.unmeasured} more shapes of runs not measured"
     yield f"at once: {found.at_once}"

@@ -12,10 +12,9 @@ import yaml
 
 from codeq.config import RunConfig, Template
 from codeq.config.epoch_budget import epoch_budget
+from codeq.execution.forecast import NEXT_S, REPORT_S, START_S, forecast_lines, format_duration, trials_at_once
 from codeq.train import epoch_time, forecast
 from codeq.train.epoch_time import EpochTime, measure_epoch
-from codeq.train.forecast import NEXT_S, REPORT_S, START_S, forecast_lines, format_duration, trials_at_once
-from codeq.train.fused.probe import FusionPlan
 from codeq.train.loop import create_train_state
 
 Make = Callable[..., Template]
@@ -144,15 +143,6 @@ def test_resources_that_are_not_there_are_named(template: Make, machine: Callabl
         trials_at_once(template({"resources": {"cpu": 9}}))
     with pytest.raises(ValueError, match="sweep.resources.gpu is 1, but this machine has 0"):
         trials_at_once(template({"resources": {"gpu": 1}}, device="auto"))
-
-
-def test_trials_that_train_together_share_the_time_of_a_step(
-    template: Make, machine: Callable[..., None], epoch_s: dict[int, EpochTime], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measured = FusionPlan(8, "", {1: 2.0, 2: 1.5, 4: 0.75, 8: 0.5})
-    monkeypatch.setattr(forecast, "choose_runs", lambda state: measured)
-    (probe,) = forecast.forecast(template({"resources": {"fuse": 5}})).probes
-    assert (probe.together, probe.time.train_s, probe.time.rest_s) == (4, 0.75, 1.0)
 
 
 def test_published_weights_are_not_fetched(
