@@ -151,7 +151,8 @@ class Scheduler(StrictModel):
 
 def _one_process_a_trial(fuse: Any) -> Any:
     if isinstance(fuse, int) and fuse > 1:
-        raise invalid(f"is {fuse}, but every trial has a process of its own; gpu: {1 / fuse:.3g} lets {fuse} share a GPU")
+        share = f"gpu: {1 / fuse:.3g} lets {fuse} share a GPU"
+        raise invalid(f"is {fuse}, but every trial has a process of its own; {share}")
     return fuse
 
 

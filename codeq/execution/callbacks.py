@@ -16,7 +16,6 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from upath import UPath
 
-from codeq.config.run import RunConfig
 from codeq.config.sweep import METRICS, Scheduler
 from codeq.execution.trial import folder_name
 from codeq.search.outcome import trial_end
@@ -56,7 +55,7 @@ class TrialRecorder(Callback):
         duration = time.monotonic() - self._started.get(trial.config["folder"], time.monotonic())
         record = replace(known, status=status, reason=reason, duration_s=known.duration_s + round(duration, 3))
         folder.write_record(record)
-        print(_line(folder_name(trial.config), record, row, trial.config["run_config"]["epochs"]), flush=True)
+        print(_line(folder_name(trial.config), record, row, folder.read_config().epochs), flush=True)
 
 
 def _first_sentence(report: str) -> str:
@@ -151,8 +150,9 @@ class TrackerFeed(Callback):
         number = trial.config["trial"]
         if number not in self._open:
             self._open.add(number)
-            name = f"{number:04d}_{RunConfig.model_validate(trial.config['run_config']).run_name}"
-            self._tracker.start(number, name, trial.config["run_config"])
+            config = TrialFolder(UPath(trial.config["folder"])).read_config()
+            values = {**config.as_dict(), **trial.config["place"]}
+            self._tracker.start(number, f"{number:04d}_{config.run_name}", values)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any

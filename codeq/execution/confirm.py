@@ -38,7 +38,7 @@ def _prepared(state: SweepState, session: Session, number: int, seed: int) -> di
     if folder.read_record() is None:
         folder.write_config(config)
         folder.write_record(TrialRecord(number, config.run_name, seed))
-    return trial_config(folder, config, state.template.sweep, device=session.device, images=session.images)
+    return trial_config(folder, number, config, state.template.sweep, device=session.device, images=session.images)
 
 
 class ListSearcher(Searcher):

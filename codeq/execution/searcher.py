@@ -69,7 +69,9 @@ class OptunaSearcher(Searcher):
             log.warning("the search ends: %s", reason)
             return cast("dict[str, Any]", Searcher.FINISHED)  # a string, which Tune's annotation omits
         folder = trial_folder(self._folder, trial.number)
-        return trial_config(folder, config, self._template.sweep, device=self._device, images=self._images)
+        return trial_config(
+            folder, trial.number, config, self._template.sweep, device=self._device, images=self._images
+        )
 
     def _go_on(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
         trial = resume_waiting(self._study)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def trial_config(
     folder: TrialFolder,
+    number: int,
     config: RunConfig,
     sweep: SweepConfig,
     *,
@@ -35,6 +36,7 @@ def trial_config(
     # A relative folder is relative to the driver's working directory, not to the trial's.
     data_dir = str(Path(config.data_dir).absolute())
     return {
+        "trial": number,
         "folder": str(folder.path),
         "place": {"data_dir": data_dir} if device is None else {"data_dir": data_dir, "device": device},
         "images": (images or {}).get((config.dataset, data_dir)),

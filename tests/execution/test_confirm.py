@@ -43,7 +43,7 @@ def test_a_run_is_the_trials_config_with_another_seed_in_a_folder_of_its_own(
     proposed = prepare("cpu")
     folder = confirm_folder(UPath(tmp_path / "s"), 3, 5)
     assert proposed["folder"] == str(folder.path)
-    assert (proposed["trial"], proposed["run_config"]["seed"], proposed["run_config"]["device"]) == (3, 5, "cpu")
+    assert (proposed["trial"], proposed["place"]["device"]) == (3, "cpu")
     assert proposed["images"] == "a reference"
     assert folder.read_config() == RunConfig.model_validate({**tiny, "seed": 5})
     record = folder.read_record()

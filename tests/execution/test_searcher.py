@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from upath import UPath
 
-from codeq.config import RunConfig, SweepConfig, Template
+from codeq.config import SweepConfig, Template
 from codeq.execution.searcher import OptunaSearcher
 from codeq.search.outcome import StudyReport, TrialEnd
 from codeq.search.study import mark_waiting, open_study
@@ -46,15 +46,16 @@ def test_a_proposal_is_numbered_as_in_the_study_and_kept_on_disk(searcher: Optun
     assert [proposal["trial"] for proposal in proposals] == [0, 1, 2]
     folder = trial_folder(UPath(tmp_path), 2)
     record = folder.read_record()
-    proposed = RunConfig.model_validate(proposals[2]["run_config"])
-    assert folder.read_config() == proposed.model_copy(update={"data_dir": "data"})
+    assert proposals[2]["folder"] == str(folder.path)
+    assert folder.read_config().optimizer.param_groups.base.lr == study(searcher).trials[2].params[LR]
     assert record is not None and record.status == "running"
     assert record.parameters == study(searcher).trials[2].params
     assert set(record.parameters) == {LR}
 
 
-def test_the_study_shows_whose_trial_it_is(searcher: OptunaSearcher) -> None:
-    config = RunConfig.model_validate(searcher.suggest("id0")["run_config"])
+def test_the_study_shows_whose_trial_it_is(searcher: OptunaSearcher, tmp_path: Path) -> None:
+    searcher.suggest("id0")
+    config = trial_folder(UPath(tmp_path), 0).read_config()
     (trial,) = study(searcher).trials
     assert trial.state is TrialState.RUNNING
     assert trial.user_attrs == {
@@ -65,12 +66,13 @@ def test_the_study_shows_whose_trial_it_is(searcher: OptunaSearcher) -> None:
     assert (shown["status"], shown["reason"]) == ("diverged", "loss is nan")
 
 
-def test_the_threads_of_a_trial_are_kept_in_its_config(searcher: OptunaSearcher) -> None:
-    assert searcher.suggest("id")["run_config"]["threads"] == 2
+def test_the_threads_of_a_trial_are_kept_in_its_config(searcher: OptunaSearcher, tmp_path: Path) -> None:
+    searcher.suggest("id")
+    assert trial_folder(UPath(tmp_path), 0).read_config().threads == 2
 
 
 def test_a_relative_data_folder_is_the_drivers(searcher: OptunaSearcher) -> None:
-    assert searcher.suggest("id")["run_config"]["data_dir"] == str(Path("data").absolute())
+    assert searcher.suggest("id")["place"]["data_dir"] == str(Path("data").absolute())
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -114,7 +116,7 @@ def test_unfinished_trials_go_on_under_their_number_before_new_ones(
     again = OptunaSearcher(template, open_study(template.sweep, tmp_path), UPath(tmp_path))
     resumed = again.suggest("new0")
     assert resumed["trial"] == 0
-    assert resumed["run_config"] == first["run_config"]
+    assert resumed == first
     assert again.suggest("new1")["trial"] == 2
     again.on_trial_complete("new0", row())
     trial = study(again).trials[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from upath import UPath
 from codeq.config import RunConfig
 from codeq.config.sweep import METRICS
 from codeq.execution.trial import epochs
-from codeq.storage.trial_folder import TrialFolder, trial_folder
+from codeq.storage.trial_folder import Row, TrialFolder, trial_folder
 
 TIMES = {"epoch_s", "images_per_s"}
 
@@ -22,8 +23,10 @@ def folder(tmp_path: Path) -> TrialFolder:
     return trial_folder(UPath(tmp_path), 0)
 
 
-def config(tiny: dict[str, Any], **changes: Any) -> RunConfig:
-    return RunConfig.model_validate({**tiny, **changes})
+def train(folder: TrialFolder, tiny: dict[str, Any], **changes: Any) -> Iterator[Row]:
+    if not (folder.path / "config.yaml").exists():
+        folder.write_config(RunConfig.model_validate({**tiny, **changes}))
+    return epochs(folder, {"device": "cpu"}, 5)
 
 
 def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -33,7 +36,7 @@ def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_rows_and_checkpoint_are_in_the_folder_before_they_are_reported(
     folder: TrialFolder, tiny: dict[str, Any]
 ) -> None:
-    for count, row in enumerate(epochs(folder, config(tiny), 5), start=1):
+    for count, row in enumerate(train(folder, tiny), start=1):
         assert folder.rows()[-1] == row
         assert len(folder.rows()) == count
         assert folder.checkpoint.exists()
@@ -42,24 +45,24 @@ def test_rows_and_checkpoint_are_in_the_folder_before_they_are_reported(
 def test_a_trial_whose_process_died_goes_on_from_its_folder(
     folder: TrialFolder, tiny: dict[str, Any], tmp_path: Path
 ) -> None:
-    expected = plain(list(epochs(trial_folder(UPath(tmp_path), 1), config(tiny), 5)))
-    first = epochs(folder, config(tiny), 5)
+    expected = plain(list(train(trial_folder(UPath(tmp_path), 1), tiny)))
+    first = train(folder, tiny)
     begun = [next(first), next(first)]
     folder.append_row({**begun[-1], "epoch": 3})  # it died between the row of epoch 3 and its checkpoint
-    assert plain(begun + list(epochs(folder, config(tiny), 5))) == expected
+    assert plain(begun + list(train(folder, tiny))) == expected
     assert plain(folder.rows()) == expected
 
 
 def test_a_trial_that_had_ended_reports_its_last_row_again(folder: TrialFolder, tiny: dict[str, Any]) -> None:
-    last = list(epochs(folder, config(tiny), 5))[-1]
-    assert list(epochs(folder, config(tiny), 5)) == [last]
+    last = list(train(folder, tiny))[-1]
+    assert list(train(folder, tiny)) == [last]
     assert len(folder.rows()) == 4
 
 
 def test_an_exception_becomes_a_row_with_the_same_keys_and_a_traceback_in_the_folder(
     folder: TrialFolder, tiny: dict[str, Any]
 ) -> None:
-    (row,) = epochs(folder, config(tiny, model="timm/no_such_model"), 5)
+    (row,) = train(folder, tiny, model="timm/no_such_model")
     assert row["status"] == "failed"
     assert "no_such_model" in row["reason"] and "\n" not in row["reason"]
     assert set(row) == {"epoch", *METRICS, "status", "reason"}
@@ -70,7 +73,7 @@ def test_an_exception_becomes_a_row_with_the_same_keys_and_a_traceback_in_the_fo
 def test_an_exception_in_a_later_epoch_keeps_the_last_metrics(
     folder: TrialFolder, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running = epochs(folder, config(tiny), 5)
+    running = train(folder, tiny)
     first = next(running)
 
     def full(*arguments: Any) -> None:
