@@ -89,13 +89,12 @@ def simulated_epochs(trials: int, epochs: tuple[int, ...], reduction_factor: int
     epochs: as for `expected_trials_per_rung`. The survivors of a rung are then not exchangeable at the next rung: the
     later ones passed a harder comparison, are better, and continue more often.
     """
-    draws, sweeps = random.Random(0), max(FEWEST_SWEEPS, SIMULATED_TRIALS // trials)
-    return [_epochs_of_sweep([draws.random() for _ in range(trials)], epochs, reduction_factor) for _ in range(sweeps)]
-
-
-def _epochs_of_sweep(losses: list[float], epochs: tuple[int, ...], reduction_factor: int) -> int:
-    arrived: list[list[float]] = [[] for _ in epochs]  # losses at each rung, ascending
-    return sum(_epochs_of_trial(loss, arrived, epochs, reduction_factor) for loss in losses)
+    draws, found = random.Random(0), []
+    for _ in range(max(FEWEST_SWEEPS, SIMULATED_TRIALS // trials)):
+        arrived: list[list[float]] = [[] for _ in epochs]  # losses at each rung, ascending
+        losses = [draws.random() for _ in range(trials)]
+        found.append(sum(_epochs_of_trial(loss, arrived, epochs, reduction_factor) for loss in losses))
+    return found
 
 
 def _epochs_of_trial(loss: float, arrived: list[list[float]], epochs: tuple[int, ...], reduction_factor: int) -> int:

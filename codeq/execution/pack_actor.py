@@ -222,8 +222,9 @@ class PackActor:
             if slot is None or (row["epoch"] <= slot.epoch and row["status"] == "running"):
                 return  # trained again: its row had been written, its checkpoint had not
             slot.epoch = row["epoch"]
-            slot.may_stop = self._may_end(row)
+            decisions = self._options.decisions
             slot.ended = row["status"] != "running"
+            slot.may_stop = slot.ended or decisions is None or row["epoch"] in decisions
             slot.rows.append(row)
             self._answer(slot)
 
@@ -233,10 +234,6 @@ class PackActor:
             rows, slot.rows = slot.rows, []
             slot.waiter.get_loop().call_soon_threadsafe(_resolve, slot.waiter, rows)
             slot.waiter = None
-
-    def _may_end(self, row: Row) -> bool:
-        decisions = self._options.decisions
-        return row["status"] != "running" or decisions is None or row["epoch"] in decisions
 
 
 def _describe_plan(runs: int, reason: str) -> str:

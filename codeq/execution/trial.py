@@ -148,18 +148,15 @@ class FusedTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """The row of the next epoch; the same keys every time."""
-        return report_of(self._next_row())
-
-    def __repr__(self) -> str:
-        """The trial's name, which Ray's dashboard shows for its actor."""
-        return str(self.trial_name)
-
-    def _next_row(self) -> dict[str, Any]:
         if not self._rows:
             self._rows = self._receive()
         row = self._rows.pop(0)
         self._epoch = row["epoch"]
-        return row
+        return report_of(row)
+
+    def __repr__(self) -> str:
+        """The trial's name, which Ray's dashboard shows for its actor."""
+        return str(self.trial_name)
 
     def _receive(self) -> list[dict[str, Any]]:
         lost_at: float | None = None
