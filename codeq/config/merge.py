@@ -109,7 +109,7 @@ def set_value(document: Document, override: str) -> None:
     parent, path = document.data, KeyPath()
     for step in steps[:-1]:
         path = (*path, _index(parent, step, path, key))
-        if _child(parent, path[-1]) is None:
+        if (parent.get(path[-1]) if isinstance(parent, dict) else parent[path[-1]]) is None:
             parent[path[-1]] = {}
             document.locations[path] = SourceLocation(SET)
         parent = parent[path[-1]]
@@ -132,10 +132,6 @@ def _value(key: str, text: str) -> Document:
     if problems:
         raise ConfigError(Problem(SourceLocation(SET), key.strip(), problem.reason) for problem in problems)
     return document
-
-
-def _child(parent: Any, step: str | int) -> Any:
-    return parent.get(step) if isinstance(parent, dict) else parent[step]
 
 
 def _index(parent: Any, step: str, path: KeyPath, key: str) -> str | int:

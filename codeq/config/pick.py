@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from codeq.config.errors import ConfigError, Problem, SourceLocation, did_you_mean, format_value
 from codeq.config.objectives import Objectives
 from codeq.config.sweep import SweepConfig, parse_bound
@@ -43,11 +41,9 @@ def _refusal(pick: str, choices: list[str]) -> str:
 
 def _open_objectives(sweep: SweepConfig) -> Objectives:
     """The objectives without a constraint on their worse side; a satisfied constraint settles the others."""
-    return {name: d for name, d in sweep.objectives.items() if not _is_settled(d, sweep.constraints.get(name))}
-
-
-def _is_settled(direction: Literal["max", "min"], bound: str | None) -> bool:
-    return bound is not None and parse_bound(bound)[0] == {"max": ">=", "min": "<="}[direction]
+    relations = {"max": ">=", "min": "<="}
+    bounded = {name: parse_bound(bound)[0] for name, bound in sweep.constraints.items()}
+    return {name: d for name, d in sweep.objectives.items() if bounded.get(name) != relations[d]}
 
 
 def describe(objectives: Objectives) -> str:

@@ -64,9 +64,10 @@ def load_data(config: RunConfig, device: torch.device, raw: RawImages | None = N
     if raw.name != config.dataset:
         raise ValueError(f"raw images are those of {raw.name}, the config asks for {config.dataset}")
     train_indices, val_indices = _split(raw.train.labels, config.val_fraction)
-    info = _info(raw, config)
+    info = DatasetInfo(raw.name, raw.train.channels, config.img_size or raw.train.img_size, raw.num_classes)
     training = _training_config(raw.train, train_indices, info, config, device)
-    evaluation = _evaluation_config(training, info)
+    eval_size = eval_batch_size(training.batch_size, info.channels, info.img_size)
+    evaluation = replace(training, batch_size=eval_size, training=False, augment=none)
 
     train_store = store_for(raw.train, img_size=info.img_size, device=device, workers=config.workers)
     test_store = store_for(raw.test, img_size=info.img_size, device=device, workers=config.workers)
@@ -84,10 +85,6 @@ def _split(labels: Labels, val_fraction: float) -> tuple[Indices, Indices]:
     return stratified_split(labels, val_fraction, seed=VAL_SPLIT_SEED)
 
 
-def _info(raw: RawImages, config: RunConfig) -> DatasetInfo:
-    return DatasetInfo(raw.name, raw.train.channels, config.img_size or raw.train.img_size, raw.num_classes)
-
-
 def _training_config(
     images: ImageSet, indices: Indices, info: DatasetInfo, config: RunConfig, device: torch.device
 ) -> BatchConfig:
@@ -100,11 +97,6 @@ def _training_config(
         normalize=Normalizer.from_batches(_statistics_pixels(images, indices, config.workers)).to(device),
         device=device,
     )
-
-
-def _evaluation_config(training: BatchConfig, info: DatasetInfo) -> BatchConfig:
-    batch_size = eval_batch_size(training.batch_size, info.channels, info.img_size)
-    return replace(training, batch_size=batch_size, training=False, augment=none)
 
 
 def _statistics_pixels(images: ImageSet, indices: Indices, workers: int) -> Iterator[Tensor]:

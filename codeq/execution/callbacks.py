@@ -107,14 +107,12 @@ class TensorBoardWriter(Callback):
     def _write(self, folder: str, row: Row) -> None:
         epoch = row["epoch"]
         if folder not in self._writers:
-            self._writers[folder] = EventFileWriter(str(self._events(folder)), flush_secs=5)
+            local = self._sweep_folder.joinpath(*PurePosixPath(folder).parts[-2:])
+            self._writers[folder] = EventFileWriter(str(local), flush_secs=5)
             # Makes TensorBoard discard events of this and later epochs that an interrupted sweep has written.
             self._add(folder, epoch, session_log=SessionLog(status=SessionLog.START))
         values = [Summary.Value(tag=name, simple_value=row[name]) for name in METRICS if math.isfinite(row[name])]
         self._add(folder, epoch, summary=Summary(value=values))
-
-    def _events(self, folder: str) -> Path:
-        return self._sweep_folder.joinpath(*PurePosixPath(folder).parts[-2:])
 
     def _add(self, folder: str, epoch: int, **content: Any) -> None:
         self._writers[folder].add_event(Event(wall_time=time.time(), step=epoch, **content))

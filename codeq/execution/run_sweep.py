@@ -22,7 +22,7 @@ def run_sweep(state: SweepState, session: Session) -> None:
         known = pluralize(len(state.warm_start), "trial")
         print(f"{known} of {state.template.sweep.search.warm_start} to learn from", flush=True)
     if state.ended or state.unfinished:
-        print(_what_there_is(state), flush=True)
+        print(_describe_progress(state), flush=True)
     if state.remaining > 0:
         session.start()
         began = time.monotonic()
@@ -31,20 +31,18 @@ def run_sweep(state: SweepState, session: Session) -> None:
         if session.interrupt_signal is None and budget:
             state.note_unfinished(f"time budget of {budget}; --resume goes on")
             if state.remaining > 0 and took >= parse_duration(budget):
-                print(f"The time budget of {budget} is over: {_unfinished(state)}; --resume goes on", flush=True)
+                trials = pluralize(int(state.template.sweep.trials or 1), "trial")
+                left = f"{state.remaining} of {trials} not finished"
+                print(f"The time budget of {budget} is over: {left}; --resume goes on", flush=True)
 
 
-def _what_there_is(state: SweepState) -> str:
+def _describe_progress(state: SweepState) -> str:
     ended = f"trials that have ended: {state.ended}"
     if state.remaining <= 0:
         return f"{ended}; --trials N with N above {state.ended} goes on"
     finish = min(state.unfinished, state.remaining)
     to_do = {"finish": finish, "begin": state.remaining - finish, "leave unfinished": state.unfinished - finish}
     return f"{ended}, {join_and(f'to {verb}: {number}' for verb, number in to_do.items() if number)}"
-
-
-def _unfinished(state: SweepState) -> str:
-    return f"{state.remaining} of {pluralize(int(state.template.sweep.trials or 1), 'trial')} not finished"
 
 
 def _tune(state: SweepState, session: Session) -> None:

@@ -66,12 +66,15 @@ class Session:
         raw = _fetch_data(self.template) if self.options.address is None else {}
         with _preserve_sigterm():
             dashboard = start_ray(self.options.address, self.options.dashboard)
+        import ray  # reads its environment when it is imported, so not before start_ray
+
         if dashboard:
             print(f"Ray dashboard: {dashboard} (it wants the token that `ray get-auth-token` prints)", flush=True)
         # With reused actors the dashboard would show the name of a process's first trial for all its trials.
         self._reuse_actors = not dashboard
         self._check_resources()
-        self.images = _share(raw)
+        # In Ray's object store all processes of a machine share one copy.
+        self.images = {key: ray.put(images) for key, images in raw.items()}
         self._is_started = True
 
     def end(self, meanwhile: str | None = None) -> None:
@@ -193,13 +196,6 @@ def _fetch_data(template: Template) -> dict[tuple[str, str], RawImages]:
             except DataUnavailable as error:
                 raise BadInput(str(error)) from None
     return found
-
-
-def _share(raw: dict[tuple[str, str], RawImages]) -> Images:
-    """Put the images into Ray's object store: all processes of a machine share one copy."""
-    import ray
-
-    return {key: ray.put(images) for key, images in raw.items()}
 
 
 @contextlib.contextmanager

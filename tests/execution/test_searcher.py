@@ -158,7 +158,7 @@ def test_a_resumed_search_remembers_what_it_has_learned(nested: Callable[..., Te
     again = OptunaSearcher(template, opened, UPath(tmp_path))
 
     def learned(searcher: OptunaSearcher) -> list[Any]:
-        known = searcher._memory._study.trials
+        known = searcher._sampler_study._study.trials
         return [(trial.state, trial.values, trial.constraints, trial.params) for trial in known]
 
     assert learned(again) == learned(searcher)
@@ -191,7 +191,7 @@ def test_what_the_sampler_learns_can_be_replaced(template: Template, tmp_path: P
     searcher = OptunaSearcher(template, opened, UPath(tmp_path), learn=learn_nothing)
     searcher.suggest("id0")
     searcher.on_trial_complete("id0", row())
-    assert searcher._memory._study.trials[0].state is TrialState.FAIL
+    assert searcher._sampler_study._study.trials[0].state is TrialState.FAIL
     assert opened.trials[0].state is TrialState.COMPLETE
 
 

@@ -96,7 +96,7 @@ def test_the_sampler_knows_them_under_this_sweeps_constraints_and_nobody_else_do
     with open_sweep(template, resume=False) as state:
         searcher = OptunaSearcher(template, state.study, state.folder, state.warm_start)
         first = searcher.suggest("id")
-        known = searcher._memory._study.trials[:3]
+        known = searcher._sampler_study._study.trials[:3]
         assert [trial.state for trial in known] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED]
         assert known[0].constraints == {"val_acc": 0.05}
         assert first["trial"] == 0

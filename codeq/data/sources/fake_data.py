@@ -44,11 +44,9 @@ def load_or_fake(config: RunConfig) -> tuple[RawImages, bool]:
     except DataUnavailable:
         if config.dataset not in _SHAPES:
             raise
-        return _fake_images(config.dataset, _SHAPES[config.dataset]), True
-
-
-def _fake_images(name: str, shape: _Shape) -> RawImages:
-    return RawImages(name, shape.num_classes, _pixels(shape, shape.num_train), _pixels(shape, shape.num_test))
+        shape = _SHAPES[config.dataset]
+        train, test = _pixels(shape, shape.num_train), _pixels(shape, shape.num_test)
+        return RawImages(config.dataset, shape.num_classes, train, test), True
 
 
 def _pixels(shape: _Shape, count: int) -> PixelSet:
