@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 from torch.nn.utils import parametrize
 
 from codeq.data import epochs_together
-from codeq.quant import bake, quantize_stacked
+from codeq.quant import materialize, quantize_stacked
 from codeq.train.compression import compression_of, count_weights
 from codeq.train.fused.optimizer import RunByRunOptimizer, StackedOptimizer, stack_optimizer
 from codeq.train.fused.run_by_run import RunByRun
@@ -105,7 +105,7 @@ def _forward_with_added_loss(
     model: nn.Module, stack: Stack, states: Sequence[TrainState]
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """From images (K, B, C, S, S) to logits (K, B, classes) and what the loss terms add (K,)."""
-    plain = bake(model)
+    plain = materialize(model)
     names, numbers = _stacked_terms(states)
 
     def one(tensors: dict[str, Tensor], images: Tensor, numbers: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -171,7 +171,7 @@ def _call(model: nn.Module, tensors: dict[str, Tensor], function: Callable[[nn.M
 def _evaluate(stack: Stack, states: Sequence[TrainState]) -> list[float]:
     """Each run's accuracy on the validation images, in percent."""
     model, val = states[0].model.eval(), states[0].data.val
-    plain, tensors = bake(model), _plain_tensors(model, stack)
+    plain, tensors = materialize(model), _plain_tensors(model, stack)
     correct = torch.zeros(len(states), device=states[0].device)
 
     def one(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
