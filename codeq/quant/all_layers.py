@@ -16,7 +16,8 @@ class AllLayersQuantized:
     """A context that can be entered again and again: inside, the weights of `model` are quantized already.
 
     That takes less than layer by layer where there are many small ones. They are quantized when it is entered,
-    differentiably, and must not change until it is left. A weight whose quantizer is no dead zone, was attached later,
+    differentiably, and must not change until it is left. The logits of a layer that nobody reads get the gradient 0,
+    elsewhere they get none. A weight whose quantizer is no dead zone, was attached later,
     is disabled, or follows another parametrization quantizes itself when it is read, as outside.
     """
 
@@ -47,9 +48,9 @@ def quantize_stacked(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str,
     """
     weights: dict[str, Tensor] = {}
     for name, first, _ in _first_quantizers(model):
-        prefix, latent = f"{name}.parametrizations.weight.0.", f"{name}.parametrizations.weight.original"
+        prefix, latent = f"{name}.parametrizations.weight.0.quantizer.", f"{name}.parametrizations.weight.original"
         own = {key.removeprefix(prefix): x for key, x in state.items() if key.startswith(prefix)}
-        quantize = vmap(lambda own, w, first=first: functional_call(first, own, (w,)))
+        quantize = vmap(lambda own, w, quantizer=first.quantizer: functional_call(quantizer, own, (w,)))
         weights[latent] = quantize(own, state[latent])
     return weights
 

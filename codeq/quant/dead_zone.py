@@ -19,7 +19,7 @@ MIN_BITS = 2.0
 
 RANGE_QUANTILE = 0.99
 RANGE_QUANTILE_FLOAT32 = 0.9900000095367432
-"""0.99 in the precision of a float32 weight, as `torch.quantile` takes it: checkpoints evaluate as they were trained."""
+"""0.99 as `torch.quantile` takes it for a float32 weight: a checkpoint evaluates to the digit as it was trained."""
 
 
 def weight_range(w: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def dead_zone_quantize(w: Tensor, *, dead_zone: Tensor, step: Tensor, q_max: Ten
     q_max: scalar, 2**(bits - 1) - 1. A NaN in `w` stays NaN.
 
     Round, clip and relu are straight-through, the clip's bound has no gradient. So `w` gets the incoming gradient
-    unchanged, also where it is 0: there the literal equations give none, and a layer that starts at 0 would never train.
+    unchanged, also where it is 0: there the literal equations give none, and a layer that starts at 0 would stay so.
     These are first derivatives only: differentiating them again raises a RuntimeError.
     """
     return _quantize([w], dead_zone[None], step[None], q_max[None])[0]

@@ -33,7 +33,7 @@ def _largest(x: Tensor, k: int) -> Tensor:
     They all lie in the `k` groups whose maxima are the largest. With groups of sqrt(n / k) elements there are as many
     maxima to select from as elements in the selected groups.
     """
-    size = math.isqrt(len(x) // k)
+    size = int(math.sqrt(len(x) / k))
     if len(x) >= _GROUPED_FROM and size > 1:
         groups = x[: len(x) // size * size].view(size, -1)  # a group is a column
         chosen = groups.amax(0).topk(k, sorted=False).indices

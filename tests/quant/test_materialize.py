@@ -8,9 +8,7 @@ from codeq.quant import attach_weight_quantizers, materialize, quantized_layers,
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)
-    ).eval()
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
 
 
 @pytest.fixture
