@@ -14,7 +14,7 @@ from benchmarks.profile import top_operators
 from benchmarks.reference.networks import ResNet20
 from benchmarks.reference.quantizer import LiteralDeadZone
 from benchmarks.row import Row, interleave
-from codeq.quant.dead_zone import DeadZoneLDZCompander
+from codeq.quant.dead_zone import DeadZoneLDZCompander, quantize_layers
 
 TARGET = 4.0
 AGAINST = "literal autograd, kthvalue"
@@ -32,7 +32,7 @@ def quantizer(options: Options) -> list[Row]:
 
 
 def _row(name: str, weights: Sequence[Tensor], options: Options) -> Row:
-    ours = _step(DeadZoneLDZCompander, weights, DeadZoneLDZCompander.quantize_layers)  # as a training step calls it
+    ours = _step(DeadZoneLDZCompander, weights, quantize_layers)  # as a training step calls it
     theirs = _step(LiteralDeadZone, weights, _one_after_the_other)
     own_ms, literal_ms = interleave(_milliseconds(ours, options), _milliseconds(theirs, options), options.rounds(15, 3))
     row = Row(name, "ms", AGAINST, own_ms, literal_ms, lower_is_better=True, target=TARGET)

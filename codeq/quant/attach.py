@@ -8,8 +8,7 @@ A layer's latent weight stays trainable as `NAME.parametrizations.weight.origina
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -19,26 +18,24 @@ from codeq.quant.registry import Quantizer, quantizer_class
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Ahead:
-    """weight: a layer's quantized weight, where it has been computed before it is read; see `QuantizedTogether`."""
-
-    weight: Tensor | None = None
-
-
 class FakeQuantParametrization(nn.Module):
-    """What `module.weight` goes through: the quantizer, or nothing while `enabled` is False."""
+    """What `module.weight` goes through: the quantizer, or nothing while `enabled` is False.
+
+    quantized: the quantized weight, where `AllLayersQuantized` has computed it before it is read.
+    """
+
+    quantized: Tensor | None
 
     def __init__(self, quantizer: Quantizer, enabled: bool = True) -> None:
         super().__init__()
         self.quantizer = quantizer
         self.enabled = enabled
-        self.ahead = Ahead()
+        self.quantized = None
 
     def forward(self, w: Tensor) -> Tensor:
         """The latent weight `w` (any shape) as the layer computes with it."""
-        if self.ahead.weight is not None:
-            return self.ahead.weight
+        if self.quantized is not None:
+            return self.quantized
         return self.quantizer(w) if self.enabled else w
 
     def right_inverse(self, w: Tensor) -> Tensor:
@@ -94,7 +91,7 @@ def quantized_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module, Quantiz
     """Each layer with an attached quantizer, enabled or not: (dotted name, module, its quantizer)."""
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module, "weight"):
-            for entry in module.parametrizations.weight:
+            for entry in cast(nn.ModuleDict, module.parametrizations)["weight"]:
                 if isinstance(entry, FakeQuantParametrization):
                     yield name, module, entry.quantizer
 

@@ -4,201 +4,129 @@ After Wenshøj, Chen, Pepin, Selvan, "CoDeQ: End-to-End Joint Model Compression 
 High-Sparsity and Low-Precision Networks", arXiv 2512.12981; equation numbers are that paper's.
 """
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from codeq.quant.dead_zone_grid import (
-    Grid,
-    Slopes,
-    as_tensor,
-    bitwidth,
-    grid_gradients,
-    layer_grid,
-    logit_gradients,
-    readable,
-)
-from codeq.quant.dead_zone_levels import Levels, gradient_sums, quantize, rows_in_any_order, weight_gradient
-from codeq.quant.quantile import quantile, row_quantiles
+from codeq.quant.quantile import quantile
 from codeq.quant.registry import Quantizer, register_quantizer
-from codeq.quant.straight_through import round_through
-from codeq.quant.transforms import is_transformed
+from codeq.quant.straight_through import ste_round
+
+MIN_BITS = 2.0
 
 RANGE_QUANTILE = 0.99
-MIN_BITS = 2.0
+RANGE_QUANTILE_FLOAT32 = 0.9900000095367432
+"""0.99 as `torch.quantile` takes it for a float32 weight: a checkpoint evaluates to the digit as it was trained."""
 
 
 def weight_range(w: Tensor) -> Tensor:
     """The range `R` of `w` (any shape): the 0.99 quantile of `abs(w)`, a scalar without gradient."""
-    return quantile(w.detach().abs(), RANGE_QUANTILE)
+    return quantile(w.detach().abs(), RANGE_QUANTILE if w.dtype == torch.float64 else RANGE_QUANTILE_FLOAT32)
 
 
-def learned_bitwidth(logit: Tensor, min_bits: Tensor, max_bits: Tensor) -> Tensor:
-    """The bit-width, an integer in min_bits..max_bits (eq. 18), its rounding straight-through."""
-    return round_through(bitwidth(logit.tanh(), min_bits, max_bits))
+# The equations of a layer's scalars. They hold elementwise, so that one call serves all layers of a model.
+
+
+def dead_zone_width(logit_dz: Tensor, weight_range: Tensor) -> Tensor:
+    """The dead zone's width `d`, 0..2 weight_range (eq. 15): the nearer the logit to 0, the wider."""
+    return 2 * weight_range * (1 - logit_dz.tanh().abs())
+
+
+def learned_bitwidth(logit_bit: Tensor, min_bits: Tensor, max_bits: Tensor) -> Tensor:
+    """The bit-width `b`, an integer in min_bits..max_bits (eq. 18), its rounding straight-through."""
+    return ste_round(logit_bit.tanh().abs() * (max_bits - min_bits) + min_bits)
+
+
+def largest_level(bits: Tensor) -> Tensor:
+    """The largest level index `Q` of a symmetric grid of `bits` bits: 1 for 2 bits, 7 for 4."""
+    return 2 ** (bits - 1) - 1
+
+
+def step_size(weight_range: Tensor, dead_zone: Tensor, q_max: Tensor) -> Tensor:
+    """The step `s` in weight units (eq. 12): `q_max` levels from the dead zone's edge to `weight_range`.
+
+    Never 0, so that a fully pruned layer (dead_zone = 2 weight_range) stays finite.
+    """
+    return (weight_range - dead_zone / 2) / (q_max - 0.5) + 1e-8
 
 
 def dead_zone_quantize(w: Tensor, *, dead_zone: Tensor, step: Tensor, q_max: Tensor) -> Tensor:
-    """`w` on at most 2 q_max + 1 levels, 0 where `abs(w) <= dead_zone / 2` (eq. 10) -> the shape of `w`.
+    """`w` on at most 2 q_max + 1 levels, 0 where `abs(w) <= dead_zone / 2` -> the shape of `w`.
 
     w: any shape, e.g. [out, in] or [out, in, kh, kw]. dead_zone >= 0 and step > 0: scalars in weight units.
     q_max: scalar, 2**(bits - 1) - 1. A NaN in `w` stays NaN.
 
-    Round, clip and relu are straight-through, the clip's bound has no gradient. So `w` gets the incoming
-    gradient `g` where it is not 0, and with the level's magnitude `r` and its value `m` before rounding
-    `dL/dstep = sum(g sign(w) (r - m)) - dL/ddead_zone` and `dL/ddead_zone = -1/2 sum_{r=0} g sign(w)`.
+    Round, clip and relu are straight-through, the clip's bound has no gradient. So `w` gets the incoming gradient
+    unchanged, also where it is 0: there the literal equations give none, and a layer that starts at 0 would stay so.
     These are first derivatives only: differentiating them again raises a RuntimeError.
     """
-    return cast(Levels, _OnGrid.apply(w, dead_zone, step, q_max))[0]
+    return _quantize([w], dead_zone[None], step[None], q_max[None])[0]
 
 
-class _OnGrid(torch.autograd.Function):
-    """The quantizer on a given grid. Under vmap it runs once, on [K, ...] with scalars [K].
+def _quantize(weights: Sequence[Tensor], dead_zone: Tensor, step: Tensor, q_max: Tensor) -> Sequence[Tensor]:
+    """`dead_zone_quantize` of L weights, the scalars [L] each."""
+    shift = (dead_zone - step) / 2  # (10)
+    return cast(tuple[Tensor, ...], _DeadZone.apply(shift, step, q_max, *weights))[: len(weights)]
 
-    Besides the quantized weight it returns what backward needs, the one way to save it that vmap and grad know.
+
+class _DeadZone(torch.autograd.Function):
+    """`w_hat = s q + delta sign(q)` with `q = clip(round(sign(w) relu(abs(w) - delta) / s), -Q, Q)`, for L weights.
+
+    Inputs: the shifts `delta`, the steps `s` and the largest levels `Q`, [L] each, then the weights. One call for all
+    of them, because the bookkeeping of a call takes longer than the arithmetic of a small weight. Besides the L
+    quantized weights it returns what backward needs, the one way to save it that vmap and grad know. No intermediate
+    is overwritten: under PyTorch 2.11 a compiled function that does so has wrong gradients.
+
+    With the incoming gradient `g`: `dL/dw = g`, `dL/ds = sum(g (q - ratio))`, `dL/ddelta = sum(g (sign(q) - sign(w)))`.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(w: Tensor, dead_zone: Tensor, step: Tensor, q_max: Tensor) -> tuple[Tensor, ...]:
-        return tuple(quantize(w, Grid.of(*readable(dead_zone, step, q_max))))
+    def forward(shift: Tensor, step: Tensor, q_max: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        quantized, rounding_error, pruned = [], [], []
+        for w, delta, s, Q in zip(weights, shift.unbind(), step.unbind(), q_max.unbind(), strict=True):
+            sign = w.sign()
+            ratio = sign * ((w.abs() - delta).relu() / s)
+            q = ratio.round().clamp(min=-Q).clamp(max=Q)  # two bounds in one call take six times as long on a CPU
+            kept = q.sign()
+            quantized.append(torch.addcmul(s * q, delta, kept))
+            rounding_error.append(q - ratio)
+            pruned.append(sign - kept)
+        return *quantized, *rounding_error, *pruned
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        _save(ctx, inputs, output)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        w, excess, pruned = ctx.saved_tensors
-        slopes: tuple[Tensor | None, ...] = (None, None)
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            slopes = grid_gradients(*gradient_sums(grad, excess, pruned, ctx.lead))
-        return weight_gradient(grad, w), *slopes, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, ...]:
-        return _OnGrid.apply(*_stack(info.batch_size, in_dims, inputs)), (0, 0, 0)
-
-
-def _quantize_layers(
-    weights: Sequence[Tensor], lead: int, logit_dz: Tensor, *bits: Tensor
-) -> tuple[list[Levels], Slopes]:
-    """The quantizers of layers from range to levels; what is scalar, for all layers at once.
-
-    weights: [*lead, ...] each. All else as `layer_grid` takes it, [*lead] of all layers, `_stacked`.
-    """
-    magnitudes = [w.abs() for w in weights]
-    ranges = [row_quantiles(rows_in_any_order(magnitude, lead), RANGE_QUANTILE) for magnitude in magnitudes]
-    grids, slopes = layer_grid(_stacked(ranges), logit_dz, bits)
-    of_layers = zip(*(_unstacked(x, len(weights)) for x in grids), strict=True)
-    levels = [
-        quantize(w, Grid(*grid), scratch=magnitude)
-        for w, grid, magnitude in zip(weights, of_layers, magnitudes, strict=True)
-    ]
-    return levels, slopes
-
-
-def _stacked(of_layers: Sequence[Tensor]) -> Tensor:
-    """One tensor [layers, ...]; a single layer's as it is: NumPy takes a scalar sooner than an array of one."""
-    return of_layers[0] if len(of_layers) == 1 else torch.stack(list(of_layers))
-
-
-def _unstacked(x: Any, layers: int) -> Sequence[Any]:
-    """What `_stacked` put together, by layer; also of an array."""
-    return [x] if layers == 1 else list(x)
-
-
-class _EagerLayers(torch.autograd.Function):
-    """`_quantize_layers` without knowing of transforms: a small layer's time goes into autograd's bookkeeping.
-
-    Inputs: how many layers, then their weights, their `logit_dz`, their every other scalar. An output that nobody
-    used leaves its layer without gradients, as it would by itself. What the layers save, two tensors of the weight's
-    size each, is freed only when all their gradients are there.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, layers: int, *inputs: Tensor) -> tuple[Tensor, ...]:
-        weights, *scalars = _parts(inputs, layers)
-        ctx.lead = scalars[0][0].dim()
-        levels, ctx.slopes = _quantize_layers(weights, ctx.lead, *map(_stacked, scalars))
-        ctx.save_for_backward(*weights, *(each.excess for each in levels), *(each.pruned for each in levels))
+        derivatives = output[len(output) // 3 :]
+        ctx.mark_non_differentiable(*derivatives)
+        ctx.save_for_backward(*derivatives)
         ctx.set_materialize_grads(False)
-        return tuple(each.quantized for each in levels)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        layers = len(grads)
-        weights, excess, pruned = _parts(ctx.saved_tensors, layers)
-        gradients = [grad if grad is None else weight_gradient(grad, w) for grad, w in zip(grads, weights, strict=True)]
-        if any(ctx.needs_input_grad[1 + layers :]):
-            sums = [
-                (e.new_zeros(e.shape[: ctx.lead]),) * 2 if grad is None else gradient_sums(grad, e, p, ctx.lead)
-                for grad, e, p in zip(grads, excess, pruned, strict=True)
-            ]
-            excess_sums, pruned_sums = map(_stacked, zip(*sums, strict=True))
-            for of_logits in logit_gradients(excess_sums, pruned_sums, ctx.slopes):
-                of_layers = [None] * layers if of_logits is None else _unstacked(of_logits, layers)
-                gradients += [None if grad is None else x for grad, x in zip(grads, of_layers, strict=True)]
-        return None, *gradients, *(None,) * (len(ctx.needs_input_grad) - 1 - len(gradients))
+        layers = len(grads) // 3
+        grads, rounding_error, pruned = grads[:layers], ctx.saved_tensors[:layers], ctx.saved_tensors[layers:]
+        if not any(ctx.needs_input_grad[:2]):
+            return None, None, None, *grads
+        return -_sums(grads, pruned), _sums(grads, rounding_error), None, *grads
 
 
-def _parts(tensors: Sequence[Tensor], size: int) -> list[Sequence[Tensor]]:
-    return [tensors[start : start + size] for start in range(0, len(tensors), size)]
+def _sums(grads: Sequence[Tensor | None], derivatives: Sequence[Tensor]) -> Tensor:
+    """The sum of gradient times derivative over each weight -> [L]; 0 where a quantized weight was not used."""
+    products = [x.new_zeros(()) if g is None else (g * x).sum() for g, x in zip(grads, derivatives, strict=True)]
+    return torch.stack(products)
 
 
-class _Layer(torch.autograd.Function):
-    """`_quantize_layers` of one for vmap, grad and the compiler; see `_OnGrid`."""
-
-    @staticmethod
-    def forward(w: Tensor, logit_dz: Tensor, *bits: Tensor) -> tuple[Tensor, ...]:
-        (levels,), slopes = _quantize_layers([w], logit_dz.dim(), logit_dz, *bits)
-        return *levels, torch.stack([as_tensor(x) for x in slopes if x is not None])
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        _save(ctx, inputs, output)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        w, excess, pruned, slopes = ctx.saved_tensors
-        gradients: tuple[Tensor | None, ...] = (None, None)
-        if any(ctx.needs_input_grad[1:]):
-            gradients = logit_gradients(*gradient_sums(grad, excess, pruned, ctx.lead), Slopes(*slopes.unbind()))
-        return weight_gradient(grad, w), *gradients, *(None,) * (len(ctx.needs_input_grad) - 3)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, ...]:
-        return _Layer.apply(*_stack(info.batch_size, in_dims, inputs)), (0, 0, 0, 1)
-
-
-def _layers(weights: Sequence[Tensor], *scalars: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The quantized weights, differentiable. weights: [*lead, ...] each. scalars: of all layers [*lead] each, first
-    `logit_dz`, then the fixed bit-width, or where it is learned its logit, the least and the most."""
-    if is_transformed():
-        return tuple(cast(Levels, _Layer.apply(*of_layer))[0] for of_layer in zip(weights, *scalars, strict=True))
-    inputs = itertools.chain(weights, *scalars)
-    return cast(tuple[Tensor, ...], _EagerLayers.apply(len(weights), *inputs))
-
-
-def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-    """Keeps the weight and all that forward returned beside the quantized one, none of it differentiable."""
-    ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(*output[1:])
-    ctx.save_for_backward(inputs[0], *output[1:])
-    ctx.lead = inputs[1].dim()
-
-
-def _stack(size: int, in_dims: tuple[int | None, ...], inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """Every input with vmap's dimension, of `size`, in front."""
-    return [
-        x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0) for x, dim in zip(inputs, in_dims, strict=True)
-    ]
+def quantize_layers(quantizers: Sequence["DeadZoneLDZCompander"], weights: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Each of `weights` (any shape, at least one, all on one device) quantized as its own of `quantizers` would."""
+    ranges = torch.stack([weight_range(w) for w in weights])
+    dead_zone = dead_zone_width(torch.stack([each.logit_dz for each in quantizers]), ranges)
+    q_max = largest_level(torch.stack([each.get_bitwidth() for each in quantizers]))
+    return _quantize(weights, dead_zone, step_size(ranges, dead_zone, q_max), q_max)
 
 
 @register_quantizer("deadzone")
@@ -248,27 +176,7 @@ class DeadZoneLDZCompander(Quantizer):
 
     def forward(self, w: Tensor) -> Tensor:
         """`w` (any shape, one scale for all of it) pruned and quantized; the logits get gradients too."""
-        return _layers([w], *([getattr(self, name)] for name in self._scalars))[0]
-
-    @staticmethod
-    def quantize_layers(
-        quantizers: Sequence[Quantizer],
-        weights: Sequence[Tensor],
-        states: Sequence[Mapping[str, Tensor]] | None = None,
-    ) -> list[Tensor]:
-        """See `Quantizer`; one operator for all layers whose tensors lie together and that learn the same."""
-        alike: dict[Any, list[int]] = {}
-        for index, (quantizer, w) in enumerate(zip(quantizers, weights, strict=True)):
-            names = cast(DeadZoneLDZCompander, quantizer)._scalars
-            alike.setdefault((names, w.device, w.dtype), []).append(index)
-        quantized: dict[int, Tensor] = {}
-        for (names, *_), indices in alike.items():
-            scalars = [
-                [getattr(quantizers[index], name) if states is None else states[index][name] for index in indices]
-                for name in names
-            ]
-            quantized.update(zip(indices, _layers([weights[index] for index in indices], *scalars), strict=True))
-        return [quantized[index] for index in range(len(weights))]
+        return quantize_layers([self], [w])[0]
 
     def get_bitwidth(self) -> Tensor:
         """Bits a weight takes, a scalar tensor; differentiable in `logit_bit` where that is learned."""
@@ -279,7 +187,6 @@ class DeadZoneLDZCompander(Quantizer):
     def _freeze(self, learnable_bit: bool, learnable_deadzone: bool) -> None:
         """Makes each logit trainable or not. Kept in Python as well: forward must not wait for the device."""
         self._learns_bits = learnable_bit
-        self._scalars = ("logit_dz", *(("logit_bit", "min_bits", "max_bits") if learnable_bit else ("fixed_bit",)))
         self.logit_bit.requires_grad_(learnable_bit)
         self.logit_dz.requires_grad_(learnable_deadzone)
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 
-def round_through(x: Tensor) -> Tensor:
+def ste_round(x: Tensor) -> Tensor:
     """`x` (any shape) rounded to the nearest integers, halves to even; the gradient passes unchanged.
 
     The integers are exact: `x` lies within a factor of two of its rounding unless that is 0, and the

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from codeq.quant.registry import Quantizer, register_quantizer
-from codeq.quant.straight_through import round_through
+from codeq.quant.straight_through import ste_round
 
 
 def uniform_quantize(w: Tensor, q_max: float) -> Tensor:
@@ -16,7 +16,7 @@ def uniform_quantize(w: Tensor, q_max: float) -> Tensor:
     # The lower bound stands in for the scale of an all-zero tensor, which would divide 0 by 0.
     scale = (w.detach().abs().amax() / q_max).clamp_min(torch.finfo(w.dtype).tiny)
     # Clipping to the levels would change nothing: the largest weight is the outermost level.
-    return scale * round_through(w / scale)
+    return scale * ste_round(w / scale)
 
 
 @register_quantizer("uniform")

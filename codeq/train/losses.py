@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from codeq.config.run import GroupLasso
-from codeq.quant import is_transformed
 
 LossTerm = Callable[..., Tensor]
 _TERMS: dict[str, LossTerm] = {}
@@ -61,78 +58,12 @@ def group_lasso(model: nn.Module, lambda_linear: Coefficient = 1e-4, lambda_conv
     ]
     if not weighted:
         return torch.zeros((), device=next(model.parameters()).device)
-    return _weighted_norms(*zip(*weighted, strict=True))
-
-
-def _weighted_norms(coefficients: Sequence[Coefficient], weights: Sequence[Tensor]) -> Tensor:
-    """The sum over `weights` [rows, ...] of a coefficient times the sum of the norms of the weight's columns."""
-    if is_transformed():
-        pairs = zip(coefficients, weights, strict=True)
-        norms = [coefficient * column_norms(w.flatten(1)).sum() for coefficient, w in pairs]
-        return torch.stack(norms).sum()
-    return cast(Tensor, _WeightedNorms.apply(coefficients, *weights))
-
-
-class _WeightedNorms(torch.autograd.Function):
-    """All norms at once, without knowing of transforms: a small layer's time goes into autograd's bookkeeping.
-
-    Differentiable in the weights only.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, coefficients: Sequence[Coefficient], *weights: Tensor) -> Tensor:
-        norms = [_norms(w.flatten(1)) for w in weights]
-        ctx.coefficients = coefficients
-        ctx.save_for_backward(*weights, *norms)
-        pairs = zip(coefficients, norms, strict=True)
-        return torch.stack([coefficient * norm.sum() for coefficient, norm in pairs]).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        layers = len(ctx.coefficients)
-        weights, norms = ctx.saved_tensors[:layers], ctx.saved_tensors[layers:]
-        columns = (
-            _norms_backward(grad * coefficient, w.flatten(1), norm)
-            for coefficient, w, norm in zip(ctx.coefficients, weights, norms, strict=True)
-        )
-        return None, *(slope.view(w.shape) for slope, w in zip(columns, weights, strict=True))
+    return torch.stack([coefficient * column_norms(w).sum() for coefficient, w in weighted]).sum()
 
 
 def column_norms(w: Tensor) -> Tensor:
-    """The L2 norms of the columns of `w` [..., rows, columns] -> [..., columns]; an all-zero column's gradient is 0."""
-    return cast(Tensor, _ColumnNorms.apply(w))
-
-
-def _norms(w: Tensor) -> Tensor:
-    """torch.linalg.vector_norm in half its passes over the matrix; a sum of squares in float32 is what it takes too."""
-    return w.square().sum(-2).sqrt()
-
-
-def _norms_backward(grad: Tensor, w: Tensor, norms: Tensor) -> Tensor:
-    """The gradient of `w` [..., rows, columns]; grad: as `norms` [..., columns], or one for all."""
-    return w * torch.where(norms == 0, 0.0, grad / norms).unsqueeze(-2)
-
-
-class _ColumnNorms(torch.autograd.Function):
-    """`column_norms` for vmap."""
-
-    @staticmethod
-    def forward(w: Tensor) -> Tensor:
-        return _norms(w)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs, output)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return _norms_backward(grad, *ctx.saved_tensors)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int], w: Tensor) -> tuple[Tensor, int]:
-        return column_norms(w.movedim(in_dims[0], 0)), 0
+    """The L2 norms of the columns of `w` [rows, ...] -> one for each place in `...`; a zero column's gradient is 0."""
+    return torch.linalg.vector_norm(w.flatten(1), dim=0)
 
 
 @dataclass(frozen=True)

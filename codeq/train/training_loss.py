@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from codeq.quant import QuantizedTogether
+from codeq.quant import AllLayersQuantized
 from codeq.train.losses import WeightedTerm, added_loss
 
 Forward = Callable[[Tensor], Tensor]
@@ -33,7 +33,7 @@ class TrainingLoss(nn.Module):
         self._terms = terms
         self._layout = memory_format(model)
         # A compiled forward pass quantizes by what was compiled.
-        self._quantized = QuantizedTogether(model) if forward is model else nullcontext()
+        self._quantized = AllLayersQuantized(model) if forward is model else nullcontext()
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """See `Loss`."""

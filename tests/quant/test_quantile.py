@@ -5,16 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeq.quant import quantile as module
-from codeq.quant.quantile import quantile, row_quantiles
+from codeq.quant.quantile import quantile
 
-SAMPLED = 32_768  # from here on the CPU samples before it selects
-STRIDE = 61  # every how many elements
+GROUPED = 16_384  # from here on groups are selected first
 FLOATS = st.floats(-1e6, 1e6, width=32)
 
 
 def shaped(count: int, pattern: str, seed: int) -> torch.Tensor:
-    """`count` numbers, some arranged so that a sample misleads about the largest, or these are hard to tell apart."""
+    """`count` numbers, some arranged so that the largest share few groups, or none, or are hard to tell apart."""
     x = torch.randn(count, generator=torch.Generator().manual_seed(seed))
     match pattern:
         case "ascending":
@@ -25,9 +23,8 @@ def shaped(count: int, pattern: str, seed: int) -> torch.Tensor:
             return x.round()
         case "constant":
             return torch.full_like(x, 0.25)
-        case "sampled high" | "sampled low":  # the sample holds only the largest, or none of them
-            sampled = torch.arange(count) % STRIDE == 0
-            return torch.where(sampled == (pattern == "sampled high"), x.abs() + 10, x)
+        case "one group":  # a group is every count // 10 elements
+            return torch.where(torch.arange(count) % (count // 10) == 3, x.abs() + 10, x)
     return x
 
 
@@ -37,26 +34,31 @@ def shaped(count: int, pattern: str, seed: int) -> torch.Tensor:
     st.sampled_from([torch.float32, torch.float64]),
 )
 @settings(deadline=None)
-def test_it_equals_torch_quantile_bit_for_bit(values, q, dtype):
+def test_it_equals_torch_quantile_but_for_rounding(values, q, dtype):
     x = torch.tensor(values, dtype=dtype)
-    assert torch.equal(quantile(x, q), torch.quantile(x, q))
+    rounding = 1e-6 * x.abs().max().item() * len(values)  # of the rank, between two neighbours far apart
+    torch.testing.assert_close(quantile(x, q), torch.quantile(x, q), rtol=1e-6, atol=rounding)
 
 
 @given(
-    st.integers(SAMPLED, 80_000),
-    st.sampled_from(["random", "ascending", "descending", "tied", "constant", "sampled high", "sampled low"]),
+    st.integers(GROUPED, 80_000),
+    st.sampled_from(["random", "ascending", "descending", "tied", "constant", "one group"]),
     st.sampled_from([0.0, 0.3, 0.9, 0.99, 0.9999, 1.0]),
     st.integers(0, 2**31),
 )
 @settings(deadline=None, max_examples=60)
-def test_it_equals_torch_quantile_where_it_samples_first(count, pattern, q, seed):
+def test_it_lies_between_the_neighbours_that_sorting_finds(count, pattern, q, seed):
     x = shaped(count, pattern, seed)
-    assert torch.equal(quantile(x, q), torch.quantile(x, q))
+    rank = q * (count - 1)
+    lower, upper = x.sort().values[[math.floor(rank), math.ceil(rank)]].double().tolist()
+    expected = lower + (rank - math.floor(rank)) * (upper - lower)
+    assert lower <= quantile(x, q).item() <= upper
+    assert quantile(x, q).item() == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
 def test_a_tensor_of_several_dimensions_counts_as_one():
     x = torch.randn(5, 7, 3, 3)
-    assert torch.equal(quantile(x, 0.9), torch.quantile(x.flatten(), 0.9))
+    assert torch.equal(quantile(x, 0.9), quantile(x.flatten(), 0.9))
     assert quantile(x, 0.9).shape == ()
 
 
@@ -65,7 +67,7 @@ def test_the_quantile_of_one_element_is_that_element():
     assert quantile(torch.tensor(0.7), 0.99).item() == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize("count", [1, 2, 200, SAMPLED, 50_001])
+@pytest.mark.parametrize("count", [1, 2, 200, GROUPED, 50_001])
 @pytest.mark.parametrize("where", ["first", "last"])
 @pytest.mark.parametrize("q", [0.0, 0.5, 0.99, 1.0])
 def test_a_nan_anywhere_gives_nan(count, where, q):
@@ -80,47 +82,30 @@ def test_more_elements_than_float32_can_count_are_no_limit():
     assert quantile(x, 0.99).item() == pytest.approx(0.99 * (count - 1), rel=1e-7)
 
 
-@pytest.mark.parametrize("count", [1, 300, 2 * SAMPLED])
+@pytest.mark.parametrize("count", [1, 300, 2 * GROUPED])
 def test_vmap_equals_the_loop(count):
     x = torch.randn(4, count)
     assert torch.equal(torch.func.vmap(lambda row: quantile(row, 0.99))(x), torch.stack([quantile(r, 0.99) for r in x]))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("count", [1, 2, 300, 2 * SAMPLED])
-def test_a_row_has_the_quantile_it_has_alone(count, dtype):
-    x = torch.randn(2, 3, count, dtype=dtype)
-    x[1, 0, count // 2] = math.nan
-    rows = row_quantiles(x, 0.99)
-    assert rows.isnan().tolist() == [[False] * 3, [True, False, False]]
-    alone = torch.stack([quantile(row, 0.99) for row in x.flatten(0, 1)]).view(2, 3)
-    assert torch.equal(rows.nan_to_num(), alone.nan_to_num())
-
-
-@pytest.mark.parametrize("count", [1, 2, 150, 10_001])
-@pytest.mark.parametrize("q", [0.0, 0.5, 0.99, 1.0])
-def test_it_is_selected_on_a_gpu_as_on_the_host(count, q, monkeypatch):
-    x = torch.randn(4, count)
-    x[2, 0] = math.nan
-    host = row_quantiles(x, q)
-    monkeypatch.setattr(module, "on_host", lambda _: False)
-    assert torch.equal(row_quantiles(x, q).nan_to_num(), host.nan_to_num())
-    assert row_quantiles(x, q).isnan().equal(host.isnan())
-
-
-def test_neither_selection_writes_to_its_argument():
-    x = torch.randn(3, 500)
+@pytest.mark.parametrize("count", [500, 2 * GROUPED])
+def test_its_argument_is_not_written_to(count):
+    x = torch.randn(count)
     before = x.clone()
-    row_quantiles(x, 0.9)
+    quantile(x, 0.9)
     assert torch.equal(x, before)
 
 
-def test_it_compiles_into_one_graph():
-    compiled = torch.compile(
-        lambda x: quantile(x, 0.99) + row_quantiles(x, 0.99).sum(), backend="eager", fullgraph=True
-    )
-    x = torch.randn(2, 500)
-    assert torch.equal(compiled(x), quantile(x, 0.99) + row_quantiles(x, 0.99).sum())
+@pytest.mark.parametrize("count", [500, 2 * GROUPED])
+def test_no_value_is_read_back_from_the_device(count):
+    assert quantile(torch.empty(count, device="meta"), 0.99).shape == ()
+
+
+@pytest.mark.parametrize("count", [500, 2 * GROUPED])
+def test_it_compiles_into_one_graph(count):
+    compiled = torch.compile(lambda x: quantile(x, 0.99), backend="eager", fullgraph=True)
+    x = torch.randn(count)
+    assert torch.equal(compiled(x), quantile(x, 0.99))
 
 
 def test_it_carries_no_gradient():

@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def bake(model: Model) -> Model:
+def materialize(model: Model) -> Model:
     """A deep copy of `model` without parametrizations, each weight being what its layer computed with.
 
     Its outputs equal the model's exactly and its state dict has the plain architecture's keys. Layers whose
@@ -18,11 +18,11 @@ def bake(model: Model) -> Model:
     plain = copy.deepcopy(model)
     for module in list(plain.modules()):
         if parametrize.is_parametrized(module):
-            _bake_layer(module)
+            _materialize_layer(module)
     return plain
 
 
-def _bake_layer(module: nn.Module) -> None:
+def _materialize_layer(module: nn.Module) -> None:
     """Replaces each parametrized tensor of `module` by a parameter of its present value."""
     names = list(cast(nn.ModuleDict, module.parametrizations))
     values = {name: getattr(module, name).detach() for name in names}

@@ -2,15 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from codeq.quant import attach_weight_quantizers, bake, quantized_layers, quantizer_names, toggle_quantization
+from codeq.quant import attach_weight_quantizers, materialize, quantized_layers, quantizer_names, toggle_quantization
 
 
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)
-    ).eval()
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
 
 
 @pytest.fixture
@@ -19,23 +17,23 @@ def images():
 
 
 @pytest.mark.parametrize("name", quantizer_names())
-def test_a_baked_model_computes_exactly_the_same(model, images, name):
+def test_a_materialized_model_computes_exactly_the_same(model, images, name):
     attach_weight_quantizers(model, [], name, {})
-    assert torch.equal(bake(model)(images), model(images))
+    assert torch.equal(materialize(model)(images), model(images))
 
 
-def test_a_baked_model_is_plain(model):
+def test_a_materialized_model_is_plain(model):
     kinds, keys = [type(m) for m in model.modules()], list(model.state_dict())
     attach_weight_quantizers(model, [], "deadzone", {})
-    plain = bake(model)
+    plain = materialize(model)
     assert [type(m) for m in plain.modules()] == kinds
     assert sorted(plain.state_dict()) == sorted(keys)
     assert all(isinstance(plain[i].weight, nn.Parameter) for i in (0, 1, 4))
 
 
-def test_the_baked_weights_are_the_quantized_ones(model):
+def test_the_materialized_weights_are_the_quantized_ones(model):
     attach_weight_quantizers(model, [], "deadzone", {"init_deadzone_logit": 0.5})
-    plain = bake(model)
+    plain = materialize(model)
     assert torch.equal(plain[4].weight, model[4].weight)
     assert (plain[4].weight == 0).any()
 
@@ -43,7 +41,7 @@ def test_the_baked_weights_are_the_quantized_ones(model):
 def test_the_model_itself_keeps_its_quantizers_and_its_memory(model, images):
     attach_weight_quantizers(model, [], "deadzone", {"init_deadzone_logit": 0.5})
     before = model(images)
-    plain = bake(model)
+    plain = materialize(model)
     with torch.no_grad():
         for parameter in plain.parameters():
             parameter.zero_()
@@ -51,12 +49,12 @@ def test_the_model_itself_keeps_its_quantizers_and_its_memory(model, images):
     assert torch.equal(model(images), before)
 
 
-def test_a_model_switched_off_bakes_its_latent_weights(model):
+def test_a_model_switched_off_materializes_its_latent_weights(model):
     attach_weight_quantizers(model, [], "deadzone", {"init_deadzone_logit": 0.5})
     toggle_quantization(model, False)
-    assert torch.equal(bake(model)[4].weight, model[4].parametrizations.weight.original)
+    assert torch.equal(materialize(model)[4].weight, model[4].parametrizations.weight.original)
 
 
 def test_a_model_without_quantizers_is_copied(model, images):
-    plain = bake(model)
+    plain = materialize(model)
     assert plain is not model and torch.equal(plain(images), model(images))
