@@ -234,10 +234,14 @@ class RunConfig(StrictModel):
         "auto", description="auto, cpu, cuda, cuda:N or mps"
     )
     threads: PositiveInt | None = Field(None, description="CPU threads for arithmetic; null: PyTorch's own choice")
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = Field(
+        "auto",
+        description="of the layers' arithmetic; weights stay float32. auto: bf16 on CUDA devices that have it, or fp32",
+    )
     use_compile: Annotated[Literal[0, 1, "auto"], BeforeValidator(_zero_or_one)] = Field(
         0,
-        description="1: torch.compile the training step; auto: only where it is measured to pay in the steps left, and "
-        "on a GPU CUDA graphs where they are quicker. Compiled results differ by rounding",
+        description="1: torch.compile the training step; auto: only where that is measured to pay in the steps left. "
+        "Compiled results differ by rounding",
     )
     save_dir: NonEmptyString = Field("save_temp", description="where a single run leaves its checkpoint")
     wandb_project: NonEmptyString | None = Field(None, description="W&B project; null: no W&B")

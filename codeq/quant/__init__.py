@@ -1,6 +1,6 @@
 """Weights pruned and quantized while they train: the quantizers, and how a model gets and loses them."""
 
-from codeq.quant.all_layers import AllLayersQuantized, quantize_stacked
+from codeq.quant.all_layers import all_layers_quantized
 from codeq.quant.attach import (
     FakeQuantParametrization,
     attach_weight_quantizers,
@@ -13,16 +13,15 @@ from codeq.quant.registry import Quantizer, build_quantizer, quantizer_names, re
 from codeq.quant.uniform import UniformSymmetric, uniform_quantize
 
 __all__ = [
-    "AllLayersQuantized",
     "DeadZoneLDZCompander",
     "FakeQuantParametrization",
     "Quantizer",
     "UniformSymmetric",
+    "all_layers_quantized",
     "attach_weight_quantizers",
     "build_quantizer",
     "dead_zone_quantize",
     "materialize",
-    "quantize_stacked",
     "quantized_layers",
     "quantizer_names",
     "register_quantizer",

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class FakeQuantParametrization(nn.Module):
     """What `module.weight` goes through: the quantizer, or nothing while `enabled` is False.
 
-    quantized: the quantized weight, where `AllLayersQuantized` has computed it before it is read.
+    quantized: the quantized weight, where `all_layers_quantized` has computed it before it is read.
     """
 
     quantized: Tensor | None

@@ -10,32 +10,36 @@ _GROUPED_FROM = 16_384
 
 
 def quantile(x: Tensor, q: float) -> Tensor:
-    """The linearly interpolated `q`-quantile of all elements of `x`, without gradient -> scalar tensor [].
+    """The linearly interpolated `q`-quantile of each row of `x`, without gradient.
 
-    x: any shape, at least one element, any number of them (`torch.quantile` used to stop at 2**24).
-    q: 0..1; the nearer to 1, the less there is to select. A NaN anywhere in `x` gives NaN.
+    x: [..., n] -> [...], with n >= 1 of any size (`torch.quantile` used to stop at 2**24). q: 0..1; the nearer to 1,
+    the less there is to select. A NaN in a row gives NaN.
 
-    Raises ValueError: `x` is empty, or `q` lies outside 0..1.
+    Raises ValueError: a row is empty, or `q` lies outside 0..1.
     """
-    if x.numel() == 0 or not 0.0 <= q <= 1.0:
-        raise ValueError(f"quantile of {x.numel()} elements at q = {q}: needs an element and 0 <= q <= 1")
-    rank = q * (x.numel() - 1)
+    n = x.shape[-1]
+    if n == 0 or not 0.0 <= q <= 1.0:
+        raise ValueError(f"quantile of {n} elements at q = {q}: needs an element and 0 <= q <= 1")
+    rank = q * (n - 1)
     below = math.floor(rank)
-    largest = _largest(x.detach().flatten(), x.numel() - below)  # descending
-    upper = largest[-2] if len(largest) > 1 else largest[-1]
+    largest = _largest(x.detach(), n - below)  # descending
+    upper = largest[..., -2] if n - below > 1 else largest[..., -1]
     # The minimum with the largest element changes nothing but this: it is NaN if that is, and NaN ranks highest.
-    return torch.lerp(largest[-1], upper, rank - below).minimum(largest[0])
+    return torch.lerp(largest[..., -1], upper, rank - below).minimum(largest[..., 0])
 
 
 def _largest(x: Tensor, k: int) -> Tensor:
-    """The `k` largest elements of `x` [n] -> [k], in descending order, NaN ranking highest.
+    """The `k` largest elements of each row of `x` [..., n] -> [..., k], in descending order, NaN ranking highest.
 
     They all lie in the `k` groups whose maxima are the largest. With groups of sqrt(n / k) elements there are as many
     maxima to select from as elements in the selected groups.
     """
-    size = int(math.sqrt(len(x) / k))
-    if len(x) >= _GROUPED_FROM and size > 1:
-        groups = x[: len(x) // size * size].view(size, -1)  # a group is a column
-        chosen = groups.amax(0).topk(k, sorted=False).indices
-        x = torch.cat([groups.index_select(1, chosen).flatten(), x[groups.numel() :]])
+    n = x.shape[-1]
+    size = int(math.sqrt(n / k))
+    if n >= _GROUPED_FROM and size > 1:
+        grouped = n // size * size
+        groups = x[..., :grouped].unflatten(-1, (size, -1))  # a group is a column
+        chosen = groups.amax(-2).topk(k, sorted=False).indices.unsqueeze(-2)
+        selected = groups.gather(-1, chosen.expand(*groups.shape[:-1], k)).flatten(-2)
+        x = torch.cat([selected, x[..., grouped:]], dim=-1)
     return x.topk(k).values

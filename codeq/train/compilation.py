@@ -1,22 +1,67 @@
-"""The forward pass as torch.compile makes it."""
+"""`use_compile`: the training step's loss through torch.compile, where its gradients are right and it pays."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from codeq.train.training_loss import Forward
+from codeq.config.text import first_line
+from codeq.train.device import is_device_lost, synchronize
+from codeq.train.optimizer import split_parameters
+from codeq.train.training_loss import Loss, TrainingLoss
+
+log = logging.getLogger(__name__)
+
+MIN_COMPILE_S = 600.0
+"""`auto` does not compile with less training left: compiling takes up to a minute (ResNet-20, one CPU core)."""
+PROBE_STEPS = 5
+TOLERANCE = 0.01
+"""How far compiled gradients may be from eager ones, relative to their norm, by parameter group."""
+
+Batch = tuple[Tensor, Tensor]
 
 
-def compiled(model: nn.Module) -> Forward:
-    """The compiled model. What earlier models of this process compiled is dropped: past a limit Dynamo turns eager."""
-    torch.compiler.reset()
-    forward: Forward = torch.compile(model)
-    return forward
+def choose_loss(loss: TrainingLoss, use_compile: Literal[1, "auto"], batch: Batch, steps_left: int) -> Loss:
+    """`loss`, or its compiled form: for 1 wherever it can be compiled, for `auto` where that is measured to pay.
+
+    A compiled form whose gradients on `batch` differ from those of `loss` is refused, since compilers have bugs. The
+    model's buffers and mode and the random number generators are left as they were, the gradients are cleared.
+    """
+    device = batch[0].device
+    if not can_compile(device):
+        log.warning("use_compile: there is no compiler for %s, training without", device.type)
+        return loss
+    with _unchanged(loss.model):
+        eager_s = _step_s(loss, loss.model, batch)
+        if use_compile == "auto" and eager_s * steps_left < MIN_COMPILE_S:
+            log.info("use_compile: %.0f s of training are too few to compile for", eager_s * steps_left)
+            return loss
+        try:
+            torch.compiler.reset()  # Dynamo turns eager past a limit of what earlier models of this process compiled
+            compiled: Loss = torch.compile(loss)
+            expected, found = _gradients(loss, loss.model, batch), _gradients(compiled, loss.model, batch)
+            for name, gradient in expected.items():
+                if not (found[name] - gradient).norm() <= TOLERANCE * gradient.norm():  # nor if they are NaN
+                    raise RuntimeError(f"the compiled step has other gradients in group {name}")
+            compiled_s = _step_s(compiled, loss.model, batch)
+        except Exception as error:  # whatever a compiler, its headers or its cache can get wrong
+            if is_device_lost(error):
+                raise
+            log.warning("use_compile: training without: %s", first_line(error))
+            torch.compiler.reset()
+            return loss
+    log.info("use_compile: %.1f ms a step compiled, %.1f ms without", 1000 * compiled_s, 1000 * eager_s)
+    return compiled if use_compile == 1 or compiled_s < eager_s else loss
 
 
 def can_compile(device: torch.device) -> bool:
@@ -25,3 +70,45 @@ def can_compile(device: torch.device) -> bool:
         return importlib.util.find_spec("triton") is not None
     compilers = (os.environ.get("CXX"), "g++", "clang++")
     return device.type == "cpu" and any(shutil.which(name) for name in compilers if name)
+
+
+def _gradients(loss: Loss, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """The gradients of each parameter group end to end, with the same random numbers at every call."""
+    torch.manual_seed(0)
+    _pass_s(loss, model, batch)
+    gradients = {
+        name: [parameter.grad.flatten() for parameter in group if parameter.grad is not None]
+        for name, group in split_parameters(model).items()
+    }
+    return {name: torch.cat(of_group) for name, of_group in gradients.items() if of_group}
+
+
+def _step_s(loss: Loss, model: nn.Module, batch: Batch) -> float:
+    """Seconds of a forward and backward pass: the median of some, after one to warm up."""
+    return statistics.median([_pass_s(loss, model, batch) for _ in range(1 + PROBE_STEPS)][1:])
+
+
+def _pass_s(loss: Loss, model: nn.Module, batch: Batch) -> float:
+    synchronize(batch[0].device)
+    started = time.perf_counter()
+    model.zero_grad(set_to_none=True)
+    loss(*batch)[0].backward()
+    synchronize(batch[0].device)
+    return time.perf_counter() - started
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Training steps without traces: afterwards buffers, mode and generators are what they were, gradients None."""
+    device, training = next(model.parameters()).device, model.training
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        model.train()
+        try:
+            yield
+        finally:
+            model.train(training)
+            model.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                for buffer, value in before:
+                    buffer.copy_(value)

@@ -10,7 +10,7 @@ import torch
 
 
 def prepare_device(name: str, threads: int | None) -> torch.device:
-    """The device called `name`; `auto` is CUDA, then MPS, then the CPU. Turns on TF32 and cudnn's autotuner.
+    """The device called `name`; `auto` is CUDA, then MPS, then the CPU. Turns on cudnn's autotuner.
 
     threads: CPU threads for arithmetic, None: as they are. Raises ValueError if the device is not there.
     """
@@ -23,8 +23,6 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
             raise ValueError(f"device: {name} was asked for, but PyTorch sees no CUDA device; use auto or cpu")
         if (device.index or 0) >= torch.cuda.device_count():
             raise ValueError(f"device: {name} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device: mps was asked for, but PyTorch sees none; use auto or cpu")

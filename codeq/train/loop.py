@@ -17,15 +17,17 @@ from codeq.config.run import RunConfig
 from codeq.config.sweep import Scheduler
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
-from codeq.quant import attach_weight_quantizers
+from codeq.quant import all_layers_quantized, attach_weight_quantizers
+from codeq.train.compilation import choose_loss
 from codeq.train.compression import Compression, dense_macs, measure_compression
 from codeq.train.device import prepare_device
 from codeq.train.health import diagnose
 from codeq.train.losses import weighted_terms
 from codeq.train.optimizer import build_optimizer
+from codeq.train.precision import Precision, autocast, set_precision
 from codeq.train.schedule import build_schedule
-from codeq.train.step import Step, compiled_step, eager_step, quickest_step
-from codeq.train.training_loss import memory_format
+from codeq.train.step import GraphedStep, TrainStep
+from codeq.train.training_loss import TrainingLoss, memory_format
 
 GRACE_EPOCHS: int = Scheduler.model_fields["grace_epochs"].default
 
@@ -69,7 +71,9 @@ class TrainState:
     device: torch.device
     data: DataSplits
     model: nn.Module
-    step: Step
+    loss: TrainingLoss
+    step: TrainStep
+    precision: Precision
     optimizer: Optimizer
     scheduler: LRScheduler
     macs: dict[str, int]
@@ -101,13 +105,17 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
         )
     model.to(device).to(memory_format=memory_format(model))
     optimizer = build_optimizer(config.optimizer, model)
-    terms = weighted_terms(config.loss_terms)
+    precision = set_precision(config.precision, device)
+    loss = TrainingLoss(model, weighted_terms(config.loss_terms), precision)
+    step = GraphedStep if device.type == "cuda" else TrainStep
     return TrainState(
         config=config,
         device=device,
         data=data,
         model=model,
-        step=compiled_step(model, terms) if config.use_compile == 1 else eager_step(model, terms),
+        loss=loss,
+        step=step(loss, optimizer, device),
+        precision=precision,
         optimizer=optimizer,
         scheduler=build_schedule(config, optimizer),
         macs=dense_macs(model, (info.channels, info.img_size, info.img_size)),
@@ -120,19 +128,15 @@ def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochMe
     The last row has a status other than running: finished, or diverged or collapsed with a reason, which ends the
     run. A network at chance counts as collapsed from epoch `grace_epochs` on.
     """
-    if state.config.use_compile == "auto" and state.epoch < state.config.epochs:
-        state.step = _quickest_step(state)
+    if state.config.use_compile and state.epoch < state.config.epochs:
+        batch = next(iter(state.data.train.epoch(state.epoch)))
+        steps_left = (state.config.epochs - state.epoch) * len(state.data.train)
+        state.step.loss = choose_loss(state.loss, state.config.use_compile, batch, steps_left)
     while state.epoch < state.config.epochs:
         row = _epoch(state, grace_epochs)
         yield row
         if row.status != "running":
             return
-
-
-def _quickest_step(state: TrainState) -> Step:
-    batch = next(iter(state.data.train.epoch(state.epoch)))
-    steps_left = (state.config.epochs - state.epoch) * len(state.data.train)
-    return quickest_step(state.model, weighted_terms(state.config.loss_terms), batch, steps_left)
 
 
 def _epoch(state: TrainState, grace_epochs: int) -> EpochMetrics:
@@ -195,27 +199,24 @@ def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> 
 def train_steps(state: TrainState) -> tuple[float, float]:
     """One pass over the training batches; (mean loss, accuracy in percent). The host waits only at the end."""
     state.model.train()
+    state.step.begin_epoch()
     images_seen = 0
-    loss_sum = torch.zeros((), device=state.device)
-    correct = torch.zeros((), device=state.device)
     for images, labels in state.data.train.epoch(state.epoch):
-        loss, logits = state.step.loss(images, labels)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        state.optimizer.step()
+        state.step(images, labels)
         images_seen += len(labels)
-        loss_sum += loss.detach() * len(labels)
-        correct += (logits.detach().argmax(1) == labels).sum()
-    return loss_sum.item() / images_seen, 100.0 * correct.item() / images_seen
+    loss_sum, correct = state.step.sums()
+    return loss_sum / images_seen, 100.0 * correct / images_seen
 
 
 @torch.no_grad()
 def evaluate(state: TrainState, batches: Batches) -> float:
-    """Accuracy in percent on `batches`, in evaluation mode."""
+    """Accuracy in percent on `batches`, in evaluation mode, at the precision of the training."""
     state.model.eval()
     correct = torch.zeros((), device=state.device)
     layout = memory_format(state.model)
-    with parametrize.cached():
+    with parametrize.cached(), all_layers_quantized(state.model):
         for images, labels in batches.epoch(0):
-            correct += (state.step.forward(images.to(memory_format=layout)).argmax(1) == labels).sum()
+            with autocast(state.device, state.precision):
+                logits = state.model(images.to(memory_format=layout))
+            correct += (logits.float().argmax(1) == labels).sum()
     return 100.0 * correct.item() / batches.num_images

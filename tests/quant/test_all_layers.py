@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from codeq.quant import (
-    AllLayersQuantized,
     DeadZoneLDZCompander,
     UniformSymmetric,
+    all_layers_quantized,
     attach_weight_quantizers,
     quantized_layers,
     quantizer_names,
@@ -61,7 +61,7 @@ def assert_equal(one, other):
 
 def step_both_ways(model, images):
     alone = copy.deepcopy(model)
-    with AllLayersQuantized(model):
+    with all_layers_quantized(model):
         together = step(model, images)
     assert_equal(together, step(alone, images))
     return together
@@ -88,7 +88,7 @@ def test_a_layer_that_nobody_reads_gets_no_gradient(images):
     model = net()
     model.spare = nn.Linear(3, 3)
     attach_weight_quantizers(model, ["first", "second", "norm", "fc"], "deadzone", {})
-    with AllLayersQuantized(model):
+    with all_layers_quantized(model):
         _, slopes = step(model, images)
     weight = "spare.parametrizations.weight"
     assert {name for name, slope in slopes.items() if slope is None} == {f"{weight}.original", "spare.bias"}
@@ -98,8 +98,7 @@ def test_a_layer_that_nobody_reads_gets_no_gradient(images):
 def test_reading_a_weight_inside_quantizes_nothing(monkeypatch):
     model = net()
     expected = {name: module.weight.detach() for name, module, _ in quantized_layers(model)}
-    together = AllLayersQuantized(model)
-    with together:
+    with all_layers_quantized(model):
         monkeypatch.setattr(DeadZoneLDZCompander, "forward", None)
         for name, module, _ in quantized_layers(model):
             assert torch.equal(module.weight, expected[name])
@@ -107,14 +106,13 @@ def test_reading_a_weight_inside_quantizes_nothing(monkeypatch):
 
 def test_outside_a_weight_is_quantized_when_it_is_read():
     model = net()
-    together = AllLayersQuantized(model)
-    with pytest.raises(RuntimeError, match="stop"), together:
+    with pytest.raises(RuntimeError, match="stop"), all_layers_quantized(model):
         inside = model.fc.weight
         raise RuntimeError("stop")
     with torch.no_grad():
         model.fc.parametrizations.weight.original.mul_(2)
     assert not torch.equal(model.fc.weight, inside)
-    with together:
+    with all_layers_quantized(model):
         torch.testing.assert_close(model.fc.weight, 2 * inside)
 
 
@@ -122,7 +120,7 @@ def test_a_disabled_quantizer_stays_out_of_it(images):
     model = net()
     toggle_quantization(model, False)
     model.fc.parametrizations.weight[0].enabled = True
-    with AllLayersQuantized(model):
+    with all_layers_quantized(model):
         assert model.first.weight is model.first.parametrizations.weight.original
         assert model.fc.weight is not model.fc.parametrizations.weight.original
     step_both_ways(model, images)

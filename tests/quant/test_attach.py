@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call
 from torch.nn.utils import parametrize
 
 from codeq.quant import (
@@ -11,7 +11,6 @@ from codeq.quant import (
     FakeQuantParametrization,
     UniformSymmetric,
     attach_weight_quantizers,
-    quantize_stacked,
     quantized_layers,
     quantizer_names,
     toggle_quantization,
@@ -194,29 +193,6 @@ def test_functional_call_replaces_latent_weight_and_logit(net, images):
         net.get_parameter(original).fill_(1)
         net.get_parameter(logit).fill_(0.5)
     assert torch.equal(replaced, net(images))
-
-
-@every_quantizer
-def test_a_stack_quantized_beforehand_computes_what_vmap_would(name, images):
-    nets = [Net().eval() for _ in range(3)]
-    for model in nets:
-        attach_weight_quantizers(model, ["bn"], name, {})
-    state = {k: x.detach() for part in stack_module_state(nets) for k, x in part.items()}
-    latent = {k for k in state if k.endswith("original")}
-
-    def logits(state):
-        return vmap(lambda state: functional_call(nets[0], state, (images,)))(state)
-
-    expected = logits(state)
-    toggle_quantization(nets[0], False)
-    for key in latent:
-        state[key].requires_grad_()
-    weights = quantize_stacked(nets[0], state)
-    assert weights.keys() == latent
-    out = logits({**state, **weights})
-    torch.testing.assert_close(out, expected)
-    out.sum().backward()
-    assert all(state[key].grad is not None for key in latent)
 
 
 def test_a_cached_step_quantizes_once(net, monkeypatch):

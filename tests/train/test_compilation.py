@@ -1,12 +1,111 @@
+"""`use_compile`: the compiled step where its gradients are right and it pays, the step as written elsewhere."""
+
 from __future__ import annotations
 
+import copy
+import logging
+import math
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from codeq.train.compilation import can_compile, compiled
+from codeq.train import compilation
+from codeq.train.compilation import can_compile, choose_loss
+from codeq.train.training_loss import Loss, TrainingLoss
+from tests.train.test_training_loss import TERMS, network
+
+STEPS_LEFT = 1_000_000
+BATCH = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+
+
+@pytest.fixture
+def loss() -> TrainingLoss:
+    torch.manual_seed(0)
+    layers = nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)
+    return TrainingLoss(nn.Sequential(*layers).eval(), [])
+
+
+class Compiler:
+    """Stands in for the compiler. seconds: by which its step takes longer. scale: of its loss."""
+
+    seconds = 0.0
+    scale = 1.0
+    asked = 0
+
+    def __call__(self, loss: Loss) -> Loss:
+        self.asked += 1
+
+        def compiled(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            time.sleep(self.seconds)
+            value, logits = loss(images, labels)
+            return value * self.scale, logits
+
+        return compiled
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
+    stand_in = Compiler()
+    monkeypatch.setattr(torch, "compile", stand_in)
+    monkeypatch.setattr(compilation, "can_compile", lambda device: True)
+    times = iter([5.0, 1.0] * 10)  # the step as written, then the compiled one
+    monkeypatch.setattr(compilation, "_step_s", lambda *_: next(times))
+    return stand_in
+
+
+def test_a_step_is_compiled_where_that_is_asked_for(loss: TrainingLoss, compiler: Compiler) -> None:
+    assert choose_loss(loss, 1, BATCH, steps_left=1) is not loss
+
+
+def test_auto_compiles_where_it_pays(
+    loss: TrainingLoss, compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert choose_loss(loss, "auto", BATCH, STEPS_LEFT) is not loss
+    assert caplog.messages == ["use_compile: 1000.0 ms a step compiled, 5000.0 ms without"]
+    times = iter([1.0, 5.0])
+    monkeypatch.setattr(compilation, "_step_s", lambda *_: next(times))
+    assert choose_loss(loss, "auto", BATCH, STEPS_LEFT) is loss
+
+
+def test_auto_does_not_even_try_in_a_short_run(loss: TrainingLoss, compiler: Compiler) -> None:
+    assert choose_loss(loss, "auto", BATCH, steps_left=10) is loss
+    assert compiler.asked == 0
+
+
+@pytest.mark.parametrize("use_compile", [1, "auto"])
+@pytest.mark.parametrize("scale", [1.1, math.nan])
+def test_a_compiled_step_with_other_gradients_is_refused(
+    loss: TrainingLoss, compiler: Compiler, caplog: pytest.LogCaptureFixture, scale: float, use_compile: object
+) -> None:
+    compiler.scale = scale
+    assert choose_loss(loss, use_compile, BATCH, STEPS_LEFT) is loss  # type: ignore[arg-type]
+    assert caplog.messages == [
+        "use_compile: training without: the compiled step has other gradients in group base"
+    ]
+
+
+def test_a_failing_compiler_is_one_line_of_the_log(
+    loss: TrainingLoss, compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(loss: Loss) -> Loss:
+        raise RuntimeError("g++: no such header\nand a page more")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert choose_loss(loss, 1, BATCH, STEPS_LEFT) is loss
+    assert caplog.messages == ["use_compile: training without: g++: no such header"]
+
+
+def test_choosing_leaves_the_model_and_the_generators_as_they_were(loss: TrainingLoss, compiler: Compiler) -> None:
+    before, random = copy.deepcopy(loss.model.state_dict()), torch.get_rng_state()
+    choose_loss(loss, 1, BATCH, STEPS_LEFT)
+    assert all(torch.equal(value, before[name]) for name, value in loss.model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not any(module.training for module in loss.model.modules())
+    assert all(parameter.grad is None for parameter in loss.model.parameters())
 
 
 @pytest.mark.parametrize(("path", "expected"), [("", False), (None, True)])
@@ -22,7 +121,26 @@ def test_a_cpu_compiles_where_a_c_compiler_is_on_the_path(
     assert not can_compile(torch.device("mps"))
 
 
-def test_the_real_compiler_computes_the_same() -> None:
-    torch.manual_seed(0)
-    model, images = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)), torch.randn(6, 4)
-    torch.testing.assert_close(compiled(model)(images), model(images))
+def test_without_a_compiler_a_run_trains_as_it_is(
+    loss: TrainingLoss, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compilation, "can_compile", lambda device: False)
+    assert choose_loss(loss, 1, BATCH, STEPS_LEFT) is loss
+    assert caplog.messages == ["use_compile: there is no compiler for cpu, training without"]
+
+
+def test_the_real_compiler_has_the_gradients_of_the_step_as_written(caplog: pytest.LogCaptureFixture) -> None:
+    """With quantizers and added terms. A refused step, or one that falls back, would be a warning."""
+    model = network("mlp")
+    loss = TrainingLoss(model, TERMS)
+    images, labels = torch.randn(4, 3, 16, 16), torch.arange(4)
+    compiled = choose_loss(loss, 1, (images, labels), steps_left=1)
+    assert compiled is not loss
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    found = []
+    for each in (loss, compiled):
+        model.zero_grad()
+        each(images, labels)[0].backward()
+        found.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
+

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ def batch(device: str = "cpu") -> tuple[Tensor, Tensor]:
 def test_it_is_the_cross_entropy_with_the_added_terms() -> None:
     model = network()
     images, labels = batch()
-    loss, logits = TrainingLoss(model, model, TERMS)(images, labels)
+    loss, logits = TrainingLoss(model, TERMS)(images, labels)
     torch.testing.assert_close(logits, model(images))
     torch.testing.assert_close(loss, F.cross_entropy(model(images), labels) + 0.1 * group_lasso(model, 0.5, 0.5))
     assert loss.requires_grad and not logits.requires_grad
@@ -46,15 +45,28 @@ def test_each_weight_is_quantized_once(monkeypatch: pytest.MonkeyPatch) -> None:
     quantized: Counter[int] = Counter()
     quantize = all_layers.quantize_layers
 
-    def counting(quantizers: Any, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+    def counting(quantizers: Any, weights: Any) -> Any:
         quantized.update(map(id, weights))
         return quantize(quantizers, weights)
 
     monkeypatch.setattr(all_layers, "quantize_layers", counting)
-    monkeypatch.setattr(DeadZoneLDZCompander, "forward", None)  # nothing quantizes itself when it is read
-    TrainingLoss(model, model, TERMS)(*batch())
+    monkeypatch.setattr(DeadZoneLDZCompander, "forward", None)
+    TrainingLoss(model, TERMS)(*batch())
     latent = [module.parametrizations.weight.original for _, module, _ in quantized_layers(model)]
     assert len(latent) > 20 and quantized == Counter(map(id, latent))
+
+
+def test_in_bf16_the_layers_round_and_all_else_stays_float32() -> None:
+    model = network("resnet20")
+    seen = []
+    model.get_submodule("layer1.0.conv1").register_forward_hook(lambda layer, inputs, output: seen.append(output.dtype))
+    loss, logits = TrainingLoss(model, TERMS, "bf16")(*batch())
+    loss.backward()
+    assert seen == [torch.bfloat16]
+    assert loss.dtype == logits.dtype == torch.float32
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
+    exact, _ = TrainingLoss(model, TERMS)(*batch())
+    assert loss.item() != exact.item() and loss.item() == pytest.approx(exact.item(), rel=0.02)
 
 
 class HostTensors(TorchDispatchMode):
@@ -81,7 +93,7 @@ def test_on_another_device_the_host_neither_waits_nor_copies(name: str, learnabl
     attach_weight_quantizers(model, [], "deadzone", {"learnable_bit": learnable_bit})
     model.to("meta")
     with HostTensors() as host:
-        TrainingLoss(model, model, TERMS)(*batch("meta"))[0].backward()
+        TrainingLoss(model, TERMS)(*batch("meta"))[0].backward()
     assert host.operators == set()
 
 
