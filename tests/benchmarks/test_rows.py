@@ -169,10 +169,23 @@ def test_the_gpu_rows_say_that_there_is_none() -> None:
     assert {row.not_run for row in group("gpu")(QUICK)} == {"no GPU"}
 
 
-def test_runs_together_and_one_by_one_are_measured(tiny_images: None) -> None:
+def test_a_run_on_a_device_is_measured(tiny_images: None) -> None:
     options = replace(QUICK, overrides=("batch_size=16", "threads=1"))
-    assert gpu.together("mlp", 3, "cpu", options)() > 0
-    assert gpu.one_by_one("mlp", "cpu", options)() > 0
+    for graphed in (True, False):
+        assert gpu.one_run("mlp", options, graphed=graphed, device="cpu")() > 0
+
+
+def test_a_row_that_fails_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> float:
+        raise RuntimeError("out of memory\nand a page more")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(gpu, "one_run", lambda *_, **__: lambda: 2.0)
+    monkeypatch.setattr(gpu, "top_operators", lambda *_, **__: [])
+    monkeypatch.setattr(gpu, "sharing", failing)
+    rows = group("gpu")(QUICK)
+    assert [row.not_run for row in rows] == ["", "", "failed: out of memory"] * 2
+    assert rows[0].ratios == [1.0] and rows[0].missed
 
 
 def test_a_command_is_watched_from_outside(tmp_path: Path) -> None:
