@@ -91,7 +91,7 @@ def quantized_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module, Quantiz
     """Each layer with an attached quantizer, enabled or not: (dotted name, module, its quantizer)."""
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module, "weight"):
-            for entry in cast(nn.ModuleDict, module.parametrizations)["weight"]:
+            for entry in cast(parametrize.ParametrizationList, module.parametrizations["weight"]):
                 if isinstance(entry, FakeQuantParametrization):
                     yield name, module, entry.quantizer
 

@@ -63,7 +63,8 @@ def group_lasso(model: nn.Module, lambda_linear: Factor = 1e-4, lambda_conv: Fac
 
 def column_norms(w: Tensor) -> Tensor:
     """The L2 norms of the columns of `w` [rows, ...] -> one for each place in `...`; a zero column's gradient is 0."""
-    return torch.linalg.vector_norm(w.flatten(1), dim=0)
+    norms: Tensor = torch.linalg.vector_norm(w.flatten(1), dim=0)
+    return norms
 
 
 @dataclass(frozen=True)
