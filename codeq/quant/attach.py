@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class FakeQuantParametrization(nn.Module):
     """What `module.weight` goes through: the quantizer, or nothing while `enabled` is False.
 
-    quantized: the quantized weight, where `all_layers_quantized` has computed it before it is read.
+    quantized: the quantized weight, where `AllLayersQuantized` has computed it before it is read.
     """
 
     quantized: Tensor | None
@@ -91,7 +91,7 @@ def quantized_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module, Quantiz
     """Each layer with an attached quantizer, enabled or not: (dotted name, module, its quantizer)."""
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module, "weight"):
-            for entry in cast(nn.ModuleDict, module.parametrizations)["weight"].children():
+            for entry in cast(parametrize.ParametrizationList, module.parametrizations["weight"]):
                 if isinstance(entry, FakeQuantParametrization):
                     yield name, module, entry.quantizer
 
