@@ -98,7 +98,7 @@ class _DeadZone(torch.autograd.Function):
         for w, *scalars in zip(stacks, shift.split(sizes), step.split(sizes), q_max.split(sizes), strict=True):
             delta, s, Q = (x.view(-1, *[1] * (w.dim() - 1)) for x in scalars)
             sign = w.sign()
-            m = sign * ((w.abs() - delta).relu() / s)
+            m = torch.addcmul(w, sign, w.abs().minimum(delta), value=-1) / s  # as sign * relu(abs(w) - delta) / s
             q = m.round().clamp(min=-Q).clamp(max=Q)  # two bounds in one call take six times as long on a CPU
             kept = q.sign()
             quantized.append(torch.addcmul(s * q, delta, kept))
@@ -126,7 +126,12 @@ class _DeadZone(torch.autograd.Function):
 def _sums(grads: Sequence[Tensor | None], derivatives: Sequence[Tensor]) -> Tensor:
     """The sum of gradient times derivative over each weight -> [L]; 0 where no quantized weight of a stack was used."""
     pairs = zip(grads, derivatives, strict=True)
-    return torch.cat([x.new_zeros(len(x)) if g is None else (g * x).reshape(len(x), -1).sum(1) for g, x in pairs])
+    return torch.cat([x.new_zeros(len(x)) if g is None else torch.linalg.vecdot(_rows(g), _rows(x)) for g, x in pairs])
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[L, ...] -> [L, n]."""
+    return x.reshape(len(x), -1)
 
 
 def quantize_layers(quantizers: Sequence["DeadZoneLDZCompander"], weights: Sequence[Tensor]) -> list[Tensor]:
