@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from codeq.config.run import RunConfig
+from codeq.plugins import load_stored
 from codeq.storage.trial_folder import Row, TrialFolder, trial_folder
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class PackActor:
     def __init__(self, options: PackOptions) -> None:
         self._options = options
         self._seats: dict[str, _Seat] = {}
-        self._raw: dict[tuple[str, str], RawImages] = {}
+        self._raw: dict[str, RawImages] = {}
         self._changed = threading.Condition()
         self._last_epoch_s = 0.0
         self._is_training = self._is_stopped = False
@@ -107,9 +108,9 @@ class PackActor:
         after: the last epoch whose row the trial has; it gets the recorded later ones first. None: it gets none.
         raw: the data set's images, which Ray hands over without copying them; None: the pack reads them.
         """
-        if raw is not None:
-            self._raw.setdefault((run_config["dataset"], run_config["data_dir"]), raw)
         seat = await asyncio.to_thread(self._seat, number, run_config, after)
+        if raw is not None:
+            self._raw.setdefault(seat.member.config.images_key, raw)
         with self._changed:
             self._seats[trial_id] = seat
             self._changed.notify_all()
@@ -179,13 +180,15 @@ class PackActor:
             grace_epochs=options.grace_epochs,
             max_failures=options.max_failures,
             journal=Path(options.journals) / f"{options.name}.json",
-            raw=lambda config: self._raw.get((config.dataset, config.data_dir)),
+            raw=lambda config: self._raw.get(config.images_key),
         )
 
     def _seat(self, number: int, run_config: dict[str, Any], after: int | None) -> _Seat:
         from codeq.train.fused.pack import Member
 
-        folder = trial_folder(UPath(self._options.sweep_folder), number)
+        sweep_folder = UPath(self._options.sweep_folder)
+        load_stored(sweep_folder)  # a config may name their parts
+        folder = trial_folder(sweep_folder, number)
         seat = _Seat(Member(number, folder, RunConfig.model_validate(run_config)))
         if after is not None and folder.checkpoint.exists():
             seat.rows.extend(row for row in folder.rows() if row["epoch"] > after)

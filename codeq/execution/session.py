@@ -20,6 +20,7 @@ from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
 from codeq.execution.cluster import expect_room, free_places, gpus_per_trial, start_ray, trials_that_fit
+from codeq.registry import PluginError
 
 if TYPE_CHECKING:
     from ray.tune import Callback, Trainable
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from codeq.execution.capacity import Room
     from codeq.execution.schedulers import StartAll
 
-Images = dict[tuple[str, str], Any]
-"""References to raw images in Ray's object store by (dataset, data_dir)."""
+Images = dict[str, Any]
+"""References to raw images in Ray's object store by `RunConfig.images_key`."""
 
 
 @dataclass(frozen=True)
@@ -173,26 +174,24 @@ class Session:
             signal.signal(signal.SIGUSR1, usr1)
 
 
-def _fetch_data(template: Template) -> dict[tuple[str, str], RawImages]:
+def _fetch_data(template: Template) -> dict[str, RawImages]:
     """Download what is missing once and before anything starts, so that it is not every trial that fails.
 
-    Returns the images of data sets that do not come with a package, by (dataset, data_dir).
+    Returns the images of data sets that do not come with a package, by `RunConfig.images_key`.
     """
-    configs = template.boundary_configs
-    needed = {(str(config.dataset), str(Path(config.data_dir).absolute())): config for config in configs}
     found = {}
-    for (dataset, data_dir), config in needed.items():
-        if dataset not in EMBEDDED_DATASETS:
+    for key, config in {config.images_key: config for config in template.boundary_configs}.items():
+        if config.dataset.name not in EMBEDDED_DATASETS:
             from codeq.data import DataUnavailable, load_raw  # torch's seconds of import, for these data sets only
 
             try:
-                found[dataset, data_dir] = load_raw(config.model_copy(update={"data_dir": data_dir}))
-            except DataUnavailable as error:
+                found[key] = load_raw(config)
+            except (DataUnavailable, PluginError) as error:
                 raise BadInput(str(error)) from None
     return found
 
 
-def _share(raw: dict[tuple[str, str], RawImages]) -> Images:
+def _share(raw: dict[str, RawImages]) -> Images:
     """Put the images into Ray's object store, where all processes of a machine read one copy."""
     import ray
 

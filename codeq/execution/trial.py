@@ -34,13 +34,13 @@ def trial_config(
     sweep: SweepConfig,
     *,
     device: str | None = None,
-    images: Mapping[tuple[str, str], Any] | None = None,
+    images: Mapping[str, Any] | None = None,
     pack: str | None = None,
 ) -> dict[str, Any]:
     """The trial's config for Tune.
 
     device: where it runs whatever `config` says; None: as it says. images: references to data sets' raw images in
-    Ray's object store, by (dataset, data_dir). pack: the name of the one that trains it.
+    Ray's object store, by `RunConfig.images_key`. pack: the name of the one that trains it.
     """
     # A relative folder is relative to where the user stands, not to where Tune runs the trial.
     data_dir = str(Path(config.data_dir).absolute())
@@ -48,7 +48,7 @@ def trial_config(
     return {
         "trial": number,
         "folder": str(folder.path),
-        "images": (images or {}).get((config.dataset, data_dir)),
+        "images": (images or {}).get(config.images_key),
         "pack": pack,
         "run_config": {**config.as_dict(), **placed},
         "grace_epochs": sweep.scheduler.grace_epochs,

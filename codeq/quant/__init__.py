@@ -8,7 +8,7 @@ from codeq.quant.attach import (
 )
 from codeq.quant.bake import bake
 from codeq.quant.dead_zone import DeadZoneLDZCompander, dead_zone_quantize
-from codeq.quant.registry import Quantizer, build_quantizer, quantizer_names, register_quantizer
+from codeq.quant.quantizer import Quantizer, build_quantizer
 from codeq.quant.together import QuantizedTogether, quantize_stacked
 from codeq.quant.transforms import is_transformed
 from codeq.quant.uniform import UniformSymmetric, uniform_quantize
@@ -26,8 +26,6 @@ __all__ = [
     "is_transformed",
     "quantize_stacked",
     "quantized_layers",
-    "quantizer_names",
-    "register_quantizer",
     "toggle_quantization",
     "uniform_quantize",
 ]

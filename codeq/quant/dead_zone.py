@@ -24,7 +24,7 @@ from codeq.quant.dead_zone_grid import (
 )
 from codeq.quant.dead_zone_levels import Levels, gradient_sums, quantize, rows_in_any_order, weight_gradient
 from codeq.quant.quantile import quantile, row_quantiles
-from codeq.quant.registry import Quantizer, register_quantizer
+from codeq.quant.quantizer import Quantizer
 from codeq.quant.straight_through import round_through
 from codeq.quant.transforms import is_transformed
 
@@ -201,7 +201,6 @@ def _stack(size: int, in_dims: tuple[int | None, ...], inputs: tuple[Tensor, ...
     ]
 
 
-@register_quantizer("deadzone")
 class DeadZoneLDZCompander(Quantizer):
     """One layer's dead-zone quantizer, with its two logits.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from codeq.quant.attach import FakeQuantParametrization
-from codeq.quant.registry import Quantizer
+from codeq.quant.quantizer import Quantizer
 
 
 class QuantizedTogether:

@@ -10,7 +10,7 @@ from codeq.config.run import RunConfig
 from codeq.data.errors import DataDamaged, DataUnavailable
 from codeq.data.raw import PixelSet, RawImages
 from codeq.data.sources.download import no_downloads
-from codeq.data.sources.registry import load_raw
+from codeq.data.sources.load_raw import load_raw
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def load_or_make_up(config: RunConfig) -> tuple[RawImages, bool]:
     except DataDamaged:
         raise
     except DataUnavailable:
-        if config.dataset not in _SHAPES:
+        if config.dataset.name not in _SHAPES:
             raise
-        return _made_up(config.dataset, _SHAPES[config.dataset]), True
+        return _made_up(config.dataset.name, _SHAPES[config.dataset.name]), True
 
 
 def _made_up(name: str, shape: _Shape) -> RawImages:

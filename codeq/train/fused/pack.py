@@ -26,7 +26,7 @@ from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run, t
 
 log = logging.getLogger(__name__)
 
-_OF_THE_DATA = ("dataset", "data_dir", "img_size", "val_fraction", "augment", "batch_size", "device")
+_OF_THE_DATA = ("images_key", "img_size", "val_fraction", "augment", "batch_size", "device")
 """The keys of a config on which `load_data` depends, but for the workers of image files, which each run opens anew."""
 
 
@@ -135,7 +135,7 @@ class Pack:
             yield from (group[part::parts] for part in range(parts))
 
     def _choice(self, member: Member) -> Choice:
-        key = (member.config.model, member.shape)
+        key = (str(member.config.model), member.shape)
         if key not in self._choices:
             self._choices[key] = self._choose(member)
             log.info("%d runs of %s train together: %s", self._choices[key].runs, key[0], self._choices[key].reason)
@@ -159,7 +159,7 @@ class Pack:
                 raise
             half = len(part) // 2
             reason = first_line(error)
-            self._choices[part[0].config.model, part[0].shape] = Choice(half, f"{len(part)} together failed: {reason}")
+            self._choices[str(part[0].config.model), part[0].shape] = Choice(half, f"{len(part)} together failed: {reason}")
             log.warning("%d runs together failed, going on with %d: %s", len(part), half, reason)
             if part[0].state.device.type == "cuda":
                 torch.cuda.empty_cache()
