@@ -19,7 +19,7 @@ from codeq.config.text import pluralize
 
 if TYPE_CHECKING:
     from codeq.execution.session import Session
-    from codeq.results.findings import Findings
+    from codeq.results.sweep_result import SweepResult
     from codeq.search.sweep_state import SweepState
 
 INTERRUPTED = "interrupted; the same command with --resume goes on"
@@ -30,13 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         template = Template.load(options.template, _overrides(options))
-        selection_objectives(template.sweep, options.pick)  # a bad name is told before anything starts
+        selection_objectives(template.sweep, options.pick)  # a bad name is reported before anything starts
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
     if options.dry_run or options.probe:
         print(plan(template))
-        if template.sweep.search.warm_start and not _knows_others(template):
+        if template.sweep.search.warm_start and not _report_warm_start(template):
             return BAD_INPUT
         return _forecast(template) if options.probe else DONE
     signal.signal(signal.SIGTERM, _interrupt)
@@ -74,14 +74,14 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     return [*options.set, *(f"{key}={value}" for key, value in given.items() if value is not None)]
 
 
-def _knows_others(template: Template) -> bool:
-    """Say how many trials there are to learn from, or why there are none; whether there are some."""
+def _report_warm_start(template: Template) -> bool:
+    """Print how many trials a warm start learns from, or why it cannot; returns whether it can."""
     from codeq.config.errors import BadInput
     from codeq.search.sweep_state import sweep_folder
-    from codeq.search.warm_start import known_trials
+    from codeq.search.warm_start import warm_start_trials
 
     try:
-        known = known_trials(template, sweep_folder(template))
+        known = warm_start_trials(template, sweep_folder(template))
     except BadInput as error:
         print(error, file=sys.stderr)
         return False
@@ -105,7 +105,7 @@ def _forecast(template: Template) -> int:
 
 
 def _sweep(template: Template, options: argparse.Namespace) -> int:
-    # Imported here: --help, --dry-run and a bad file must answer before Ray's and torch's seconds of import.
+    # Imported here, since Ray and torch take seconds: --help, --dry-run and a bad file must respond at once.
     import dotenv
 
     from codeq.config.errors import BadInput
@@ -128,7 +128,7 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
 
 
 def _run(state: SweepState, session: Session, pick: str | None) -> int:
-    """Search, report, confirm the winners, report what that gave."""
+    """Search, report, confirm the winners, report again."""
     from codeq.execution.run_sweep import run_sweep
     from codeq.results.advice import write_advice
     from codeq.results.report import write_report
@@ -137,40 +137,40 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
 
     end, template = run_sweep(state, session), state.template
     if not (end.test_accuracy or template.sweep.confirm):
-        session.end(meanwhile=None if session.interrupted_by else MEASURED_BY)
+        session.end(meanwhile=None if session.interrupt_signal else MEASURED_BY)
     measure_test = end.test_accuracy or test_accuracy_here
-    found = write_report(state.folder, template, None if session.interrupted_by else measure_test, pick)
+    found = write_report(state.folder, template, None if session.interrupt_signal else measure_test, pick)
     print_front(found, template)
     end.release()
-    confirmed = session.interrupted_by is None and _confirm(state, session, found)
+    confirmed = session.interrupt_signal is None and _confirm(state, session, found)
     session.end()
     if confirmed:
-        found = write_report(state.folder, template, None if session.interrupted_by else test_accuracy_here, pick)
+        found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
     print_confirmation(found, template)
     print(f"{state.folder}: {', '.join(found.files)}")
     print(write_advice(state.folder, template, found.trials, found.front), end="")
-    if session.interrupted_by is not None:
+    if session.interrupt_signal is not None:
         print(INTERRUPTED, file=sys.stderr)
-        return interrupted(session.interrupted_by)
+        return interrupted(session.interrupt_signal)
     return ALL_FAILED if found.all_failed else DONE
 
 
-def _confirm(state: SweepState, session: Session, found: Findings) -> bool:
-    """Train the winners again as `sweep.confirm` asks; whether there was anything left to train."""
+def _confirm(state: SweepState, session: Session, found: SweepResult) -> bool:
+    """Train the winners again as `sweep.confirm` asks; returns whether any run was trained."""
     from codeq.results.confirmation import planned_runs
 
-    confirm = state.template.sweep.confirm
-    runs = planned_runs(found.trials, found.ranking, confirm) if confirm else []
-    if confirm and not runs:
+    wanted = state.template.sweep.confirm
+    runs = planned_runs(found.trials, found.ranking, wanted) if wanted else []
+    if wanted and not runs:
         print("Nothing to confirm: there is no winner.", flush=True)
     runs = [run for run in runs if run not in found.ended_runs]
     if runs:
         print(f"Confirmation with fresh seeds, runs to train: {len(runs)}", flush=True)
         session.start()
         # Ray reads its environment variables when it is imported, so it must not be imported before the start.
-        from codeq.execution.confirm import train_again
+        from codeq.execution.confirm import confirm
 
-        train_again(state, session, runs)
+        confirm(state, session, runs)
     return bool(runs)
 
 

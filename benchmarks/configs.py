@@ -12,7 +12,7 @@ EXAMPLES = {"mlp": "sweeps/deadzone_mlp.yaml", "resnet20": "sweeps/deadzone_resn
 MILD = ("optimizer.param_groups.dz.weight_decay=0.01", "loss_terms.group_lasso.lambda=1e-5", "lr_scheduler=constant")
 
 
-def made_up(model: str, overrides: Sequence[str]) -> RunConfig:
+def synthetic_config(model: str, overrides: Sequence[str]) -> RunConfig:
     """The example of `model` on made-up images, flipped and cropped, for a thousand epochs."""
     images = ("dataset=synthetic", "augment=standard", "epochs=1000")
     return Template.load(ROOT / EXAMPLES[model], [*images, *MILD, *overrides], single_run=True).run_config()

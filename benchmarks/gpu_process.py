@@ -10,13 +10,13 @@ from __future__ import annotations
 import sys
 import time
 
-from benchmarks.configs import made_up
-from codeq.train.loop import build, fit
+from benchmarks.configs import synthetic_config
+from codeq.train.loop import create_train_state, fit
 
 
 def main(path: str, device: str, seconds: str, *overrides: str) -> None:
     """Run the command line."""
-    rows = fit(build(made_up(path, [f"device={device}", "threads=1", *overrides])))
+    rows = fit(create_train_state(synthetic_config(path, [f"device={device}", "threads=1", *overrides])))
     next(rows)
     print("ready", flush=True)
     sys.stdin.readline()

@@ -21,9 +21,9 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.literature.networks import Mlp
-from benchmarks.literature.quantizer import attach
-from benchmarks.literature.training import adamw, evaluate, sparsity, train_epoch
+from benchmarks.reference.networks import Mlp
+from benchmarks.reference.quantizer import attach
+from benchmarks.reference.training import adamw, evaluate, sparsity, train_epoch
 
 SPACE = {
     "base_lr": tune.loguniform(2e-3, 2e-2),

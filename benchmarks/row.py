@@ -40,7 +40,7 @@ class Row:
         return self.target is not None and bool(self.ratios) and statistics.median(self.ratios) < self.target
 
 
-def in_turns(
+def interleave(
     ours: Callable[[], float], theirs: Callable[[], float], rounds: int, warmups: int = 1
 ) -> tuple[list[float], list[float]]:
     """The figures of both sides, measured alternately after `warmups` unmeasured rounds."""

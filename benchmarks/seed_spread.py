@@ -11,14 +11,14 @@ import sys
 
 from codeq.config import ConfigError, Template
 from codeq.config.exit_codes import BAD_INPUT, DONE
-from codeq.train.loop import build, evaluate, fit
+from codeq.train.loop import create_train_state, evaluate, fit
 
 COLUMNS = ("val_acc %", "test_acc %", "sparsity %", "rel_bops %")
 
 
 def measure(config: str, overrides: list[str], seed: int) -> tuple[float, ...]:
     """The last row of one run, in percent, and its test accuracy. Raises ConfigError for a bad file."""
-    state = build(Template.load(config, [*overrides, f"seed={seed}"], single_run=True).run_config())
+    state = create_train_state(Template.load(config, [*overrides, f"seed={seed}"], single_run=True).run_config())
     *_, row = fit(state)
     if row.status != "finished":
         raise SystemExit(f"seed {seed}: {row.status}: {row.reason}")

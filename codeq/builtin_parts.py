@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from codeq.data import RawImages
-    from codeq.train.losses import Factor
 
 
 def _resnet(depth: int) -> None:

@@ -17,11 +17,11 @@ from codeq.config import ConfigError, Template
 from codeq.config.distributions import DISTRIBUTIONS
 from codeq.config.plan import plan
 from codeq.results.advice import Advice
-from codeq.results.advice.edges import Edge
+from codeq.results.advice.boundary_hits import BoundaryHit
 from codeq.results.advice.text import advice_lines
 from codeq.results.advice.ties import Accuracies, Tie
 from codeq.results.front import pareto_front, ranked
-from codeq.results.hypervolume import box, hypervolume
+from codeq.results.hypervolume import hypervolume, hypervolume_bounds
 from codeq.results.trials import TrialResult
 from codeq.storage.trial_folder import TrialFolder, TrialRecord
 from tests.conftest import ROOT
@@ -78,7 +78,10 @@ def test_the_example_of_advice_is_in_the_words_of_the_code() -> None:
         observed=24,
         epoch=5,
         importances={"val_acc": {decay: 0.47}, "sparsity": {decay: 0.83}},
-        edges=[Edge(lr, "high", 0.01, (7, 12, 15), 9), Edge(decay, "low", 0.1, (0,), 9, "val_acc")],
+        boundary_hits=[
+            BoundaryHit(lr, "high", 0.01, (7, 12, 15), 9),
+            BoundaryHit(decay, "low", 0.1, (0,), 9, "val_acc"),
+        ],
         accuracies=Accuracies(9, 434, 0.56, (Tie((13, 17), 0.46, 0.79, 434, {"sparsity": 17}),)),
         failures=[],
     )
@@ -138,7 +141,8 @@ def test_the_front_that_is_shown_is_one_with_its_hypervolume_and_its_knee(tmp_pa
     front = pareto_front(trials, objectives)
     assert front == trials
     (volume,) = re.findall(r"^Hypervolume ([\d.]+) of the box from", shown, re.MULTILINE)
-    assert hypervolume([trial.row for trial in front], box([], objectives)) == pytest.approx(float(volume), abs=2e-4)
+    found = hypervolume([trial.row for trial in front], hypervolume_bounds([], objectives))
+    assert found == pytest.approx(float(volume), abs=2e-4)
     order = [f"{trial.record.trial:04d}" for trial in ranked(front, objectives, objectives)]
     assert [row["trial"] for row in rows if "*" in row["trial"]] == [f"{order[0]} *"]
     assert [row["trial"].split()[0] for row in confirmed] == order[:3]

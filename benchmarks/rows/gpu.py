@@ -16,12 +16,12 @@ import torch
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.configs import made_up
+from benchmarks.configs import synthetic_config
 from benchmarks.options import ROOT, Options
 from benchmarks.profile import top_operators
-from benchmarks.row import Row, in_turns
+from benchmarks.row import Row, interleave
 from codeq.train.fused import train_together
-from codeq.train.loop import GRACE_EPOCHS, build, fit
+from codeq.train.loop import GRACE_EPOCHS, create_train_state, fit
 
 TOGETHER = {"mlp": (64, 256), "resnet20": (8, 32)}
 """Numbers of runs to train together; the quickest is measured."""
@@ -65,11 +65,12 @@ def _measured(model: str, options: Options) -> list[Row]:
     rates = {runs: together(model, runs, "cuda", options) for runs in TOGETHER[model]}
     runs = max(rates, key=lambda count: min(rates[count]() for _ in range(2)))
     fused = rates[runs]
-    solo = in_turns(fused, one_by_one(model, "cuda", options), rounds)
-    processes = in_turns(fused, lambda: _sharing(model, "cuda", options), options.rounds(3), warmups=0)
+    solo = interleave(fused, one_by_one(model, "cuda", options), rounds)
+    processes = interleave(fused, lambda: _sharing(model, "cuda", options), options.rounds(3), warmups=0)
     operations = _operations(model, options)
-    peak = in_turns(lambda: fused() * operations / 1e12, _peak, rounds)
-    auto = in_turns(one_by_one(model, "cuda", options, "use_compile=auto"), one_by_one(model, "cuda", options), rounds)
+    peak = interleave(lambda: fused() * operations / 1e12, _peak, rounds)
+    compiled = one_by_one(model, "cuda", options, "use_compile=auto")
+    auto = interleave(compiled, one_by_one(model, "cuda", options), rounds)
     rows = _rows(model, solo, processes, peak, auto, runs)
     if rows[0].missed:
         rows[0].profile.extend(top_operators(fused, times=1, on_gpu=True))
@@ -78,10 +79,10 @@ def _measured(model: str, options: Options) -> list[Row]:
 
 def together(model: str, runs: int, device: str, options: Options) -> Measure:
     """Each call trains all of `runs` one epoch; trial-epochs per second."""
-    config = made_up(model, [f"device={device}", *options.overrides])
-    first = build(config)
+    config = synthetic_config(model, [f"device={device}", *options.overrides])
+    first = create_train_state(config)
     others = [config.model_copy(update={"seed": seed}) for seed in range(1, runs)]
-    states = [first, *(build(other, first.data.with_seed(other.seed)) for other in others)]
+    states = [first, *(create_train_state(other, first.data.with_seed(other.seed)) for other in others)]
 
     def rate() -> float:
         started = time.perf_counter()
@@ -93,7 +94,7 @@ def together(model: str, runs: int, device: str, options: Options) -> Measure:
 
 def one_by_one(model: str, device: str, options: Options, *overrides: str) -> Measure:
     """Each call trains one run one epoch; trial-epochs per second."""
-    rows = fit(build(made_up(model, [f"device={device}", *options.overrides, *overrides])))
+    rows = fit(create_train_state(synthetic_config(model, [f"device={device}", *options.overrides, *overrides])))
 
     def rate() -> float:
         started = time.perf_counter()

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
-from benchmarks.literature.networks import ResNet20
-from benchmarks.literature.quantizer import LiteralDeadZone
 from benchmarks.options import Options
 from benchmarks.profile import top_operators
-from benchmarks.row import Row, in_turns
+from benchmarks.reference.networks import ResNet20
+from benchmarks.reference.quantizer import LiteralDeadZone
+from benchmarks.row import Row, interleave
 from codeq.quant.dead_zone import DeadZoneLDZCompander
 
 TARGET = 4.0
@@ -34,7 +34,7 @@ def quantizer(options: Options) -> list[Row]:
 def _row(name: str, weights: Sequence[Tensor], options: Options) -> Row:
     ours = _step(DeadZoneLDZCompander, weights, DeadZoneLDZCompander.quantize_layers)  # as a training step calls it
     theirs = _step(LiteralDeadZone, weights, _one_after_the_other)
-    own_ms, literal_ms = in_turns(_milliseconds(ours, options), _milliseconds(theirs, options), options.rounds(15, 3))
+    own_ms, literal_ms = interleave(_milliseconds(ours, options), _milliseconds(theirs, options), options.rounds(15, 3))
     row = Row(name, "ms", AGAINST, own_ms, literal_ms, lower_is_better=True, target=TARGET)
     row.profile.extend(top_operators(ours) if row.missed else [])
     return row

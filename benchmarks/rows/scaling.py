@@ -17,8 +17,8 @@ from benchmarks.options import ROOT, Options
 from benchmarks.row import Row
 from benchmarks.rows.sweep import run_ours
 from codeq.config import Template
-from codeq.search.outcome import Told
-from codeq.search.sampler_study import SamplerMemory
+from codeq.search.outcome import StudyReport
+from codeq.search.sampler_study import SamplerStudy
 
 SIZES = (24, 240, 1000)
 QUICK_SIZES = (4, 8, 12)
@@ -73,13 +73,13 @@ def _draws_profile(sizes: Sequence[int]) -> list[str]:
     template = Template.load(SWEEP)
     lines = []
     for size in sizes:
-        memory, known = SamplerMemory(template), size // 2
+        study, known = SamplerStudy(template), size // 2
         for _ in range(known):
-            asked = memory.propose().asked
-            memory.tell(asked, Told(TrialState.COMPLETE, [100 * asked.params[LR], asked.params[DECAY]]))
+            trial = study.propose().trial
+            study.tell(trial, StudyReport(TrialState.COMPLETE, [100 * trial.params[LR], trial.params[DECAY]]))
         began = time.process_time()
         for _ in range(DRAWS):
-            memory.tell(memory.propose().asked, Told(TrialState.FAIL))
+            study.tell(study.propose().trial, StudyReport(TrialState.FAIL))
         took_ms = 1000 * (time.process_time() - began) / DRAWS
         lines.append(f"the sampler's draw: {took_ms:.3g} ms a trial, two reports, among {known:,} trials")
     return lines

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.configs import made_up
-from benchmarks.literature.images import training_loader
-from benchmarks.literature.networks import Mlp, ResNet20
-from benchmarks.literature.quantizer import attach
-from benchmarks.literature.training import adamw, train_epoch
+from benchmarks.configs import synthetic_config
 from benchmarks.options import Options
 from benchmarks.profile import top_operators
-from benchmarks.row import Row, in_turns
+from benchmarks.reference.images import training_loader
+from benchmarks.reference.networks import Mlp, ResNet20
+from benchmarks.reference.quantizer import attach
+from benchmarks.reference.training import adamw, train_epoch
+from benchmarks.row import Row, interleave
 from codeq.config import RunConfig
 from codeq.data import PixelSet, load_raw
-from codeq.train.loop import build, fit
+from codeq.train.loop import create_train_state, fit
 
 WORKERS = 2
 AGAINST = "the literature's loop: PIL, DataLoader with 2 workers, literal quantizer, AdamW"
@@ -42,9 +42,9 @@ def solo_resnet20(options: Options) -> list[Row]:
 
 
 def _row(name: str, literal: nn.Module, model: str, target: float, rounds: int, options: Options) -> Row:
-    config = made_up(model, ["device=cpu", f"threads={options.threads}", *options.overrides])
+    config = synthetic_config(model, ["device=cpu", f"threads={options.threads}", *options.overrides])
     ours = our_epoch(config)
-    own, literature = in_turns(ours, literature_epoch(literal, config), rounds)
+    own, literature = interleave(ours, literature_epoch(literal, config), rounds)
     row = Row(name, "images/s", AGAINST, own, literature, target=target)
     row.profile.extend(top_operators(ours, times=1) if row.missed else [])
     return row
@@ -52,7 +52,7 @@ def _row(name: str, literal: nn.Module, model: str, target: float, rounds: int, 
 
 def our_epoch(config: RunConfig) -> Measure:
     """Each call trains one epoch; images a second as the loop reports them."""
-    rows = fit(build(config))
+    rows = fit(create_train_state(config))
     return lambda: next(rows).images_per_s
 
 
@@ -67,12 +67,12 @@ def literature_epoch(model: nn.Module, config: RunConfig) -> Measure:
     optimizer = adamw(model, **settings)
     raw = load_raw(config).train
     if not isinstance(raw, PixelSet):
-        raise ValueError(f"the literature's loop needs images in memory, {config.dataset} has files")
+        raise ValueError(f"the literature's loop needs images in memory, {config.dataset.name} has files")
     count = round((1 - config.val_fraction) * len(raw.labels))
     pixels = np.ascontiguousarray(raw.pixels[:count].transpose(0, 2, 3, 1))
     loader = training_loader(pixels, raw.labels[:count], batch_size=config.batch_size, workers=WORKERS)
     term = config.loss_terms[0]
-    linear, conv = (term.lambda_ * factor for factor in (term.kwargs.lambda_linear, term.kwargs.lambda_conv))
+    linear, conv = (term.lambda_ * factor for factor in (term.kwargs["lambda_linear"], term.kwargs["lambda_conv"]))
 
     def epoch() -> float:
         started = time.perf_counter()

@@ -49,11 +49,11 @@ def run_ours(trials: int, overrides: list[str], *, follow: bool = True) -> Comma
         place = ["--storage", folder, "--name", "ours", "--device", "cpu", "--trials", str(trials)]
         command = ["tune_main.py", "sweeps/dz_wd.yaml", *flags, *place]
         run = run_command(command, Path(folder), "ours/trials/*/metrics.jsonl", follow=follow)
-        _expect_trained(Path(folder) / "ours" / "trials.csv", trials)
+        _check_trained(Path(folder) / "ours" / "trials.csv", trials)
         return run
 
 
-def _expect_trained(table: Path, trials: int) -> None:
+def _check_trained(table: Path, trials: int) -> None:
     """Raise CommandFailed unless the table shows every trial trained: one that raised is quick, and no figure."""
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -20,9 +20,9 @@ from pathlib import Path
 import joblib
 
 from benchmarks.command import temporary_folder
-from benchmarks.search_quality.contestants import Make, RandomSearch, ours, stock, sweep_template
 from benchmarks.search_quality.record import record
 from benchmarks.search_quality.replay import BUDGET, Curve, replay
+from benchmarks.search_quality.searchers import Make, RandomSearch, ours, stock, sweep_template
 from benchmarks.search_quality.summary import Summary, markdown, write_json
 from benchmarks.search_quality.table import Table, read_table
 from codeq.search.study import quiet_optuna

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.search_quality.contestants import Contestant
+from benchmarks.search_quality.searchers import SearchRun
 from benchmarks.search_quality.table import RecordedTrial, Table
 
 WORKERS = 8
@@ -38,7 +38,7 @@ class Curve:
 
 
 def replay(
-    table: Table, contestant: Contestant, seed: int, workers: int = WORKERS, budget: int = BUDGET
+    table: Table, contestant: SearchRun, seed: int, workers: int = WORKERS, budget: int = BUDGET
 ) -> Curve:
     """Search until the table is used up or the budget spent. Only trials that train all their epochs count as found."""
     randomness = np.random.default_rng(seed)

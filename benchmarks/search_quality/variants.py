@@ -7,20 +7,20 @@ from dataclasses import replace
 
 from optuna.trial import TrialState
 
-from benchmarks.search_quality.contestants import Make, ours
+from benchmarks.search_quality.searchers import Make, ours
 from codeq.config.sweep import SweepConfig
-from codeq.search.outcome import Ending, Rule, Told, for_sampler, for_study
+from codeq.search.outcome import Rule, StudyReport, TrialEnd, for_sampler, for_study
 
 
-def stopped_as_complete(ending: Ending, sweep: SweepConfig) -> Told:
+def stopped_as_complete(end: TrialEnd, sweep: SweepConfig) -> StudyReport:
     """As Ray's searcher does: what was stopped counts with the values that it had."""
-    return for_study(replace(ending, status="finished") if ending.status == "stopped" else ending, sweep)
+    return for_study(replace(end, status="finished") if end.status == "stopped" else end, sweep)
 
 
-def stopped_as_fail(ending: Ending, sweep: SweepConfig) -> Told:
+def stopped_as_fail(end: TrialEnd, sweep: SweepConfig) -> StudyReport:
     """The sampler hears only of what trained all its epochs."""
-    told = for_study(ending, sweep)
-    return Told(TrialState.FAIL) if told.state is TrialState.PRUNED else told
+    report = for_study(end, sweep)
+    return StudyReport(TrialState.FAIL) if report.state is TrialState.PRUNED else report
 
 
 def _variant(learn: Rule = for_sampler, overrides: Sequence[str] = ()) -> Make:

@@ -1,5 +1,4 @@
-"""Check a template by drawing from it: both ends of every range and every choice must give a valid run config.
-"""
+"""Check a template by drawing from it: both ends of every range and every choice must give a valid run config."""
 
 from __future__ import annotations
 
@@ -47,9 +46,9 @@ def _mixed(tree: Any, rng: random.Random) -> SampledConfig:
 
 
 class _RoundRobin:
-    """Whose turn it is: the items of a choice take turns, everything else is drawn in every turn.
+    """Which bound of each distribution to draw in which turn: the items of a choice take turns with each other.
 
-    turns: how many draws meet every end in the tree.
+    turns: the number of draws that reach every bound in the tree.
     """
 
     def __init__(self, tree: Any) -> None:
@@ -63,7 +62,7 @@ class _RoundRobin:
         return self._turns[path]
 
     def bounds(self, value: Any, path: KeyPath, turn: int) -> Iterator[tuple[KeyPath, Any]]:
-        """(path, end) of every distribution in `value`, which stands at `path`, that is drawn in this turn."""
+        """(path, bound) of every distribution drawn in this turn in `value`, the subtree at `path`."""
         turn %= self._turns[path]
         if isinstance(value, Choice):
             for index, item in enumerate(value.choices):
@@ -109,7 +108,7 @@ def _unresolved(key: str, draw: SampledConfig, tree: Any) -> str:
 
 
 def _is_reported(data: Any, path: KeyPath) -> bool:
-    """Whether the value at `path` stands in or is what could not be read or resolved."""
+    """Whether the value at `path` is, or is part of, a value whose problem has been reported already."""
     for step in path:
         if isinstance(data, InvalidValue | SameAs):
             break
@@ -118,7 +117,7 @@ def _is_reported(data: Any, path: KeyPath) -> bool:
 
 
 def _at_end(invalid: FieldError, draw: SampledConfig, tree: Any) -> tuple[KeyPath, str]:
-    """For a value drawn from a range, the end at which it was drawn: `low`, `low is -1, must be ...`."""
+    """For a value drawn from a range, the key of its bound and the reason: `low`, `low is -1, must be ...`."""
     origin = draw.origin.get(invalid.path)
     distribution = None if origin is None else get_path(tree, origin)
     if not isinstance(distribution, Uniform | LogUniform | Int):
@@ -164,7 +163,7 @@ def _enqueue_reasons(
     values: dict[str, Any], parameters: dict[str, Distribution], fixed: set[str]
 ) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
-        if name in fixed:  # by an override or an extending file: there is nothing left to try first
+        if name in fixed:  # fixed by an override or an extending file, so there is nothing to enqueue
             continue
         if name not in parameters:
             yield name, f"no value of this name is searched{did_you_mean(name, parameters) or _listed(parameters)}"

@@ -1,4 +1,4 @@
-"""The epochs after which a trial may be stopped, from the template alone, so that a plan can name them."""
+"""The epochs after which a trial may be stopped, derived from the template alone for plans and forecasts."""
 
 from __future__ import annotations
 

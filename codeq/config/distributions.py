@@ -12,7 +12,7 @@ from codeq.config.errors import format_value
 from codeq.config.types import FiniteFloat, NonEmptyString, PositiveFloat, PositiveInt, StrictModel, invalid
 
 ExactInt = Annotated[int, Field(ge=-(2**53), le=2**53)]
-"""An integer that a study, which stores floats, gives back unchanged."""
+"""An integer that is exact as a float, as which a study stores it."""
 
 
 class Uniform(StrictModel):
@@ -31,7 +31,7 @@ class Uniform(StrictModel):
         return self
 
     def bounds(self) -> dict[str, Any]:
-        """The values at which the range is checked, by the name of the key that holds each."""
+        """The bounds, at which the range is checked, by their keys in the file."""
         return {"low": self.low, "high": self.high}
 
     def contains(self, value: Any) -> bool:
@@ -62,7 +62,7 @@ class LogUniform(StrictModel):
         return self
 
     def bounds(self) -> dict[str, Any]:
-        """The values at which the range is checked, by the name of the key that holds each."""
+        """The bounds, at which the range is checked, by their keys in the file."""
         return {"low": self.low, "high": self.high}
 
     def contains(self, value: Any) -> bool:
@@ -97,7 +97,7 @@ class Int(StrictModel):
         return self
 
     def bounds(self) -> dict[str, Any]:
-        """The values at which the range is checked, by the name of the key that holds each."""
+        """The bounds, at which the range is checked, by their keys in the file."""
         return {"low": self.low, "high": self.high}
 
     def contains(self, value: Any) -> bool:
@@ -134,14 +134,14 @@ class Choice(StrictModel):
 
     @property
     def labels(self) -> list[Any]:
-        """One value per choice by which it is called in studies and tables.
+        """The name of each choice in studies and tables.
 
-        A scalar is its own label; of a mapping or list, the parts in which it differs from the other choices.
+        A scalar is its own label; a mapping or list is named by the parts that differ from the other choices.
         """
         return list(self._labels)
 
     def bounds(self) -> dict[str, Any]:
-        """The labels, each of which is checked, by the place that holds it."""
+        """The labels, each of which is checked, by their keys in the file."""
         return {f"choices.{index}": label for index, label in enumerate(self.labels)}
 
     def contains(self, value: Any) -> bool:
@@ -157,7 +157,7 @@ class Choice(StrictModel):
 
 
 UNLABELLED = "-"
-"""The label of a mapping that holds nothing which the other choices do not hold too."""
+"""The label of a mapping all of whose entries are in every other choice too."""
 
 Distribution = Uniform | LogUniform | Int | Choice
 DISTRIBUTIONS: dict[str, type[Distribution]] = {

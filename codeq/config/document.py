@@ -1,6 +1,6 @@
-"""Read one YAML file into plain data that remembers where every value was written.
+"""Read one YAML file into plain data, with the line of every value.
 
-Stricter than YAML where YAML surprises: no aliases, merge keys or tags, no duplicate keys, and only the YAML 1.2
+Stricter than YAML: no aliases, merge keys or tags, no duplicate keys, and only the YAML 1.2
 scalars, so that `1e-3` is a number and `no` and `010` are not silently something else.
 """
 
@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes every text that it or `_Loader` would read as something else."""
+    """SafeDumper that quotes every string that it or `_Loader` would read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:
         """Repeated parts are written out: aliases are not read back."""
@@ -136,7 +136,7 @@ def _line(location: Any) -> int | None:
 
 
 def _refused_events(text: str, source: str) -> list[Problem]:
-    """What must be known before composing: composing is what expands aliases and recurses into brackets."""
+    """Check size, depth and aliases before composing, which expands aliases and recurses into brackets."""
     problems, depth, documents = [], 0, 0
     for event in yaml.parse(text, Loader=_Loader):
         location = SourceLocation(source, _line(event.start_mark))

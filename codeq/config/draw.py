@@ -1,4 +1,4 @@
-"""Draw one config from a template's tree: choices first, then what they hold, references last."""
+"""Draw one config from a template's tree: a choice before its contents, references last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SuggestFn = Callable[[KeyPath, Distribution], Any]
 
 
 MAX_READ = 10_000
-"""Values read to resolve references: a few lines of references to references could stand for billions."""
+"""Limit on values copied to resolve references: nested references could expand to billions of values."""
 
 
 class SampledConfig:

@@ -13,9 +13,9 @@ from codeq.config.decisions import decision_epochs
 from codeq.config.template import Template
 
 SIMULATED_TRIALS = 20_000
-"""Trials whose way through the rungs is simulated, in all: 0.02 s."""
+"""Total number of simulated trials, which takes 0.02 s."""
 FEWEST_SWEEPS = 10
-"""Of many trials the simulation takes longer; their sum varies little from sweep to sweep."""
+"""Least number of simulated sweeps; with many trials the epochs of a sweep vary little, so few are enough."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class EpochBudget:
 def epoch_budget(template: Template) -> EpochBudget | None:
     """The trial-epochs of the template's sweep; None where the stopping rule allows no forecast.
 
-    Three things are not in it. With several objectives a front begins where the newcomer is strongest, which spares a
-    few percent more. A sampler that learns, and bad configs enqueued first, make for newcomers that are better than
-    those before them: more go on. Trials that diverge or collapse end by themselves.
+    Three effects are not modelled. With several objectives a front is ordered from the new trial's best objective,
+    which keeps a few percent more trials. A sampler that learns, or bad configs enqueued first, make later trials
+    better than earlier ones, so more continue. Trials that diverge or collapse end by themselves.
     """
     trials, last = int(template.sweep.trials or 1), template.max_epochs
     decisions, factor = decision_epochs(template), template.sweep.scheduler.reduction_factor
@@ -74,7 +74,7 @@ def expected_survivors(arrivals: float, reduction_factor: int) -> float:
 
         E(m) = sum over n = 1 .. m of (floor(n / eta) + 1) / n  ~  m / eta + (eta + 1) / (2 eta) ln m
 
-    and more go on than one in eta, above all at the start. With one objective the cut is interpolated between two
+    and more continue than one in eta, most of all at the start. With one objective the cut is interpolated between two
     positions and keeps about one trial fewer. arrivals: m; of an expected number, which need not be whole, the sum is
     interpolated.
     """
@@ -87,15 +87,14 @@ def simulated_epochs(trials: int, epochs: tuple[int, ...], reduction_factor: int
     """The trial-epochs of simulated sweeps whose trials keep their rank from rung to rung; the same every time.
 
     epochs: as for `expected_trials_per_rung`. The survivors of a rung are then not exchangeable at the next rung: the
-    later ones had more to beat, are better, and go on more often.
+    later ones passed a harder comparison, are better, and continue more often.
     """
-    draws, sweeps = random.Random(0), max(FEWEST_SWEEPS, SIMULATED_TRIALS // trials)
-    return [_epochs_of_sweep([draws.random() for _ in range(trials)], epochs, reduction_factor) for _ in range(sweeps)]
-
-
-def _epochs_of_sweep(losses: list[float], epochs: tuple[int, ...], reduction_factor: int) -> int:
-    arrived: list[list[float]] = [[] for _ in epochs]  # losses at each rung, ascending
-    return sum(_epochs_of_trial(loss, arrived, epochs, reduction_factor) for loss in losses)
+    draws, found = random.Random(0), []
+    for _ in range(max(FEWEST_SWEEPS, SIMULATED_TRIALS // trials)):
+        arrived: list[list[float]] = [[] for _ in epochs]  # losses at each rung, ascending
+        losses = [draws.random() for _ in range(trials)]
+        found.append(sum(_epochs_of_trial(loss, arrived, epochs, reduction_factor) for loss in losses))
+    return found
 
 
 def _epochs_of_trial(loss: float, arrived: list[list[float]], epochs: tuple[int, ...], reduction_factor: int) -> int:

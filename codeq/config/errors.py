@@ -1,4 +1,4 @@
-"""Problems in a config file, each with its place, collected and raised together."""
+"""Problems in a config file, each with file and line, collected and raised together."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Problem:
 
     def __str__(self) -> str:
         parts = [str(self.location), _shortened(self.key, MAX_KEY), self.reason]
-        # A control character in a key or a value must not break the promise of one line per problem.
+        # One line per problem, even if a key or a value holds line breaks.
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in ": ".join(p for p in parts if p))
 
 
@@ -50,11 +50,11 @@ class ConfigError(Exception):
 
 
 class BadInput(Exception):
-    """What the template or the command line asks for is not to be had; one line that says what to do."""
+    """What the template or the command line asks for is not available; one line that says what to do."""
 
 
 def closest(name: object, choices: Iterable[str]) -> str | None:
-    """The one of `choices` that `name` probably stands for, whatever its case."""
+    """The most similar of `choices`, ignoring case; None if none is similar."""
     return _closest(name.lower(), tuple(choices)) if isinstance(name, str) else None
 
 
@@ -72,7 +72,7 @@ def did_you_mean(name: object, choices: Iterable[str]) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A value as a message shows it: in the file's own spelling, as far as one short line allows."""
+    """A value for a message: as the file spells it, shortened to MAX_SHOWN characters."""
     if value is None or isinstance(value, bool | dict | list):
         return _shortened(json.dumps(value, default=str, ensure_ascii=False), MAX_SHOWN)
     return _shortened(repr(value) if isinstance(value, int | float | str) else str(value), MAX_SHOWN)

@@ -1,4 +1,4 @@
-"""Fold `extends` and `--set` into one document, every value still knowing where it was written."""
+"""Merge `extends` and `--set` into one document that keeps the source location of every value."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def set_value(document: Document, override: str) -> None:
     parent, path = document.data, KeyPath()
     for step in steps[:-1]:
         path = (*path, _index(parent, step, path, key))
-        if _child(parent, path[-1]) is None:
+        if (parent.get(path[-1]) if isinstance(parent, dict) else parent[path[-1]]) is None:
             parent[path[-1]] = {}
             document.locations[path] = SourceLocation(SET)
         parent = parent[path[-1]]
@@ -121,7 +121,7 @@ def set_value(document: Document, override: str) -> None:
 
 
 def _value(key: str, text: str) -> Document:
-    """VALUE as YAML; what only plain text can mean (`>= 90`, `@home`) is text."""
+    """VALUE as YAML; as text if it starts like `>= 90` or `@home`, which YAML cannot parse."""
     try:
         document = parse_document(text, SET)
         problems = document.problems
@@ -132,10 +132,6 @@ def _value(key: str, text: str) -> Document:
     if problems:
         raise ConfigError(Problem(SourceLocation(SET), key.strip(), problem.reason) for problem in problems)
     return document
-
-
-def _child(parent: Any, step: str | int) -> Any:
-    return parent.get(step) if isinstance(parent, dict) else parent[step]
 
 
 def _index(parent: Any, step: str, path: KeyPath, key: str) -> str | int:

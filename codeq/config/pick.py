@@ -1,8 +1,6 @@
-"""Which trial of a front is wanted: best in one metric, or the knee of several."""
+"""Which trial of a front is the winner: the best in one metric, or the knee of several."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from codeq.config.errors import ConfigError, Problem, SourceLocation, did_you_mean, format_value
 from codeq.config.objectives import Objectives
@@ -15,15 +13,15 @@ DIRECTIONS: Objectives = {
     "loss": "min", "train_acc": "max", "val_acc": "max", "sparsity": "max", "structured_sparsity": "max",
     "rel_bops": "min", "mean_bits": "min", "epoch_s": "min", "images_per_s": "max",
 }  # fmt: skip
-"""Which way each reported metric is better where it is no objective; a learning rate has no better."""
+"""The better direction of each reported metric that is no objective; a learning rate has none."""
 
 
 def selection_objectives(sweep: SweepConfig, pick: str | None = None) -> Objectives:
-    """What the winner must be good at: the best of the front in the one metric, or the knee in the several.
+    """The objectives by which the winner is selected: the best in one metric, or the knee of several.
 
-    pick: a metric, `knee` for all objectives, or None. Then it is what the constraints leave open: of `val_acc` and
-    `sparsity` with `val_acc: ">= 90"`, the sparsity. Without constraints, or where they leave nothing open, it is all
-    objectives. Raises ConfigError for any other `pick`.
+    pick: a metric, `knee` for all objectives, or None. None means the objectives that no constraint bounds: of
+    `val_acc` and `sparsity` with `val_acc: ">= 90"`, the sparsity; all objectives if that leaves none. Raises
+    ConfigError for any other `pick`.
     """
     if pick is None:
         return _open_objectives(sweep) or sweep.objectives
@@ -42,12 +40,10 @@ def _refusal(pick: str, choices: list[str]) -> str:
 
 
 def _open_objectives(sweep: SweepConfig) -> Objectives:
-    """The objectives that no constraint bounds from their bad side: of the others there is enough."""
-    return {name: d for name, d in sweep.objectives.items() if not _is_settled(d, sweep.constraints.get(name))}
-
-
-def _is_settled(direction: Literal["max", "min"], bound: str | None) -> bool:
-    return bound is not None and parse_bound(bound)[0] == {"max": ">=", "min": "<="}[direction]
+    """The objectives without a constraint on their worse side; a satisfied constraint settles the others."""
+    relations = {"max": ">=", "min": "<="}
+    bounded = {name: parse_bound(bound)[0] for name, bound in sweep.constraints.items()}
+    return {name: d for name, d in sweep.objectives.items() if bounded.get(name) != relations[d]}
 
 
 def describe(objectives: Objectives) -> str:

@@ -13,7 +13,7 @@ from codeq.config.text import pluralize
 
 
 def plan(template: Template) -> str:
-    """What is searched, towards what, by whom, and for how many epochs; a line each."""
+    """The objectives, the search space, the sampler, early stopping and the number of epochs, a line each."""
     sweep = template.sweep
     trials, epochs = pluralize(int(sweep.trials or 1), "trial"), pluralize(template.max_epochs, "epoch")
     every = ", all configs that can be drawn" if template.parameters and sweep.trials == template.config_count else ""

@@ -1,11 +1,11 @@
-"""What a sweep's trials occupy of a machine or a cluster, given what is there."""
+"""How many trials fit on a machine or a cluster, and whether they train together."""
 
 from __future__ import annotations
 
 from codeq.config.template import Template
 
 CPU_TRIALS = 400
-"""Trials from which packs pay on a CPU: a shorter sweep is over before the processes of its trials have started."""
+"""The number of trials from which packs are faster on a CPU: they take longer to start."""
 
 
 def gpus_of_trial(requested: float | str, device: str, available: float) -> float:
@@ -21,22 +21,22 @@ def gpus_of_trial(requested: float | str, device: str, available: float) -> floa
 
 
 def room_for_trials(cpu: float, gpu: float, cpus: float, gpus: float) -> int:
-    """How many trials of `cpu` cores and `gpu` GPUs each find room on so many `cpus` and `gpus`."""
+    """How many trials of `cpu` cores and `gpu` GPUs each fit on `cpus` cores and `gpus` GPUs."""
     rooms = [cpus / cpu]
     if gpu:
-        rooms.append(gpus / gpu if gpu >= 1.0 else gpus * int(_SLACK + 1.0 / gpu))  # none lies on two GPUs
+        rooms.append(gpus / gpu if gpu >= 1.0 else gpus * int(_SLACK + 1.0 / gpu))  # no trial spans two GPUs
     return int(_SLACK + min(rooms))
 
 
 _SLACK = 1e-6
-"""By how much a division of fractions may be off."""
+"""Tolerance for rounding in the division of fractions."""
 
 
 def trains_together(template: Template, gpus: float, trials: int) -> bool:
     """Whether `trials` trials, which take `gpus` each, train together in packs.
 
-    Where it is not said how many: on GPUs, and on CPUs in long sweeps. Compiled models of one process would push each
-    other out.
+    With `fuse: auto` on GPUs, and on CPUs in long sweeps. Not with compiled models, which would evict each other from
+    the process's compilation cache.
     """
     if any(config.use_compile for config in template.boundary_configs):
         return False

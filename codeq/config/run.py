@@ -27,7 +27,6 @@ from pydantic_core import PydanticCustomError
 from codeq import registry  # used at call time only: the two modules import each other
 from codeq.config.errors import format_value
 from codeq.config.types import (
-    FiniteFloat,
     Fraction,
     NonEmptyString,
     NonNegativeFloat,
@@ -284,7 +283,7 @@ class RunConfig(StrictModel):
 
     @property
     def config_hash(self) -> str:
-        """Twelve hexadecimal digits that configs share which differ in nothing but their seed and `RUNTIME_KEYS`."""
+        """Twelve hexadecimal digits, equal for configs that differ only in their seed and `RUNTIME_KEYS`."""
         what = {key: value for key, value in self.as_dict().items() if key not in RUNTIME_KEYS | {"seed"}}
         return _digest(what)[:12]
 

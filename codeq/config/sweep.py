@@ -1,4 +1,4 @@
-"""The sweep section: how many trials, towards what, searched and stopped how, on which resources."""
+"""The sweep section: number of trials, objectives, search, early stopping, resources."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ METRICS = (
     "loss", "train_acc", "val_acc", "sparsity", "structured_sparsity", "rel_bops", "mean_bits",
     "lr", "epoch_s", "images_per_s",
 )  # fmt: skip
-"""What each epoch reports (besides `epoch`), in the order of the tables; nothing of it is below 0."""
+"""What each epoch reports (besides `epoch`), in the order of the tables; no metric is below 0."""
 
 LARGEST = {
     "train_acc": 100.0, "val_acc": 100.0, "sparsity": 1.0, "structured_sparsity": 1.0, "rel_bops": 1.0,
     "mean_bits": 32.0,
 }  # fmt: skip
-"""The upper ends of the metrics that have one: percent, shares, and the bits of an uncompressed weight."""
+"""The upper bounds of the metrics that have one: percent, fractions, and the bits of an uncompressed weight."""
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -105,7 +105,7 @@ def _without_secret(url: str) -> str:
 
 
 class Search(StrictModel):
-    """Who proposes the next config."""
+    """How the next config is proposed."""
 
     sampler: Literal["tpe", "nsga2", "gp", "random", "grid"] = Field("tpe", description="Optuna's sampler")
     seed: NonNegativeInt = Field(0, description="of the sampler")
@@ -125,12 +125,12 @@ class Search(StrictModel):
 
     @property
     def learns(self) -> bool:
-        """Whether the sampler draws by what became of other trials."""
+        """Whether the sampler learns from other trials."""
         return self.sampler not in ("random", "grid")
 
 
 class Scheduler(StrictModel):
-    """Who stops hopeless trials early."""
+    """How trials are stopped early."""
 
     name: Literal["asha", "median", "none"] = Field("asha", description="early-stopping rule")
     grace_epochs: PositiveInt = Field(

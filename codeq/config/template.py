@@ -60,7 +60,7 @@ class Template:
     def load(cls, path: str | Path, overrides: Iterable[str] = (), *, single_run: bool = False) -> Template:
         """Read the template at `path`, with `KEY=VALUE` overrides on top.
 
-        single_run: the file is to be trained, not swept, so whether its sweep fits what is left to search is no matter.
+        single_run: the file is to be trained, not swept, so its sweep section is not checked against the parameters.
 
         Raises ConfigError with every problem of the file, the files it extends and the overrides.
         """
@@ -122,7 +122,7 @@ class Template:
         return self.draw(lambda name, distribution: None)
 
     def problem(self, key: str, reason: str) -> Problem:
-        """What turned out to be wrong with the value at a dotted key after the file had been checked."""
+        """A problem of the value at a dotted key that was found after the file had been checked."""
         return Problem(self._document.location(tuple(key.split("."))), key, reason)
 
     def to_yaml(self) -> str:
@@ -141,7 +141,7 @@ class Template:
 
 
 def _name_of(source: Path) -> str:
-    """The sweep's name where the file gives none: the file's own, as far as a sweep may be called that."""
+    """The default name of a sweep: the file's, without characters that are not allowed."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).lstrip("._-")
     return name[:100] or "sweep"
 

@@ -1,4 +1,4 @@
-"""Numbers, lists and errors in a sentence for people."""
+"""Numbers, lists and errors as parts of sentences."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def join_and(names: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's error says, without the page that some add."""
+    """The first line of an error's message."""
     return str(error).strip().partition("\n")[0]

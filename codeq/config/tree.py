@@ -1,7 +1,7 @@
-"""A template as a tree: plain data in which a Distribution or SameAs object stands wherever the file has one.
+"""A template as a tree: plain data with Distribution and SameAs objects as leaves.
 
-A path is a value's way through the *file* (`quantizer`, `choices`, 1, `kwargs`, `max_bits`); a parameter's name is
-the dotted path at which its value lands in the *run config* (`quantizer.kwargs.max_bits`).
+A path leads to a value of the *file* (`quantizer`, `choices`, 1, `kwargs`, `max_bits`); a parameter's name is
+the dotted path of its value in the *run config* (`quantizer.kwargs.max_bits`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from codeq.config.validation import field_errors
 
 
 class InvalidValue:
-    """Stands in a tree where a distribution could not be read; why has been reported."""
+    """Replaces a distribution that could not be read; the problem has been reported."""
 
     def __str__(self) -> str:
         return "an unreadable distribution"
 
 
 def parse_tree(document: Document, value: Any, path: KeyPath, problems: list[Problem]) -> Any:
-    """The tree of plain `value`, which stands at `path`; `problems` receives what is wrong with distributions."""
+    """The tree of plain `value`, found at `path`; problems of distributions are added to `problems`."""
     if isinstance(value, list):
         return [parse_tree(document, item, (*path, i), problems) for i, item in enumerate(value)]
     if not isinstance(value, dict):
@@ -110,7 +110,7 @@ def parameter_names(tree: Any) -> dict[KeyPath, str]:
 
 
 def _places(value: Any, path: KeyPath = (), place: str = "") -> Iterator[tuple[KeyPath, str]]:
-    """(path, dotted name in which the choices on the way stand) of `value` and everything inside it."""
+    """(path, dotted name that includes the choices on the way) of `value` and everything inside it."""
     yield path, place
     for steps, step, child in children(value):
         own = step or ".".join(map(str, steps))
@@ -125,7 +125,7 @@ def walk(value: Any, path: KeyPath = (), name: str = "") -> Iterator[tuple[KeyPa
 
 
 def children(value: Any) -> Iterator[tuple[KeyPath, str, Any]]:
-    """(steps of the path, step of the name, value) of everything that stands directly in `value`."""
+    """(steps of the path, step of the name, value) of the direct children of `value`."""
     if isinstance(value, dict):
         yield from (((key,), key, item) for key, item in value.items())
     elif isinstance(value, list):

@@ -1,4 +1,4 @@
-"""pydantic's errors, put into our words at the user's own key paths."""
+"""pydantic's errors, reworded and at the key paths of the user's file."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _REQUIREMENTS = {
     "dict_type": "must be a mapping of keys to values",
 }
 _BESIDE_RUN_CONFIG = ("sweep", "extends")
-"""What a file may hold at its top besides RunConfig's own keys."""
+"""Top-level keys of a file besides RunConfig's own."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """A value that its type refuses: where it stands in the data, what it is and what it must be.
+    """A value that its type refuses: its path in the data, what it is and what it must be.
 
-    value: None where the requirement already names it, or where there is none (a missing key).
-    suggestion: the name that a misspelt one probably stands for.
-    loc: the key inside the value that is to blame, where that is known.
+    value: None if the requirement already names it, or for a missing key.
+    suggestion: the name that was probably meant by a misspelt one.
+    loc: the key inside the value that has the problem, if known.
     """
 
     path: KeyPath
@@ -58,7 +58,7 @@ class FieldError:
 
 
 def field_errors(error: ValidationError, model: type[StrictModel], data: Any) -> list[FieldError]:
-    """One Invalid for each refused value of `data`, which was validated as `model`."""
+    """One FieldError for each refused value of `data`, which was validated as `model`."""
     found: dict[KeyPath, FieldError] = {}
     for details in error.errors():
         invalid = _invalid(details, model, data)
@@ -70,7 +70,7 @@ def field_errors(error: ValidationError, model: type[StrictModel], data: Any) ->
 
 
 def _either(known: FieldError, other: FieldError) -> FieldError:
-    """The members of a union, each refusing the same value."""
+    """One error for a value that several members of a union refuse."""
     if other.requirement == known.requirement:
         return known
     requirement = f"{known.requirement} or {other.requirement.removeprefix('must be ')}"
@@ -78,7 +78,7 @@ def _either(known: FieldError, other: FieldError) -> FieldError:
 
 
 def _behind_misspelt_kinds(found: list[FieldError], model: type[StrictModel], data: Any) -> list[FieldError]:
-    """What is wrong in sections whose kind (`quantizer.name`, `optimizer.type`) is misspelt, read as the nearest."""
+    """Errors in sections whose kind (`quantizer.name`, `optimizer.type`) is misspelt, read as the suggested one."""
     repaired = copy.deepcopy(data)
     kinds = [invalid for invalid in found if invalid.suggestion and invalid.requirement != "unknown key"]
     for kind in kinds:
@@ -134,7 +134,7 @@ def _unknown_key(path: KeyPath, location: KeyPath, model: type[StrictModel], dat
 def _unknown_part(names: list[str], path: KeyPath, value: Any) -> FieldError:
     """What is written where the name of a part should be."""
     suggestion = closest(value, names)
-    hint = f"; a name of your own needs --plugin FILE.py" if isinstance(value, str) else ""
+    hint = "; a name of your own needs --plugin FILE.py" if isinstance(value, str) else ""
     requirement = f"must be {'one of ' if len(names) > 1 else ''}{join_names(names)}"
     return FieldError(path, format_value(value), requirement, hint, suggestion)
 
@@ -145,7 +145,7 @@ def _not_one_of(names: list[str], path: KeyPath, value: Any) -> FieldError:
 
 
 def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
-    """What to write instead of a value of the wrong type, where that can be told."""
+    """What to write instead of a value of the wrong type, if that is clear."""
     kind, value = details["type"], details["input"]
     if kind in ("model_attributes_type", "model_type") and isinstance(value, str):
         sections, _ = _sections_at(model, details["loc"], data)
@@ -208,7 +208,7 @@ def _sections(annotation: Any) -> Iterator[type[StrictModel]]:
 
 
 def _names(section: type[StrictModel], field: str) -> tuple[Any, ...]:
-    """The names that a field is restricted to, such as a quantizer's `name`; empty if it is free."""
+    """The values of a Literal field or of a part's `name`; empty for other fields."""
     if issubclass(section, PartConfig) and field == "name":
         return REGISTRIES[section.kind].names()
     annotation = section.model_fields[field].annotation

@@ -4,7 +4,7 @@ from codeq.data.batches import Batches, epochs_together
 from codeq.data.errors import DataDamaged, DataUnavailable
 from codeq.data.load import DatasetInfo, DataSplits, load_data
 from codeq.data.raw import FileSet, PixelSet, RawImages
-from codeq.data.sources import load_or_make_up, load_raw
+from codeq.data.sources import load_or_fake, load_raw
 
 __all__ = [
     "Batches",
@@ -17,6 +17,6 @@ __all__ = [
     "RawImages",
     "epochs_together",
     "load_data",
-    "load_or_make_up",
+    "load_or_fake",
     "load_raw",
 ]

@@ -1,7 +1,7 @@
 """Random changes to training images, drawn once an epoch and applied to whole batches of uint8 pixels.
 
 An augmentation is a function of (number of images, seed, epoch, device) that returns the epoch's own function
-of (images, window): `window` says which images of the epoch the batch holds. `together` makes one such function of
+of (images, batch_slice), the latter being the batch's positions in the epoch. `together` makes one such function of
 those of several runs.
 """
 
@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codeq.config.run import RunConfig
-from codeq.data.seeds import Draw, derived_seed, generator
+from codeq.data.seeds import RandomStream, derived_seed, generator
 from codeq.data.transfer import to_device
 
 PAD = 4
 
-# Operations a batch is dealt to by RandAugment, which knows 14, most in two directions. More is slower.
+# RandAugment draws this many operations per batch, out of 14, most in two directions. More are slower.
 OPERATIONS = 24
 
 EpochAugment = Callable[[Tensor, slice], Tensor]
@@ -43,7 +43,7 @@ def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Te
     return padded.flatten(2).gather(2, index).view(images.shape)
 
 
-def unchanged(images: Tensor, window: slice) -> Tensor:
+def unchanged(images: Tensor, batch_slice: slice) -> Tensor:
     """`images`."""
     return images
 
@@ -55,20 +55,20 @@ def none(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochA
 
 @dataclass(frozen=True)
 class FlipAndCrop:
-    """An epoch's draws, (n,) for one run or (K, n) for K runs, whose images then come run by run: (K * B, ...)."""
+    """An epoch's draws, (n,) for one run or (K, n) for K runs, whose images are concatenated: (K * B, ...)."""
 
     flip: Tensor
     top: Tensor
     left: Tensor
 
-    def __call__(self, images: Tensor, window: slice) -> Tensor:
-        flip, top, left = (draws[..., window].flatten() for draws in (self.flip, self.top, self.left))
+    def __call__(self, images: Tensor, batch_slice: slice) -> Tensor:
+        flip, top, left = (draws[..., batch_slice].flatten() for draws in (self.flip, self.top, self.left))
         return flip_and_crop(images, flip, top, left)
 
 
 def standard(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochAugment:
     """Horizontal flip with probability 1/2 and a random crop after padding by 4 pixels (He et al. 2015)."""
-    draws = generator(seed, epoch, Draw.FLIP_AND_CROP)
+    draws = generator(seed, epoch, RandomStream.FLIP_AND_CROP)
     flip = torch.randint(0, 2, (num_images,), generator=draws).bool()
     corner = torch.randint(0, 2 * PAD + 1, (2, num_images), generator=draws)
     return FlipAndCrop(to_device(flip, device), *to_device(corner, device))
@@ -77,26 +77,26 @@ def standard(num_images: int, seed: int, epoch: int, device: torch.device) -> Ep
 def randaugment(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochAugment:
     """`standard`, then torchvision's RandAugment (arXiv 1909.13719): two operations of its magnitude 9.
 
-    Each image picks one of OPERATIONS operations drawn for its batch, twice. What happens to an image has
-    RandAugment's own distribution, and an operation runs once for all images that picked it.
+    Each image picks, twice, one of OPERATIONS operations drawn for its batch. The distribution for an image is
+    RandAugment's own, and each operation runs once for all images that picked it.
     """
     from torchvision.transforms.v2 import RandAugment
 
     flipped_and_cropped = standard(num_images, seed, epoch, device)
     operation = RandAugment(num_ops=1)
 
-    def apply(images: Tensor, window: slice) -> Tensor:
-        images = flipped_and_cropped(images, window)
+    def apply(images: Tensor, batch_slice: slice) -> Tensor:
+        images = flipped_and_cropped(images, batch_slice)
         # It draws from torch's global CPU generator, whose state belongs to the training loop.
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derived_seed(seed, epoch, Draw.RANDAUGMENT, window.start))
+            torch.default_generator.manual_seed(derived_seed(seed, epoch, RandomStream.RANDAUGMENT, batch_slice.start))
             return _in_random_groups(operation, _in_random_groups(operation, images))
 
     return apply
 
 
 def _in_random_groups(operation: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Deal the images (B, C, H, W) into OPERATIONS groups and call `operation` once for each."""
+    """Split the images (B, C, H, W) randomly into OPERATIONS groups and call `operation` once for each."""
     group = torch.randint(OPERATIONS, (len(images),))
     by_group = group.argsort(stable=True)
     sizes = group.bincount().tolist()
@@ -106,7 +106,7 @@ def _in_random_groups(operation: Callable[[Tensor], Tensor], images: Tensor) -> 
 
 
 def together(augments: Sequence[EpochAugment]) -> EpochAugment:
-    """What `augments` do to the images of K runs, (K * B, C, H, W) run by run; in one pass where there is a way."""
+    """What `augments` do to the images of K runs, (K * B, C, H, W) run by run; in one pass if possible."""
     if all(augment is unchanged for augment in augments):
         return unchanged
     crops = [augment for augment in augments if isinstance(augment, FlipAndCrop)]
@@ -114,17 +114,17 @@ def together(augments: Sequence[EpochAugment]) -> EpochAugment:
         draws = ([crop.flip for crop in crops], [crop.top for crop in crops], [crop.left for crop in crops])
         return FlipAndCrop(*map(torch.stack, draws))
 
-    def apply(images: Tensor, window: slice) -> Tensor:
+    def apply(images: Tensor, batch_slice: slice) -> Tensor:
         parts = images.chunk(len(augments))
-        return torch.cat([augment(part, window) for augment, part in zip(augments, parts, strict=True)])
+        return torch.cat([augment(part, batch_slice) for augment, part in zip(augments, parts, strict=True)])
 
     return apply
 
 
 AUGMENTS: dict[str, Augment] = {"none": none, "standard": standard, "randaugment": randaugment}
 
-# Mirrored digits are other digits, a 4-pixel shift moves them half out of 8 pixels; synthetic patterns have
-# no symmetry either.
+# Digits are not symmetric, and a shift by 4 of 8 pixels would cut them in half; the synthetic patterns are not
+# symmetric either.
 UNAUGMENTED_BY_DEFAULT = ("digits", "synthetic")
 
 

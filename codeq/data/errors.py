@@ -1,4 +1,4 @@
-"""What can be wrong with the files of a data set. Every message is one line that says what to do."""
+"""Errors of data sets' files. Every message is one line that says what to do."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ EMBEDDED_HINT = "--set dataset=digits needs neither network nor files"
 
 
 class DataUnavailable(RuntimeError):
-    """The data set is not where it should be and cannot be brought there."""
+    """The data set is not in its folder and cannot be downloaded."""
 
 
 class DataDamaged(DataUnavailable):
-    """A file is there but does not hold what it should."""
+    """A file exists but its content is not what it should be."""
 
 
 def one_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""How much lives in memory at once."""
+"""Limits on what is held in memory at once."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def fits_in_memory(num_images: int, channels: int, size: int) -> bool:
 
 
 def eval_batch_size(train_batch_size: int, channels: int, size: int) -> int:
-    """Images an evaluation batch: at most 1,000, at least a training batch, which is known to fit."""
+    """Images per evaluation batch: at most 1,000, at least a training batch, which is known to fit."""
     return max(train_batch_size, min(1000, EVAL_PIXELS // (channels * size * size)))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from codeq.config.run import RunConfig
 from codeq.data.augment import augment_for, none
-from codeq.data.batches import Batches, Recipe
+from codeq.data.batches import BatchConfig, Batches
 from codeq.data.limits import eval_batch_size
 from codeq.data.normalize import Normalizer
 from codeq.data.raw import ImageSet, Indices, Labels, PixelSet, RawImages
@@ -28,7 +28,7 @@ STATISTICS_FILES = 1024
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a network must fit. img_size: side of the square images as they are trained on."""
+    """The input and output sizes that a network must fit. img_size: side of the square images in training."""
 
     name: str
     channels: int
@@ -38,16 +38,16 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class DataSplits:
-    """train: augmented. val: what decisions use; the test split itself if val_fraction is 0.
+    """train: augmented. val: for all decisions; the test split itself if val_fraction is 0.
 
-    majority_share: share of the most frequent class in `val` (0..1), the accuracy of a constant answer.
+    majority_class_fraction: share of the most frequent class in `val` (0..1), the accuracy of a constant answer.
     """
 
     info: DatasetInfo
     train: Batches
     val: Batches
     test: Batches
-    majority_share: float
+    majority_class_fraction: float
 
     def with_seed(self, seed: int) -> DataSplits:
         """The same splits of the same images in memory, shuffled and augmented by another seed."""
@@ -55,12 +55,12 @@ class DataSplits:
         return replace(self, train=train, val=val, test=test)
 
     def first(self, batches: int) -> DataSplits:
-        """The same splits, training epochs ending after so many batches."""
+        """The same splits with training epochs of `batches` batches."""
         return replace(self, train=self.train.first(batches))
 
 
 def load_data(config: RunConfig, device: torch.device, raw: RawImages | None = None) -> DataSplits:
-    """The data set of `config` on `device`. raw: its images, if some process has loaded them already.
+    """The data set of `config` on `device`. raw: its images, if they are loaded already.
 
     Raises DataUnavailable (DataDamaged for a broken file) with one line that says what to do, and ValueError
     if `raw` is another data set.
@@ -69,18 +69,19 @@ def load_data(config: RunConfig, device: torch.device, raw: RawImages | None = N
     if raw.name != config.dataset.name:
         raise ValueError(f"raw images are those of {raw.name}, the config asks for {config.dataset.name}")
     train_indices, val_indices = _split(raw.train.labels, config.val_fraction)
-    info = _info(raw, config)
-    training = _training_recipe(raw.train, train_indices, info, config, device)
-    evaluation = _evaluation_recipe(training, info)
+    info = DatasetInfo(raw.name, raw.train.channels, config.img_size or raw.train.img_size, raw.num_classes)
+    training = _training_config(raw.train, train_indices, info, config, device)
+    eval_size = eval_batch_size(training.batch_size, info.channels, info.img_size)
+    evaluation = replace(training, batch_size=eval_size, training=False, augment=none)
 
     train_store = store_for(raw.train, img_size=info.img_size, device=device, workers=config.workers)
     test_store = store_for(raw.test, img_size=info.img_size, device=device, workers=config.workers)
     train = Batches(train_store, raw.train.labels, train_indices, training)
     test = Batches(test_store, raw.test.labels, np.arange(len(raw.test.labels)), evaluation)
     if not len(val_indices):
-        return DataSplits(info, train, test, test, _majority_share(raw.test.labels))
+        return DataSplits(info, train, test, test, _majority_class_fraction(raw.test.labels))
     val = Batches(train_store, raw.train.labels, val_indices, evaluation)
-    return DataSplits(info, train, val, test, _majority_share(raw.train.labels[val_indices]))
+    return DataSplits(info, train, val, test, _majority_class_fraction(raw.train.labels[val_indices]))
 
 
 def _split(labels: Labels, val_fraction: float) -> tuple[Indices, Indices]:
@@ -89,14 +90,10 @@ def _split(labels: Labels, val_fraction: float) -> tuple[Indices, Indices]:
     return stratified_split(labels, val_fraction, seed=VAL_SPLIT_SEED)
 
 
-def _info(raw: RawImages, config: RunConfig) -> DatasetInfo:
-    return DatasetInfo(raw.name, raw.train.channels, config.img_size or raw.train.img_size, raw.num_classes)
-
-
-def _training_recipe(
+def _training_config(
     images: ImageSet, indices: Indices, info: DatasetInfo, config: RunConfig, device: torch.device
-) -> Recipe:
-    return Recipe(
+) -> BatchConfig:
+    return BatchConfig(
         batch_size=config.batch_size,
         training=True,
         augment=augment_for(config),
@@ -105,11 +102,6 @@ def _training_recipe(
         normalize=Normalizer.from_batches(_statistics_pixels(images, indices, config.workers)).to(device),
         device=device,
     )
-
-
-def _evaluation_recipe(training: Recipe, info: DatasetInfo) -> Recipe:
-    batch_size = eval_batch_size(training.batch_size, info.channels, info.img_size)
-    return replace(training, batch_size=batch_size, training=False, augment=none)
 
 
 def _statistics_pixels(images: ImageSet, indices: Indices, workers: int) -> Iterator[Tensor]:
@@ -126,5 +118,5 @@ def _statistics_pixels(images: ImageSet, indices: Indices, workers: int) -> Iter
         yield pixels.index_select(0, part)
 
 
-def _majority_share(labels: Labels) -> float:
+def _majority_class_fraction(labels: Labels) -> float:
     return float(np.bincount(labels).max() / len(labels))

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 
-class Draw(IntEnum):
-    """What is drawn. Each has a stream of its own, so using one does not shift another."""
+class RandomStream(IntEnum):
+    """The purposes of random numbers. Each has its own stream, so using one does not change another."""
 
     ORDER = 0
     FLIP_AND_CROP = 1
@@ -17,11 +17,11 @@ class Draw(IntEnum):
     LOADER = 3
 
 
-def derived_seed(seed: int, epoch: int, draw: Draw, position: int = 0) -> int:
+def derived_seed(seed: int, epoch: int, stream: RandomStream, position: int = 0) -> int:
     """A 32-bit seed (torch's CPU generator uses no more) for one purpose in one epoch."""
-    return int(np.random.SeedSequence((seed, epoch, draw, position)).generate_state(1)[0])
+    return int(np.random.SeedSequence((seed, epoch, stream, position)).generate_state(1)[0])
 
 
-def generator(seed: int, epoch: int, draw: Draw) -> torch.Generator:
+def generator(seed: int, epoch: int, stream: RandomStream) -> torch.Generator:
     """A fresh CPU generator. All draws are made on the CPU, so every device sees the same epoch."""
-    return torch.Generator().manual_seed(derived_seed(seed, epoch, draw))
+    return torch.Generator().manual_seed(derived_seed(seed, epoch, stream))

@@ -1,4 +1,4 @@
-"""Where pixels are while they are trained on: on the device, or in files that worker processes decode."""
+"""Sources of pixels during training: memory of the device, or files that worker processes decode."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from codeq.data.raw import FileSet, ImageSet, PixelSet
 from codeq.data.resize import resize_all
 from codeq.data.transfer import to_device
 
-Windows = list[slice]
+BatchSlices = list[slice]
 
 
 class ImageStore(ABC):
     """Hands out batches of uint8 pixels on the device, in any order."""
 
     @abstractmethod
-    def batches(self, order: Tensor, windows: Windows, *, seed: int) -> Iterator[Tensor]:
-        """For each window, the images that `order` names there: (B, C, S, S) uint8.
+    def batches(self, order: Tensor, batch_slices: BatchSlices, *, seed: int) -> Iterator[Tensor]:
+        """For each slice of `order`, the images that it lists: (B, C, S, S) uint8.
 
         order: (n,) int64 indices into the image set, on the CPU. seed: of the loader's workers.
         """
@@ -46,17 +46,17 @@ class ResidentStore(ImageStore):
         fits = fits_in_memory(len(pixels), self._images.channels, self._img_size)
         return resize_all(pixels, self._img_size) if fits else pixels
 
-    def batches(self, order: Tensor, windows: Windows, *, seed: int) -> Iterator[Tensor]:
+    def batches(self, order: Tensor, batch_slices: BatchSlices, *, seed: int) -> Iterator[Tensor]:
         order = to_device(order, self._device)  # Once an epoch.
-        for window in windows:
-            yield self._pixels.index_select(0, order[window])
+        for batch_slice in batch_slices:
+            yield self._pixels.index_select(0, order[batch_slice])
 
 
-class _Requests:
-    """The index lists of the epoch at hand; a loader keeps one sampler for as long as it lives.
+class _EpochBatchSampler:
+    """The index lists of the current epoch; a DataLoader keeps one sampler for its lifetime.
 
-    Knows nothing of its store: a cycle would leave ending the workers to the garbage collector, which may
-    take their queues away first and then waits 5 s for each.
+    Holds no reference to its store: with a reference cycle the garbage collector would end the workers, perhaps after
+    their queues, and then wait 5 s for each.
     """
 
     def __init__(self) -> None:
@@ -74,14 +74,14 @@ class StreamedStore(ImageStore):
 
     def __init__(self, files: FileSet, device: torch.device, workers: int) -> None:
         self._files, self._device, self._workers = files, device, workers
-        self._requests = _Requests()
+        self._sampler = _EpochBatchSampler()
         self._epochs_begun = 0
 
     @cached_property
     def _loader(self) -> DataLoader[Tensor]:
         return DataLoader(
             DecodedFiles(self._files),
-            batch_sampler=self._requests,
+            batch_sampler=self._sampler,
             num_workers=self._workers,
             persistent_workers=self._workers > 0,
             pin_memory=self._device.type == "cuda",
@@ -90,16 +90,16 @@ class StreamedStore(ImageStore):
             generator=torch.Generator(),
         )
 
-    def batches(self, order: Tensor, windows: Windows, *, seed: int) -> Iterator[Tensor]:
+    def batches(self, order: Tensor, batch_slices: BatchSlices, *, seed: int) -> Iterator[Tensor]:
         self._epochs_begun += 1
         this_epoch = self._epochs_begun
-        self._requests.of_epoch = [order[window].tolist() for window in windows]
+        self._sampler.of_epoch = [order[batch_slice].tolist() for batch_slice in batch_slices]
         self._loader.generator.manual_seed(seed)
         for batch in self._loader:
             if this_epoch != self._epochs_begun:
                 raise RuntimeError("two epochs of a streamed data set cannot be read at the same time")
             if isinstance(batch, DataDamaged):
-                del self._loader  # Ends its workers now, not when the traceback is forgotten.
+                del self._loader  # Ends its workers now, not when the traceback is freed.
                 raise batch
             yield to_device(batch, self._device)
 
@@ -125,10 +125,10 @@ def store_for(images: ImageSet, *, img_size: int, device: torch.device, workers:
 def decode_all(files: FileSet, workers: int) -> PixelSet:
     """Every image of a set that fits in memory."""
     count, batch = len(files.paths), 64
-    windows = [slice(start, min(start + batch, count)) for start in range(0, count, batch)]
+    batch_slices = [slice(start, min(start + batch, count)) for start in range(0, count, batch)]
     pixels = np.empty((count, files.channels, files.img_size, files.img_size), dtype=np.uint8)
     store = StreamedStore(files, torch.device("cpu"), workers)
-    decoded = store.batches(torch.arange(count), windows, seed=0)
-    for window, images in zip(windows, decoded, strict=True):
-        pixels[window] = images.numpy()
+    decoded = store.batches(torch.arange(count), batch_slices, seed=0)
+    for batch_slice, images in zip(batch_slices, decoded, strict=True):
+        pixels[batch_slice] = images.numpy()
     return PixelSet(pixels, files.labels)

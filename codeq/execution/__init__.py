@@ -1,1 +1,1 @@
-"""Who trains where: Ray and Tune run the trials that `codeq.search` proposes, each by itself or many in a pack."""
+"""Running trials on Ray: Tune starts what `codeq.search` proposes, each trial in its own process or many in a pack."""

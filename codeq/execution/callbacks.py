@@ -1,4 +1,4 @@
-"""What the driver does as trials report: keep records, print a line per finished trial, feed the trackers."""
+"""Tune callbacks of the driver: write trial records, print a line per finished trial, feed TensorBoard and W&B."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from upath import UPath
 from codeq.config.run import RunConfig
 from codeq.config.sweep import METRICS, Scheduler
 from codeq.execution.trial import folder_name
-from codeq.search.outcome import ending
+from codeq.search.outcome import trial_end
 from codeq.storage.trial_folder import Row, TrialFolder, TrialRecord
 from codeq.train.tracking import Tracker
 
 
 class TrialRecorder(Callback):
-    """Writes each trial's end into its folder and prints one line about it."""
+    """Records each trial's end in its folder and prints a line about it."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._started: dict[str, float] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Start the clock; a restart after a lost process goes on counting."""
+        """Start the clock; it continues over a restart after a lost process."""
         self._started.setdefault(trial.config["folder"], time.monotonic())
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record how the trial ended; Tune calls this for stopped trials too."""
-        ended = ending(trial.last_result, self._scheduler)
+        ended = trial_end(trial.last_result, self._scheduler)
         self._end(trial, ended.row, ended.status, ended.reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -60,7 +60,7 @@ class TrialRecorder(Callback):
 
 
 def _first_sentence(report: str) -> str:
-    """What killed a process, of all that Tune says about it."""
+    """The sentence of Tune's report that says what killed the process."""
     found = re.search(r"Error: (.+)|^(The actor .+?)(?:\.|$)", report, re.MULTILINE)
     return (found[1] or found[2]) if found else "its process died"
 
@@ -77,10 +77,10 @@ def _line(name: str, record: TrialRecord, row: dict[str, Any], epochs: int) -> s
 
 
 class TensorBoardWriter(Callback):
-    """Writes each trial's metrics as TensorBoard events into its folder below the sweep's, each epoch once."""
+    """Writes each trial's metrics as TensorBoard events into its local folder, each epoch once."""
 
     def __init__(self, sweep_folder: Path) -> None:
-        """sweep_folder: a local one, wherever the trials' own folders are."""
+        """sweep_folder: a local folder, even if the trials' folders are behind a URL."""
         self._sweep_folder = sweep_folder
         self._writers: dict[str, EventFileWriter] = {}
         self._written: dict[str, int] = {}  # the last epoch of each trial
@@ -88,14 +88,17 @@ class TensorBoardWriter(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Add the row, after those that no driver has heard of."""
+        """Write the row, after earlier rows that no driver has received."""
         folder = trial.config["folder"]
         for row in self._unwritten(folder, result):
             self._write(folder, row)
             self._written[folder] = row["epoch"]
 
     def _unwritten(self, folder: str, row: Row) -> list[Row]:
-        """The rows up to this one: a trial trains ahead of what the driver hears, and is lost or interrupted there."""
+        """The rows up to this one that are not written yet.
+
+        A trial trains ahead of its reports, so rows can be lost when its process dies or the sweep is interrupted.
+        """
         last = self._written.get(folder, 0)
         if row["epoch"] <= last:  # a trial that failed repeats its last row
             return []
@@ -105,14 +108,12 @@ class TensorBoardWriter(Callback):
     def _write(self, folder: str, row: Row) -> None:
         epoch = row["epoch"]
         if folder not in self._writers:
-            self._writers[folder] = EventFileWriter(str(self._events(folder)), flush_secs=5)
-            # What an interrupted sweep has written of this epoch and later ones is to be forgotten.
+            local = self._sweep_folder.joinpath(*PurePosixPath(folder).parts[-2:])
+            self._writers[folder] = EventFileWriter(str(local), flush_secs=5)
+            # Makes TensorBoard discard events of this and later epochs that an interrupted sweep has written.
             self._add(folder, epoch, session_log=SessionLog(status=SessionLog.START))
         values = [Summary.Value(tag=name, simple_value=row[name]) for name in METRICS if math.isfinite(row[name])]
         self._add(folder, epoch, summary=Summary(value=values))
-
-    def _events(self, folder: str) -> Path:
-        return self._sweep_folder.joinpath(*PurePosixPath(folder).parts[-2:])
 
     def _add(self, folder: str, epoch: int, **content: Any) -> None:
         self._writers[folder].add_event(Event(wall_time=time.time(), step=epoch, **content))
@@ -127,7 +128,7 @@ class TensorBoardWriter(Callback):
         self.on_trial_complete(iteration, trials, trial)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Close what an interrupt left open."""
+        """Close the files that an interrupt left open."""
         for writer in self._writers.values():
             writer.close()
 
@@ -140,11 +141,11 @@ class TrackerFeed(Callback):
         self._open: set[int] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles callbacks into a snapshot that nobody reads, and a tracker holds threads."""
+        """Nothing: Tune pickles callbacks into an unused snapshot, and a tracker's threads cannot be pickled."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Begin the trial's run; a restart after a lost process goes on with it."""
+        """Begin the trial's run; it continues over a restart after a lost process."""
         number = trial.config["trial"]
         if number not in self._open:
             self._open.add(number)
@@ -170,5 +171,5 @@ class TrackerFeed(Callback):
         self._tracker.finish(trial.config["trial"], "failed", "its process died")
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Hand over what is left."""
+        """Flush and close the tracker."""
         self._tracker.close()

@@ -1,4 +1,4 @@
-"""Trials as there is room for them: what would only wait for a place is proposed later, when more is known."""
+"""How many trials may run: a trial that would only wait for resources is proposed later, when more is known."""
 
 from __future__ import annotations
 
@@ -11,57 +11,56 @@ from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
 ASK_AGAIN_S = 5.0
-"""How long the driver believes that there is as much room as there was."""
+"""Seconds after which the capacity is measured again."""
 
 
-class Room(NamedTuple):
-    """Numbers of trials. to_live: that may live at a time. free: for which nobody occupies the resources yet."""
+class Capacity(NamedTuple):
+    """Numbers of trials. max_live: running or waiting at most. free: those for which resources are unoccupied."""
 
-    to_live: int
+    max_live: int
     free: int
 
 
-class Started(Callback):
-    """The Tune ids of the trials that have a process, or had one when they ended."""
+class StartedTrials(Callback):
+    """Collects the Tune ids of trials that have a process, or had one when they ended."""
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """It has a process."""
+        """Add the trial: it has a process."""
         self.ids.add(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Its process has died, and it waits for another."""
+        """Remove the trial: its process has died, and it waits for another."""
         self.ids.discard(trial.trial_id)
 
 
-class WhileThereIsRoom(ConcurrencyLimiter):
-    """Proposes what `searcher` does while there is room for another trial."""
+class CapacityLimiter(ConcurrencyLimiter):
+    """Passes on the proposals of `searcher` while there is capacity for another trial."""
 
-    def __init__(self, searcher: Searcher, room: Callable[[], Room], started: Started) -> None:
-        """room: asked every few seconds, for a cluster may grow; `to_live` is at least 1. started: hears of starts."""
-        now = room()
-        super().__init__(searcher, max_concurrent=now.to_live)
-        self._room, self._asked_at, self._started, self._places = room, time.monotonic(), started, now.free
+    def __init__(self, searcher: Searcher, capacity: Callable[[], Capacity], started: StartedTrials) -> None:
+        """capacity: called every few seconds, as a cluster may grow; `max_live` is 1 or more. started: a callback."""
+        now = capacity()
+        super().__init__(searcher, max_concurrent=now.max_live)
+        self._capacity, self._asked_at, self._started, self._slots = capacity, time.monotonic(), started, now.free
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The searcher's proposal; None while there is no room.
+        """The searcher's proposal; None while there is no capacity.
 
-        Beside those for which there are places, one trial may wait: a cluster may grow with what waits, and others may
-        leave it.
+        One trial more than the free slots may wait: a cluster may scale up for it, and other users may leave.
         """
         running = len(self.live_trials & self._started.ids)
         if time.monotonic() - self._asked_at > ASK_AGAIN_S:
-            now, self._asked_at = self._room(), time.monotonic()
-            self.max_concurrent = now.to_live
-            # A trial that ends leaves its process to another.
-            self._places = max(self._places, running + now.free)
-        if len(self.live_trials) >= max(self._places, running + 1):
+            now, self._asked_at = self._capacity(), time.monotonic()
+            self.max_concurrent = now.max_live
+            # A trial that ends leaves its process to the next one, so slots never become fewer.
+            self._slots = max(self._slots, running + now.free)
+        if len(self.live_trials) >= max(self._slots, running + 1):
             return None
         proposal: dict[str, Any] | None = super().suggest(trial_id)
         return proposal
 
     def get_state(self) -> dict[str, Any]:
-        """Nothing: what Tune would keep, nobody reads."""
+        """Nothing: Tune's snapshots are not used."""
         return {}

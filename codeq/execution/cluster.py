@@ -21,20 +21,20 @@ QUIET = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "100000000",  # our folders are the state; Tune's snapshots are read by nobody
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000000",  # our folders hold the state; Tune's snapshots are not used
     "TUNE_MAX_PENDING_TRIALS_PG": "100000000",  # Ray's default is about one; `capacity` says how many may wait
 }
 
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Makes every port of a local Ray listen on 127.0.0.1 only, as on systems where Ray knows no clusters."""
+"""Makes all ports of a local Ray listen on 127.0.0.1 only: Ray does so where this variable disables clusters."""
 
 
 def start_ray(address: str | None, dashboard: bool) -> str | None:
     """Initialise Ray in this process; returns the dashboard's URL if there is one.
 
     address: None starts a local Ray that ends with this process and listens on 127.0.0.1 only; anything else is a
-    cluster's address, whose workers get this package's source. Clients and nodes prove who they are by token.
+    cluster's address, whose workers get this package's source. Clients and nodes authenticate by token.
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     for name, value in {**QUIET, **(LOOPBACK if address is None else {})}.items():
@@ -47,20 +47,20 @@ def start_ray(address: str | None, dashboard: bool) -> str | None:
         # Plain ray.init() would join any cluster that happens to run on this machine.
         context = ray.init(address="local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
     else:
-        _expect_somebody(address)
+        _check_reachable(address)
         package = Path(__file__).resolve().parents[1]
         try:
             context = ray.init(address=address, runtime_env={"py_modules": [str(package)]}, **options)
         except (ConnectionError, ValueError) as error:
             raise BadInput(f"--address {address}: {first_line(error)}") from None
-    # A failed trial is a row of the table with a reason and a traceback in its folder, not pages on the terminal.
+    # A failed trial has a reason in the table and a traceback in its folder; Tune would print pages about it.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     url = context.dashboard_url
     return f"http://{url}" if url else None
 
 
-def _expect_somebody(address: str) -> None:
-    """Ray tries for minutes to reach a cluster that is not there."""
+def _check_reachable(address: str) -> None:
+    """Raise BadInput if nothing listens at the address: Ray itself would retry for minutes."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if not (colon and port.isdigit()):
         return
@@ -71,7 +71,7 @@ def _expect_somebody(address: str) -> None:
 
 
 def _keep_token_private() -> None:
-    """Make Ray's token ourselves where there is none: Ray would make it readable by everybody."""
+    """Create Ray's token if there is none: Ray would create it readable by all users."""
     token = Path.home() / ".ray" / "auth_token"
     if token.exists():
         token.chmod(0o600)
@@ -84,14 +84,14 @@ def _keep_token_private() -> None:
 
 
 def gpus_per_trial(requested: float | str, device: str) -> float:
-    """GPUs that one trial occupies; `auto` is one where the cluster has any and the trials may use it."""
+    """GPUs that one trial occupies; `auto` is one if the cluster has any and the config's device allows it."""
     import ray
 
     return gpus_of_trial(requested, device, ray.cluster_resources().get("GPU", 0.0))
 
 
-def expect_room(cpu: float, gpu: float) -> None:
-    """Raise BadInput if no trial can ever be placed on this machine: Ray would wait for another, silently."""
+def check_resources(cpu: float, gpu: float) -> None:
+    """Raise BadInput if the machine is too small for a trial: Ray would wait silently for a larger one."""
     import ray
 
     available = ray.cluster_resources()
@@ -102,15 +102,15 @@ def expect_room(cpu: float, gpu: float) -> None:
 
 
 def trials_that_fit(cpu: float, gpu: float) -> int:
-    """How many trials of these resources the machines of the cluster hold, others' work not counted."""
+    """How many trials of these resources the machines of the cluster hold, regardless of what others run there."""
     import ray
 
     available = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(room_for_trials(cpu, gpu, node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in available)
 
 
-def free_places(cpu: float, gpu: float) -> int:
-    """For how many trials of these resources there is room now, on all machines of the cluster together."""
+def free_slots(cpu: float, gpu: float) -> int:
+    """How many trials of these resources fit into what is unoccupied now in the whole cluster."""
     import ray
 
     free = ray.available_resources()

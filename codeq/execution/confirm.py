@@ -1,4 +1,4 @@
-"""Train winners again with fresh seeds: the same trials on the same workers, and nobody stops them early."""
+"""Train winners again with fresh seeds, each to its end and in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from codeq.execution.callbacks import TensorBoardWriter, TrialRecorder
-from codeq.execution.schedulers import StartAll
+from codeq.execution.schedulers import NoStopping
 from codeq.execution.session import Session
 from codeq.execution.trial import SweepTrial, trial_config
 from codeq.search.sweep_state import SweepState
 from codeq.storage.trial_folder import TrialRecord, confirm_folder, trial_folder
 
 
-def train_again(state: SweepState, session: Session, runs: Sequence[tuple[int, int]]) -> None:
-    """Train each (trial, seed) of `runs` to its end in a folder of its own, on from its checkpoint if there is one.
+def confirm(state: SweepState, session: Session, runs: Sequence[tuple[int, int]]) -> None:
+    """Train each (trial, seed) of `runs` to its end in a folder of its own, from its checkpoint if there is one.
 
     Raises StateDamaged for trials that cannot be read. The session must be started.
     """
@@ -24,15 +24,15 @@ def train_again(state: SweepState, session: Session, runs: Sequence[tuple[int, i
     session.tune(
         SweepTrial,
         {"cpu": sweep.resources.cpu, "gpu": session.gpus},
-        searcher=GivenTrials([_prepared(state, session, number, seed) for number, seed in runs]),
-        scheduler=StartAll(),  # type: ignore[no-untyped-call]
+        searcher=ListSearcher([_prepared(state, session, number, seed) for number, seed in runs]),
+        scheduler=NoStopping(),  # type: ignore[no-untyped-call]
         callbacks=[TrialRecorder(sweep.scheduler), TensorBoardWriter(state.local)],
         trials=len(runs),
     )
 
 
 def _prepared(state: SweepState, session: Session, number: int, seed: int) -> dict[str, Any]:
-    """The run's config for Tune, after its folder has been made."""
+    """Create the run's folder, if it is new, and return its config for Tune."""
     folder = confirm_folder(state.folder, number, seed)
     config = trial_folder(state.folder, number).read_config().model_copy(update={"seed": seed})
     if folder.read_record() is None:
@@ -41,7 +41,7 @@ def _prepared(state: SweepState, session: Session, number: int, seed: int) -> di
     return trial_config(folder, number, config, state.template.sweep, device=session.device, images=session.images)
 
 
-class GivenTrials(Searcher):
+class ListSearcher(Searcher):
     """Proposes each of its configs once, in their order."""
 
     def __init__(self, configs: Iterable[dict[str, Any]]) -> None:
@@ -50,11 +50,11 @@ class GivenTrials(Searcher):
         self._configs = iter(configs)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next config; None after the last, which Tune does not ask for."""
+        """The next config; None after the last."""
         return next(self._configs, None)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: there is nothing to learn."""
+        """Nothing: a list does not learn."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the folders of the runs are the state."""

@@ -1,4 +1,4 @@
-"""The Ray actor that owns a device and trains many trials on it: see `codeq.train.fused.pack`."""
+"""The Ray actor that owns a device and trains many trials on it (see `codeq.train.fused.pack`)."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from codeq.data import RawImages
     from codeq.train.fused.pack import Member, Pack
 
-LINGER = 0.25
-"""How long a pack waits for decisions about trials, as a share of the last epoch's time."""
-LINGER_MIN_S = 0.02
+BATCH_WAIT = 0.25
+"""How long a pack waits for the scheduler's decisions about its trials, as a share of the last epoch's time."""
+BATCH_WAIT_MIN_S = 0.02
 SWITCH_S = 0.0005
-"""How soon the training thread lets another one have its turn: trials wait for their answers ten times as long else."""
+"""Python's thread switch interval: with the default, trials wait ten times as long for their rows."""
 
 
 @dataclass(frozen=True)
 class PackOptions:
-    """What a pack is to do.
+    """The settings of a pack.
 
-    name: of the actor. sweep_folder, grace_epochs, max_failures: of the sweep. journals: a folder on each machine, of
-    this sweep alone. decisions: the epochs after which the scheduler may stop a trial, None: any. fuse: trials to train
-    together, None: as many as pays.
+    name: of the actor. sweep_folder, grace_epochs, max_failures: of the sweep. journals: a folder on each machine, for
+    this sweep only. decisions: the epochs after which the scheduler may stop a trial, None: any. fuse: trials to train
+    together, None: as many as is fastest.
     """
 
     name: str
@@ -51,7 +51,7 @@ class PackOptions:
 
 @dataclass(frozen=True)
 class PackStatus:
-    """What a pack has measured. runs: trials of one shape that it trains together at best. epoch_s: seconds of one
+    """What a pack has measured. runs: the best number of trials of one shape to train together. epoch_s: seconds of one
     trial's epoch by the number that train together. reasons: how many and why not more, by model and shape."""
 
     runs: int
@@ -60,40 +60,40 @@ class PackStatus:
 
 
 @dataclass
-class _Seat:
-    """A trial in the pack. rows: not handed out yet. epoch: of the last row there was. asked: who waits for more."""
+class _TrialSlot:
+    """A trial in the pack. rows: not delivered yet. epoch: of its last row. waiter: the pending request for rows."""
 
     member: Member
     rows: list[Row] = field(default_factory=list)
     epoch: int = 0
-    asked: asyncio.Future[list[Row]] | None = None
+    waiter: asyncio.Future[list[Row]] | None = None
     may_stop: bool = True
     ended: bool = False
 
     @property
     def is_next(self) -> bool:
-        """Whether its next epoch can be trained: nobody could have stopped it, or it was asked to go on."""
-        return not self.ended and (not self.may_stop or (self.asked is not None and not self.rows))
+        """Whether its next epoch may be trained: the scheduler cannot stop it here, or has asked for the next row."""
+        return not self.ended and (not self.may_stop or (self.waiter is not None and not self.rows))
 
 
 class PackActor:
-    """Hands each trial its rows, one after the other.
+    """Trains the trials that join and delivers their rows in order.
 
-    A trial, known by Tune's id, joins and asks for rows until the driver takes it out. The pack trains ahead of what is
-    asked, but never past an epoch after which the scheduler may stop the trial. The trial's files are written before
-    its row is handed out.
+    A trial, identified by Tune's id, joins and requests rows until the driver removes it. The pack trains ahead of the
+    requests, but never past an epoch after which the scheduler may stop the trial. A trial's files are written before
+    its row is delivered.
     """
 
     def __init__(self, options: PackOptions) -> None:
         self._options = options
-        self._seats: dict[str, _Seat] = {}
+        self._slots: dict[str, _TrialSlot] = {}
         self._raw: dict[str, RawImages] = {}
         self._changed = threading.Condition()
         self._last_epoch_s = 0.0
         self._is_training = self._is_stopped = False
         self._pack: Future[Pack] = Future()
         sys.setswitchinterval(SWITCH_S)
-        threading.Thread(target=self._train_for_ever, name="training", daemon=True).start()
+        threading.Thread(target=self._run_loop, name="training", daemon=True).start()
 
     async def join(
         self,
@@ -103,52 +103,52 @@ class PackActor:
         after: int | None = None,
         raw: RawImages | None = None,
     ) -> None:
-        """Take the trial in, afresh if it was in: its folder says where it stands.
+        """Add the trial, or add it again: its state is read from its folder.
 
-        after: the last epoch whose row the trial has; it gets the recorded later ones first. None: it gets none.
-        raw: the data set's images, which Ray hands over without copying them; None: the pack reads them.
+        after: the last epoch whose row the trial has; recorded later rows are delivered first. None: no recorded rows.
+        raw: the data set's images, which Ray passes without a copy; None: the pack reads them.
         """
-        seat = await asyncio.to_thread(self._seat, number, run_config, after)
+        slot = await asyncio.to_thread(self._open_slot, number, run_config, after)
         if raw is not None:
-            self._raw.setdefault(seat.member.config.images_key, raw)
+            self._raw.setdefault(slot.member.config.images_key, raw)
         with self._changed:
-            self._seats[trial_id] = seat
+            self._slots[trial_id] = slot
             self._changed.notify_all()
 
     async def next_rows(self, trial_id: str) -> list[Row]:
         """The trial's next rows, at least one; the last one's status says whether there will be more.
 
-        None at all if the trial has to join first: this process has taken the place of one that died.
+        An empty list if the trial has to join first, because Ray has restarted this process.
         """
         with self._changed:
-            seat = self._seats.get(trial_id)
-            if seat is None:
+            slot = self._slots.get(trial_id)
+            if slot is None:
                 return []
-            seat.asked = asyncio.get_running_loop().create_future()
-            answer = seat.asked
-            self._answer(seat)
+            slot.waiter = asyncio.get_running_loop().create_future()
+            answer = slot.waiter
+            self._answer(slot)
             self._changed.notify_all()
         return await answer
 
     async def leave(self, trial_id: str) -> None:
         """Forget the trial."""
         with self._changed:
-            self._seats.pop(trial_id, None)
+            self._slots.pop(trial_id, None)
             self._changed.notify_all()
 
     async def stop(self) -> None:
-        """Train no more; done when the epoch under way has ended."""
+        """Stop training; returns when the current epoch has ended."""
         with self._changed:
             self._is_stopped = True
         await asyncio.to_thread(self._wait_until_idle)
 
     async def status(self) -> PackStatus | None:
-        """What the pack has found out about training trials together; None before it had the first."""
-        choices = dict(self._pack.result().choices) if self._pack.done() else {}
-        if not choices:
+        """What the pack has measured about training trials together; None before its first trial."""
+        plans = dict(self._pack.result().plans) if self._pack.done() else {}
+        if not plans:
             return None
-        best = max(choices.values(), key=lambda choice: choice.runs)
-        reasons = {which: _in_words(choice.runs, choice.reason) for which, choice in choices.items()}
+        best = max(plans.values(), key=lambda plan: plan.runs)
+        reasons = {which: _describe_plan(plan.runs, plan.reason) for which, plan in plans.items()}
         return PackStatus(best.runs, best.epoch_s, reasons)
 
     async def test_accuracy(self, folder: str) -> float:
@@ -160,18 +160,18 @@ class PackActor:
 
         return await asyncio.to_thread(measure)
 
-    def _train_for_ever(self) -> None:
+    def _run_loop(self) -> None:
         try:
             pack = self._open_pack()
             self._pack.set_result(pack)
             while True:
                 self._train_once(pack)
-        except BaseException:  # a lost GPU, or a mistake of ours: Ray starts the process again
+        except BaseException:  # a lost GPU, or a bug: Ray restarts the process
             traceback.print_exc()
             os._exit(1)
 
     def _open_pack(self) -> Pack:
-        from codeq.train.fused.pack import Pack  # seconds of importing torch, while trials begin to join
+        from codeq.train.fused.pack import Pack  # importing torch takes seconds, in which trials can join
 
         logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
         options = self._options
@@ -183,70 +183,67 @@ class PackActor:
             raw=lambda config: self._raw.get(config.images_key),
         )
 
-    def _seat(self, number: int, run_config: dict[str, Any], after: int | None) -> _Seat:
+    def _open_slot(self, number: int, run_config: dict[str, Any], after: int | None) -> _TrialSlot:
         from codeq.train.fused.pack import Member
 
         sweep_folder = UPath(self._options.sweep_folder)
         load_stored(sweep_folder)  # a config may name their parts
         folder = trial_folder(sweep_folder, number)
-        seat = _Seat(Member(number, folder, RunConfig.model_validate(run_config)))
+        slot = _TrialSlot(Member(number, folder, RunConfig.model_validate(run_config)))
         if after is not None and folder.checkpoint.exists():
-            seat.rows.extend(row for row in folder.rows() if row["epoch"] > after)
-            seat.epoch = seat.rows[-1]["epoch"] if seat.rows else after
-        return seat
+            slot.rows.extend(row for row in folder.rows() if row["epoch"] > after)
+            slot.epoch = slot.rows[-1]["epoch"] if slot.rows else after
+        return slot
 
     def _train_once(self, pack: Pack) -> None:
         members = self._next_members()
         ids = {member.number: trial_id for trial_id, member in members.items()}
         started = time.monotonic()
         for number, row in pack.train_epoch(list(members.values())):
-            self._hand_out(ids[number], row)
+            self._deliver(ids[number], row)
         self._last_epoch_s = time.monotonic() - started
         with self._changed:
             self._is_training = False
             self._changed.notify_all()
 
     def _next_members(self) -> dict[str, Member]:
-        """All whose next epoch can be trained; for those about whom a decision is due it waits a little."""
+        """The trials whose next epoch may be trained, after a short wait for decisions about the others."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_stopped and any(seat.is_next for seat in self._seats.values()))
+            self._changed.wait_for(lambda: not self._is_stopped and any(slot.is_next for slot in self._slots.values()))
             self._is_training = True
-            linger = max(LINGER_MIN_S, LINGER * self._last_epoch_s)
-            self._changed.wait_for(lambda: all(seat.is_next for seat in self._seats.values()), timeout=linger)
-            return {trial_id: seat.member for trial_id, seat in self._seats.items() if seat.is_next}
+            wait_s = max(BATCH_WAIT_MIN_S, BATCH_WAIT * self._last_epoch_s)
+            self._changed.wait_for(lambda: all(slot.is_next for slot in self._slots.values()), timeout=wait_s)
+            return {trial_id: slot.member for trial_id, slot in self._slots.items() if slot.is_next}
 
     def _wait_until_idle(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: not self._is_training)
 
-    def _hand_out(self, trial_id: str, row: Row) -> None:
+    def _deliver(self, trial_id: str, row: Row) -> None:
         with self._changed:
-            seat = self._seats.get(trial_id)
-            if seat is None or (row["epoch"] <= seat.epoch and row["status"] == "running"):
-                return  # trained once more, because its row had been written and its checkpoint had not
-            seat.epoch = row["epoch"]
-            seat.may_stop = self._may_end(row)
-            seat.ended = row["status"] != "running"
-            seat.rows.append(row)
-            self._answer(seat)
+            slot = self._slots.get(trial_id)
+            if slot is None or (row["epoch"] <= slot.epoch and row["status"] == "running"):
+                return  # trained again: its row had been written, its checkpoint had not
+            slot.epoch = row["epoch"]
+            decisions = self._options.decisions
+            slot.ended = row["status"] != "running"
+            slot.may_stop = slot.ended or decisions is None or row["epoch"] in decisions
+            slot.rows.append(row)
+            self._answer(slot)
 
-    def _answer(self, seat: _Seat) -> None:
-        """Hand out what there is to whoever waits for it. The lock is held."""
-        if seat.asked is not None and seat.rows:
-            rows, seat.rows = seat.rows, []
-            seat.asked.get_loop().call_soon_threadsafe(_resolve, seat.asked, rows)
-            seat.asked = None
-
-    def _may_end(self, row: Row) -> bool:
-        decisions = self._options.decisions
-        return row["status"] != "running" or decisions is None or row["epoch"] in decisions
+    def _answer(self, slot: _TrialSlot) -> None:
+        """Deliver the rows to the pending request, if there are both. The caller holds the lock."""
+        if slot.waiter is not None and slot.rows:
+            rows, slot.rows = slot.rows, []
+            slot.waiter.get_loop().call_soon_threadsafe(_resolve, slot.waiter, rows)
+            slot.waiter = None
 
 
-def _in_words(runs: int, reason: str) -> str:
+def _describe_plan(runs: int, reason: str) -> str:
     together = f"up to {runs} trials train together" if runs > 1 else "trials train one at a time"
     return f"{together} ({reason})"
 
 
-def _resolve(asked: asyncio.Future[list[Row]], rows: list[Row]) -> None:
-    if not asked.done():
-        asked.set_result(rows)
+def _resolve(waiter: asyncio.Future[list[Row]], rows: list[Row]) -> None:
+    if not waiter.done():
+        waiter.set_result(rows)

@@ -1,4 +1,4 @@
-"""The driver's side of the packs: how many there are, and which of them takes the next trial."""
+"""The driver's side of the packs: how many to start, and which one gets the next trial."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from codeq.storage.trial_folder import TrialFolder
 
 @dataclass(frozen=True)
 class Plan:
-    """How many packs, and trials that each trains together."""
+    """The number of packs, and how many trials each trains together."""
 
     packs: int
     runs: int
 
     @property
-    def seats(self) -> int:
-        """Trials in a pack: where one is trained at a time, the next one is there already when it ends."""
+    def slots(self) -> int:
+        """Trials in a pack: at least two, so that the next one is ready when one ends."""
         return max(2, self.runs)
 
 
-GUESS = Plan(packs=1, runs=4)
-"""Packs, and trials in each, before the first has measured how many it trains best."""
+DEFAULT_PLAN = Plan(packs=1, runs=4)
+"""The plan until the first pack has measured how many trials it trains fastest together."""
 EARLY_STOPPED = 0.5
-"""The share of all trials' epochs that are trained after all, roughly."""
+"""Rough share of all trials' epochs that are trained despite early stopping."""
 PACK_START_S = 3.0
 TRIAL_START_S = 1.0
-"""Seconds of one core that it takes to start a pack's process and a trial's."""
+"""Core-seconds to start a pack's process, and a trial's process."""
 LAST_ANSWER_S = 2.0
-"""How long the driver waits in the end for a pack that is busy."""
+"""Seconds that the driver waits at the end for the status of a busy pack."""
 STOP_S = 10.0
-"""How long the end of a sweep waits for packs that are still training."""
+"""Seconds that the end of a sweep waits for packs that are still training."""
 
 
 def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int, cores: int) -> Plan:
-    """The plan that trains `run_epochs` epochs in the least time, starting its processes included.
+    """The plan that trains `run_epochs` epochs in the least time, including the start of its processes.
 
-    epoch_s: seconds of one trial's epoch by the number that train together. packs, runs: at most. A short sweep is
-    over before more processes have started.
+    epoch_s: seconds of one trial's epoch by the number that train together. packs, runs: upper limits. For a short
+    sweep fewer processes are faster, since starting them takes time.
     """
 
     def seconds(candidate: Plan) -> float:
-        start_s = candidate.packs * (PACK_START_S + candidate.seats * TRIAL_START_S) / cores
+        start_s = candidate.packs * (PACK_START_S + candidate.slots * TRIAL_START_S) / cores
         return run_epochs * epoch_s[candidate.runs] / candidate.packs + start_s
 
     plans = itertools.product(range(1, packs + 1), [number for number in epoch_s if number <= runs])
@@ -59,7 +59,7 @@ def plan(run_epochs: float, epoch_s: Mapping[int, float], packs: int, runs: int,
 
 @dataclass
 class _Pack:
-    """status: asked for, not answered yet. is_there: whether its process has ever answered."""
+    """A started pack. status: a pending request, if any. is_there: whether its process has ever answered."""
 
     actor: Any
     name: str
@@ -69,7 +69,7 @@ class _Pack:
 
 
 class Packs:
-    """Processes that train many trials each, one per GPU or per share of the CPUs; started as they pay."""
+    """Processes that each train many trials, one per GPU or share of the CPUs; more are started if that saves time."""
 
     def __init__(
         self,
@@ -83,50 +83,50 @@ class Packs:
         epochs: int,
         cores: int,
     ) -> None:
-        """options: of each pack, which gets a name of its own. cpu, gpu: what a pack occupies. limit: packs at most.
-        trials: of the sweep, of `epochs` epochs each at most. concurrent: of them at a time, None: as many as there is
-        room for. cores: of the machine or cluster, to start processes."""
+        """options: of all packs, without the name. cpu, gpu: what a pack occupies. limit: most packs. trials: of the
+        sweep, of at most `epochs` epochs each. concurrent: most trials at a time, None: as many as fit. cores: of the
+        machine or cluster, to start processes."""
         at_a_time = trials if concurrent is None else min(concurrent, trials)
         self._options, self._limit, self._cores = options, max(1, min(limit, at_a_time)), cores
         self._run_epochs, self._to_come = EARLY_STOPPED * trials * epochs, trials
         self._sweep = uuid.uuid4().hex[:8]
         self._actor = ray.remote(num_cpus=cpu, num_gpus=gpu, max_restarts=-1)(PackActor)
-        self._plan = self._all_places(options.fuse) if options.fuse else GUESS
+        self._plan = self._all_slots(options.fuse) if options.fuse else DEFAULT_PLAN
         self._is_measured = options.fuse is not None
-        self._said: dict[tuple[str, str], str] = {}
+        self._logged: dict[tuple[str, str], str] = {}
         self._packs = [self._start(index) for index in range(self._plan.packs)]
 
     def place(self, trial_id: str) -> str | None:
-        """The name of the pack that takes the trial in; None while all are full."""
+        """Assign the trial to the emptiest pack and return its name; None while all packs are full."""
         for pack in self._packs:
-            self._listen(pack)
-        # A pack whose machine is still to come takes no trial: the others may be done before.
-        there = [pack for pack in self._packs if pack.is_there] or self._packs[:1]
-        emptiest = min(there, key=lambda pack: len(pack.trials))
-        if len(emptiest.trials) >= self._plan.seats:
+            self._poll(pack)
+        # A pack that has no machine yet gets no trial: the other packs may finish earlier.
+        ready = [pack for pack in self._packs if pack.is_there] or self._packs[:1]
+        emptiest = min(ready, key=lambda pack: len(pack.trials))
+        if len(emptiest.trials) >= self._plan.slots:
             return None
         emptiest.trials.add(trial_id)
         self._to_come -= 1
         return emptiest.name
 
     def release(self, trial_id: str) -> None:
-        """The trial has ended, whether or not its own process is there to say so."""
+        """Remove a trial that has ended; its own process may be dead."""
         for pack in self._packs:
             if trial_id in pack.trials:
                 pack.trials.remove(trial_id)
                 pack.actor.leave.remote(trial_id)
-            self._listen(pack)
+            self._poll(pack)
 
-    def hear_out(self) -> None:
-        """Say after the last trial what a short sweep had no time to hear."""
-        asked = [pack.actor.status.remote() for pack in self._packs]
-        for answer in ray.wait(asked, num_returns=len(asked), timeout=LAST_ANSWER_S)[0]:
-            with contextlib.suppress(RayError):  # it died, or was never there
+    def flush_status(self) -> None:
+        """Print, after the last trial, statuses that a short sweep had no time to receive."""
+        answers = [pack.actor.status.remote() for pack in self._packs]
+        for answer in ray.wait(answers, num_returns=len(answers), timeout=LAST_ANSWER_S)[0]:
+            with contextlib.suppress(RayError):  # it died, or never started
                 if status := ray.get(answer):
-                    self._say(status.reasons)
+                    self._log_once(status.reasons)
 
     def stop(self) -> None:
-        """Train no more: where time ran out or a signal came, packs have trained ahead and would go on."""
+        """Stop training: after a timeout or a signal the packs would continue to train ahead."""
         stopping = [pack.actor.stop.remote() for pack in self._packs if pack.is_there]
         if stopping:
             ray.wait(stopping, num_returns=len(stopping), timeout=STOP_S)
@@ -137,7 +137,7 @@ class Packs:
         return accuracy
 
     def close(self) -> None:
-        """End the packs' processes, so that others can have their devices."""
+        """End the packs' processes, which frees their devices."""
         for pack in self._packs:
             ray.kill(pack.actor)
 
@@ -145,19 +145,19 @@ class Packs:
         name = f"codeq-pack-{self._sweep}-{index}"
         return _Pack(self._actor.options(name=name).remote(replace(self._options, name=name)), name)
 
-    def _all_places(self, runs: int) -> Plan:
-        """As many packs as there are places and trials for."""
+    def _all_slots(self, runs: int) -> Plan:
+        """As many packs as resources and trials allow."""
         return Plan(min(self._limit, -(-self._to_come // runs) or 1), runs)
 
-    def _listen(self, pack: _Pack) -> None:
-        """Hear, without waiting, what the pack has found out since."""
+    def _poll(self, pack: _Pack) -> None:
+        """Read, without waiting, the pack's latest status."""
         if pack.status is None:
             pack.status = pack.actor.status.remote()
         if not ray.wait([pack.status], timeout=0)[0]:
             return
         try:
             status: PackStatus | None = ray.get(pack.status)
-        except RayError:  # it is being started again
+        except RayError:  # Ray restarts it
             status = None
         pack.status, pack.is_there = None, True
         if status is None:
@@ -165,20 +165,20 @@ class Packs:
         if not self._is_measured:
             self._is_measured = True
             self._adjust(status)
-        self._say(status.reasons)
+        self._log_once(status.reasons)
 
-    def _say(self, reasons: Mapping[tuple[str, str], str]) -> None:
-        """Print what is new: of each shape what the first pack says, and the same line only once."""
+    def _log_once(self, reasons: Mapping[tuple[str, str], str]) -> None:
+        """Print new reasons: for each shape that of the first pack, and the same line only once."""
         for which, reason in reasons.items():
             line = f"{which[0]}: {reason}"
-            if which not in self._said and line not in self._said.values():
+            if which not in self._logged and line not in self._logged.values():
                 print(line, flush=True)
-            self._said.setdefault(which, line)
+            self._logged.setdefault(which, line)
 
     def _adjust(self, status: PackStatus) -> None:
-        """Plan for what the first pack has measured."""
+        """Replace the plan by one that uses the first pack's measurements."""
         if status.epoch_s:
             self._plan = plan(self._run_epochs, status.epoch_s, self._limit, status.runs, self._cores)
-        else:  # what cannot train together was not timed
-            self._plan = self._all_places(status.runs)
+        else:  # runs that cannot train together are not timed
+            self._plan = self._all_slots(status.runs)
         self._packs += [self._start(index) for index in range(len(self._packs), self._plan.packs)]

@@ -24,46 +24,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweepEnd:
-    """What is left of the workers. packs: those that trained the trials, None: each had a process of its own."""
+    """The workers after the search. packs: those that trained the trials, None: each trial had a process of its own."""
 
     packs: Packs | None = None
 
     @property
     def test_accuracy(self) -> Callable[[TrialFolder], float] | None:
-        """Measures a trial where the trials were trained; None: nobody is left there to do it."""
+        """Measures a trial's test accuracy in the pack that trained it; None if there are no packs."""
         return self.packs.test_accuracy if self.packs else None
 
     def release(self) -> None:
-        """Give up the workers: other trials may want their devices."""
+        """End the workers, which frees their devices."""
         if self.packs:
             self.packs.close()
 
 
 def run_sweep(state: SweepState, session: Session) -> SweepEnd:
-    """Train the sweep's trials; everything it leaves behind is in `state.folder`.
+    """Train the sweep's trials; all results are in `state.folder`.
 
-    Raises BadInput if the data set's files, the cluster or a trial's resources are not to be had.
+    Raises BadInput if the data set's files, the cluster or a trial's resources are not available.
     """
     packs, budget = None, state.template.sweep.time_budget
     if state.warm_start:
         known = pluralize(len(state.warm_start), "trial")
         print(f"{known} of {state.template.sweep.search.warm_start} to learn from", flush=True)
     if state.ended or state.unfinished:
-        print(_what_there_is(state), flush=True)
+        print(_describe_progress(state), flush=True)
     if state.remaining > 0:
         session.start()
         with tempfile.TemporaryDirectory(prefix="codeq-packs-") as journals:
             began = time.monotonic()
             packs = _tune(state, session, journals)
             took = time.monotonic() - began
-        if session.interrupted_by is None and budget:
+        if session.interrupt_signal is None and budget:
             state.note_unfinished(f"time budget of {budget}; --resume goes on")
             if state.remaining > 0 and took >= parse_duration(budget):
-                print(f"The time budget of {budget} is over: {_unfinished(state)}; --resume goes on", flush=True)
+                trials = pluralize(int(state.template.sweep.trials or 1), "trial")
+                left = f"{state.remaining} of {trials} not finished"
+                print(f"The time budget of {budget} is over: {left}; --resume goes on", flush=True)
     return SweepEnd(packs)
 
 
-def _what_there_is(state: SweepState) -> str:
+def _describe_progress(state: SweepState) -> str:
     ended = f"trials that have ended: {state.ended}"
     if state.remaining <= 0:
         return f"{ended}; --trials N with N above {state.ended} goes on"
@@ -72,12 +74,8 @@ def _what_there_is(state: SweepState) -> str:
     return f"{ended}, {join_and(f'to {verb}: {number}' for verb, number in to_do.items() if number)}"
 
 
-def _unfinished(state: SweepState) -> str:
-    return f"{state.remaining} of {pluralize(int(state.template.sweep.trials or 1), 'trial')} not finished"
-
-
 def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:
-    """Run Tune to its end; the packs that trained, if any. journals: a folder of this sweep alone, for theirs."""
+    """Run Tune to its end; returns the packs, if any. journals: a folder for the packs' journals."""
     from codeq.execution.schedulers import build_scheduler
     from codeq.execution.searcher import OptunaSearcher
     from codeq.execution.trial import FUSED_TRIAL_BYTES, FusedTrial, SweepTrial
@@ -103,17 +101,17 @@ def _tune(state: SweepState, session: Session, journals: str) -> Packs | None:
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
     if packs:
-        packs.hear_out()
+        packs.flush_status()
         packs.stop()
     return packs
 
 
 def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -> Packs | None:
-    """Who trains the trials together; None where each is to have a process of its own."""
+    """The packs that train the trials; None if each trial is to have a process of its own."""
     import ray
 
     from codeq.execution.pack_actor import PackOptions
-    from codeq.execution.packs import GUESS, Packs
+    from codeq.execution.packs import DEFAULT_PLAN, Packs
 
     sweep, available = state.template.sweep, ray.cluster_resources()
     fuse = sweep.resources.fuse
@@ -129,8 +127,8 @@ def _packs(state: SweepState, address: str | None, gpus: float, journals: str) -
         fuse=None if fuse == "auto" else fuse,
     )
     fitting = max(1, trials_that_fit(sweep.resources.cpu, gpus))
-    # A cluster may grow for packs that find no place yet.
-    limit = fitting if address is None else max(fitting, state.remaining // GUESS.runs)
+    # A cluster may scale up for packs that do not fit yet.
+    limit = fitting if address is None else max(fitting, state.remaining // DEFAULT_PLAN.runs)
     return Packs(
         options,
         cpu=sweep.resources.cpu,

@@ -1,4 +1,4 @@
-"""Who stops hopeless trials: Pareto-aware successive halving, the median rule, or nobody."""
+"""Early stopping as Tune schedulers: Pareto-aware successive halving, the median rule, or none."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from codeq.search.rungs import HEALTHY, Rungs
 from codeq.storage.trial_folder import Row
 
 SCORE = "stopping_score"
-"""The key under which the median rule finds what it ranks by; more is better."""
+"""The key of the value that the median rule compares; more is better."""
 
 
-class StartAll(FIFOScheduler):
-    """Stops nobody, and lets every trial that there is start; the others here add whom they stop."""
+class NoStopping(FIFOScheduler):
+    """Stops no trial and starts every trial that is proposed; the base of the other schedulers here."""
 
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
-        """None: the searcher proposes no more trials than there is room for.
+        """None: the searcher proposes no more trials than fit.
 
-        Tune gives the trial that is named here the process of one that has just ended, and kills the process that was
-        starting for it. Left alone, it gives it to the trial that is proposed next.
+        Tune would give the chosen trial the process of one that has just ended, and kill the process that is starting
+        for it. With None it gives that process to the trial that is proposed next.
         """
         return None
 
 
-class ParetoASHA(StartAll):
-    """ASHA in its stopping variant, with as many objectives and constraints as there are: see `codeq.search.rungs`.
+class ParetoASHA(NoStopping):
+    """ASHA in its stopping variant, with any number of objectives and constraints: see `codeq.search.rungs`.
 
-    Trials go by their own number, which they keep when a sweep goes on.
+    Trials are identified by their number, which they keep over --resume.
     """
 
     def __init__(self, rungs: Rungs) -> None:
@@ -47,17 +47,17 @@ class ParetoASHA(StartAll):
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: Row) -> None:
-        """Hold a trial whose last epoch is a rung against those that come there later."""
+        """Add a trial whose last epoch is a rung to that rung."""
         self._rungs.record(trial.config["trial"], result)
 
 
-class MedianOfScores(StartAll, MedianStoppingRule):
+class MedianOfScores(NoStopping, MedianStoppingRule):
     """Ray's median rule, over the sum of the objectives."""
 
-    metric = None  # Tune is not to look for the score among what trials report
+    metric = None  # Tune must not look for the score in the reported rows
 
     def __init__(self, objectives: Objectives, grace_epochs: int) -> None:
-        # Without a time slice it would pause trials to let others start, which takes checkpoints that Tune never gets.
+        # A finite time slice would pause trials, for which Tune needs checkpoints that it does not have.
         super().__init__(
             time_attr="epoch", metric=SCORE, mode="max", grace_period=grace_epochs,
             min_time_slice=math.inf,  # type: ignore[arg-type]
@@ -69,34 +69,33 @@ class MedianOfScores(StartAll, MedianStoppingRule):
         return str(super().on_trial_result(tune_controller, trial, self._scored(result)))
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: Row) -> None:
-        """Keep the last row for the medians to come."""
+        """Keep the last row for later medians."""
         super().on_trial_complete(tune_controller, trial, self._scored(result))
 
     def _scored(self, row: Row) -> Row:
-        # A collapsed trial is as sparse as can be: its score must not raise the bar for the others.
+        # A collapsed trial has maximal sparsity: its score must not enter the medians.
         return {**row, SCORE: stopping_score(row, self._objectives) if row.get("status") in HEALTHY else math.nan}
 
 
 def stopping_score(row: Row, objectives: Objectives) -> float:
     """The sum of the objectives, each on a scale of 1 and signed so that more is better.
 
-    Ranking by accuracy alone would stop the sparse trials, the very ones wanted. With the default objectives it is
-    val_acc / 100 + sparsity.
+    Ranking by accuracy alone would stop the sparse trials. With the default objectives it is val_acc / 100 + sparsity.
     """
     values = zip(objectives, maximized_values(row, objectives), strict=True)
     return sum(value / LARGEST.get(name, 1.0) for name, value in values)
 
 
-def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> StartAll:
+def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> NoStopping:
     """The configured Tune scheduler, which counts in epochs; no trial is stopped before grace_epochs.
 
-    recorded: the numbers and rows of earlier trials, which stand at ASHA's rungs already: a trial that goes on is not
-    judged there again.
+    recorded: the numbers and rows of earlier trials, which are added to ASHA's rungs: a resumed trial is not compared
+    there again.
     """
     sweep = template.sweep
     match sweep.scheduler.name:
         case "none":
-            return StartAll()  # type: ignore[no-untyped-call]
+            return NoStopping()  # type: ignore[no-untyped-call]
         case "median":
             return MedianOfScores(sweep.objectives, sweep.scheduler.grace_epochs)
     rungs = Rungs(sweep.scheduler, sweep.objectives, sweep.constraints, template.max_epochs)

@@ -1,4 +1,4 @@
-"""Ray Tune's searcher over Optuna's ask and tell: Optuna's number is the trial's number everywhere."""
+"""Ray Tune's searcher on top of Optuna's ask and tell; a trial's number is that of the stored study."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from upath import UPath
 from codeq.config import RunConfig, Template
 from codeq.execution.packs import Packs
 from codeq.execution.trial import trial_config
-from codeq.search.outcome import Ending, Rule, ending, for_sampler, for_study
-from codeq.search.sampler_study import Exhausted, Proposal, SamplerMemory
-from codeq.search.study import begin_trial, end_trial, take_up
-from codeq.search.warm_start import KnownTrial
+from codeq.search.outcome import Rule, TrialEnd, for_sampler, for_study, trial_end
+from codeq.search.sampler_study import Exhausted, Proposal, SamplerStudy
+from codeq.search.study import begin_trial, end_trial, resume_waiting
+from codeq.search.warm_start import WarmStartTrial
 from codeq.storage.trial_folder import TrialRecord, trial_folder
 
 log = logging.getLogger(__name__)
 
 
 class OptunaSearcher(Searcher):
-    """Proposes configs, and tells the stored study and the sampler's memory what became of them.
+    """Proposes configs, and reports the ends of their trials to the stored study and to the sampler's study.
 
-    Trials that the study holds unfinished go on, under their numbers, before anything new is proposed.
+    Unfinished trials of the stored study are resumed, under their numbers, before new configs are proposed.
     """
 
     def __init__(
@@ -33,15 +33,15 @@ class OptunaSearcher(Searcher):
         template: Template,
         study: optuna.Study,
         folder: UPath,
-        warm_start: Iterable[KnownTrial] = (),
+        warm_start: Iterable[WarmStartTrial] = (),
         device: str | None = None,
         packs: Packs | None = None,
         images: Mapping[tuple[str, str], Any] | None = None,
         learn: Rule = for_sampler,
     ) -> None:
-        """warm_start: trials of another sweep, for the sampler to learn from. device: where trials run whatever their
-        config says; None: as it says. packs: who trains them; None: each its own process. images: references to data
-        sets' raw images in Ray's object store, by (dataset, data_dir). learn: what the sampler is told of a trial."""
+        """warm_start: trials of another sweep, for the sampler to learn from. device: overrides the configs' device;
+        None: does not. packs: train the trials; None: each has its own process. images: references to data sets' raw
+        images in Ray's object store, by (dataset, data_dir). learn: makes the report to the sampler."""
         super().__init__()
         self._template = template
         self._study = study
@@ -51,21 +51,21 @@ class OptunaSearcher(Searcher):
         self._images = images
         self._learn = learn
         stored, others = study.get_trials(deepcopy=False), list(warm_start)
-        self._memory = SamplerMemory(template, len(stored) + len(others))
+        self._sampler_study = SamplerStudy(template, len(stored) + len(others))
         for known in others:
-            self._memory.remember(known.parameters, learn(known.ending, template.sweep), tried_here=False)
+            self._sampler_study.add_trial(known.parameters, learn(known.end, template.sweep), tried_here=False)
         for trial in stored:
-            if (before := Ending.of_stored(trial)) and trial.state.is_finished():
-                self._memory.remember(trial.params, learn(before, template.sweep))
-        self._unfinished = {t.number: self._memory.resume(t.params) for t in stored if not t.state.is_finished()}
+            if (before := TrialEnd.of_stored(trial)) and trial.state.is_finished():
+                self._sampler_study.add_trial(trial.params, learn(before, template.sweep))
+        self._unfinished = {t.number: self._sampler_study.resume(t.params) for t in stored if not t.state.is_finished()}
         begun = [trial.user_attrs.get("enqueued") for trial in stored]
         for values in template.sweep.enqueue:
             if values not in begun:
-                self._memory.put_in_queue(values)
+                self._sampler_study.enqueue(values)
         self._running: dict[str, tuple[optuna.Trial, Proposal]] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial's config for `SweepTrial` or `FusedTrial`; None while there is no room for one, FINISHED when
+        """The next trial's config for `SweepTrial` or `FusedTrial`; None while all packs are full, FINISHED when
         everything has been tried."""
         pack = self._packs.place(trial_id) if self._packs else None
         if self._packs and pack is None:
@@ -76,14 +76,14 @@ class OptunaSearcher(Searcher):
             log.warning("the search ends: %s", reason)
             if self._packs:
                 self._packs.release(trial_id)
-            return cast("dict[str, Any]", Searcher.FINISHED)  # a word, which the type of Tune's method leaves out
+            return cast("dict[str, Any]", Searcher.FINISHED)  # a string, which Tune's annotation omits
         folder = trial_folder(self._folder, trial.number)
         return trial_config(
             folder, trial.number, config, self._template.sweep, device=self._device, images=self._images, pack=pack
         )
 
     def _go_on(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
-        trial = take_up(self._study)
+        trial = resume_waiting(self._study)
         trial.set_user_attr("tune_trial_id", trial_id)
         proposal = self._unfinished.pop(trial.number)
         self._running[trial_id] = trial, proposal
@@ -93,7 +93,7 @@ class OptunaSearcher(Searcher):
         return trial, folder.read_config()
 
     def _begin(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
-        proposal = self._memory.propose()
+        proposal = self._sampler_study.propose()
         config = proposal.config
         attributes = {
             "run_name": config.run_name,
@@ -101,7 +101,7 @@ class OptunaSearcher(Searcher):
             "config_hash": config.config_hash,
             "tune_trial_id": trial_id,
         }
-        trial = begin_trial(self._study, self._memory.stored(proposal.asked), attributes)
+        trial = begin_trial(self._study, self._sampler_study.stored(proposal.trial), attributes)
         self._running[trial_id] = trial, proposal
         return trial, self._write_down(trial, proposal)
 
@@ -111,7 +111,7 @@ class OptunaSearcher(Searcher):
             config = config.model_copy(update={"threads": max(1, int(self._template.sweep.resources.cpu))})
         folder = trial_folder(self._folder, trial.number)
         folder.write_config(config)
-        folder.write_record(TrialRecord(trial.number, config.run_name, config.seed, dict(proposal.asked.params)))
+        folder.write_record(TrialRecord(trial.number, config.run_name, config.seed, dict(proposal.trial.params)))
         return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -125,12 +125,12 @@ class OptunaSearcher(Searcher):
             return
         trial, proposal = self._running.pop(trial_id)
         sweep = self._template.sweep
-        ended = ending(None if error else result, sweep.scheduler)
+        ended = trial_end(None if error else result, sweep.scheduler)
         end_trial(trial, ended, for_study(ended, sweep))
-        self._memory.tell(proposal.asked, self._learn(ended, sweep))
+        self._sampler_study.tell(proposal.trial, self._learn(ended, sweep))
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study is the state, and it is stored already."""
+        """Nothing: the state is in the stored study."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: see `save`."""

@@ -1,4 +1,4 @@
-"""Ray and Tune as one driver uses them: started when there is something to train, shared by all that it trains."""
+"""The driver's use of Ray and Tune: Ray is started once, when there is something to train."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
-from codeq.execution.cluster import expect_room, free_places, gpus_per_trial, start_ray, trials_that_fit
+from codeq.execution.cluster import check_resources, free_slots, gpus_per_trial, start_ray, trials_that_fit
 from codeq.registry import PluginError
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from ray.tune.search import Searcher
 
     from codeq.data import RawImages
-    from codeq.execution.capacity import Room
-    from codeq.execution.schedulers import StartAll
+    from codeq.execution.capacity import Capacity
+    from codeq.execution.schedulers import NoStopping
 
 Images = dict[str, Any]
 """References to raw images in Ray's object store by `RunConfig.images_key`."""
@@ -43,16 +42,19 @@ class RunOptions:
 
 
 class Session:
-    """One driver's Ray. images: see `Images`. gpus: that each trial occupies. device: where trials run whatever their
-    config says, None: as it says. interrupted_by: the signal that ended the training early, if one did."""
+    """One driver's connection to Ray.
+
+    images: see `Images`. gpus: GPUs per trial. device: overrides the configs' device, None: does not.
+    interrupt_signal: the signal that ended the training early, if one did.
+    """
 
     def __init__(self, template: Template, options: RunOptions) -> None:
-        """Starts nothing yet."""
+        """Does not start Ray."""
         self.template, self.options = template, options
         self.images: Images = {}
         self.gpus = 0.0
         self.device: str | None = None
-        self.interrupted_by: int | None = None
+        self.interrupt_signal: int | None = None
         self._reuse_actors = True
         self._is_started = False
 
@@ -61,27 +63,30 @@ class Session:
         if self._is_started:
             return
         raw = _fetch_data(self.template) if self.options.address is None else {}
-        with _own_sigterm():
+        with _preserve_sigterm():
             dashboard = start_ray(self.options.address, self.options.dashboard)
+        import ray  # reads its environment when it is imported, so not before start_ray
+
         if dashboard:
             print(f"Ray dashboard: {dashboard} (it wants the token that `ray get-auth-token` prints)", flush=True)
-        # A dashboard would show the first trial's name for all that a process takes.
+        # With reused actors the dashboard would show the name of a process's first trial for all its trials.
         self._reuse_actors = not dashboard
-        self._find_room()
-        self.images = _share(raw)
+        self._check_resources()
+        # In Ray's object store all processes of a machine share one copy.
+        self.images = {key: ray.put(images) for key, images in raw.items()}
         self._is_started = True
 
     def end(self, meanwhile: str | None = None) -> None:
-        """End Ray, or leave the cluster: nothing more is to be trained. A local Ray takes a second and more to end.
+        """End Ray, or leave the cluster. Ending a local Ray takes more than a second.
 
-        meanwhile: a module that will be needed then, and takes its time to import.
+        meanwhile: a slow module that is needed afterwards, imported in the meantime.
         """
         if not self._is_started:
             return
         import ray
 
         self.images, self._is_started = {}, False
-        gc.collect()  # what Tune has left refers to Ray's objects, which must go before Ray does
+        gc.collect()  # Tune's leftovers refer to Ray's objects, which must be freed before Ray ends
         if meanwhile:
             threading.Thread(target=importlib.import_module, args=(meanwhile,)).start()
         ray.shutdown()
@@ -92,29 +97,29 @@ class Session:
         needs: dict[str, float],
         *,
         searcher: Searcher,
-        scheduler: StartAll,
+        scheduler: NoStopping,
         callbacks: Sequence[Callback],
         trials: int,
         time_budget_s: float | None = None,
     ) -> None:
         """Train `trials` configs of the searcher to their ends, or until a signal or the time budget ends it.
 
-        needs: what Ray sets aside for each. Trials that need processors are limited to those that there is room for;
-        the others the searcher limits. Tune's own files go to a scratch folder that nobody reads.
+        needs: the resources of each trial. The number of trials that need CPUs is limited by what fits; the searcher
+        limits the others. Tune's own files go to a scratch folder and are not used.
         """
         from ray import tune
 
-        from codeq.execution.capacity import Started, WhileThereIsRoom
+        from codeq.execution.capacity import CapacityLimiter, StartedTrials
         from codeq.execution.trial import folder_name
 
-        sweep, started = self.template.sweep, Started()
+        sweep, started = self.template.sweep, StartedTrials()
         placed = tune.with_resources(trainable, needs)
-        placed.__name__ = placed.__qualname__ = trainable.__name__  # what the dashboard calls its class
+        placed.__name__ = placed.__qualname__ = trainable.__name__  # the class name in the dashboard
         with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals():
             tune.Tuner(
                 placed,
                 tune_config=tune.TuneConfig(
-                    search_alg=WhileThereIsRoom(searcher, lambda: self._room(needs, trials), started),
+                    search_alg=CapacityLimiter(searcher, lambda: self._capacity(needs, trials), started),
                     scheduler=scheduler,
                     num_samples=trials,
                     time_budget_s=time_budget_s,
@@ -132,36 +137,36 @@ class Session:
                 ),
             ).fit()
 
-    def _find_room(self) -> None:
+    def _check_resources(self) -> None:
         import ray
 
         resources = self.template.sweep.resources
         self.gpus = gpus_per_trial(resources.gpu, str(self.template.tree.get("device", "auto")))
         if self.options.address is None:
-            expect_room(resources.cpu, self.gpus)
-        # Ray hides no GPU from a trial that asked for none.
+            check_resources(resources.cpu, self.gpus)
+        # Ray does not hide GPUs from a trial that requested none.
         self.device = "cpu" if self.gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
 
-    def _room(self, needs: Mapping[str, float], trials: int) -> Room:
-        """For how many trials there is room; those that need no processor the searcher limits itself."""
-        from codeq.execution.capacity import Room
+    def _capacity(self, needs: Mapping[str, float], trials: int) -> Capacity:
+        """How many trials fit; for trials that need no CPU the searcher itself sets the limit."""
+        from codeq.execution.capacity import Capacity
 
         wanted, joined = self.template.sweep.max_concurrent, self.options.address is not None
         if "cpu" not in needs or (joined and wanted):
-            return Room(wanted or trials, wanted or trials)
+            return Capacity(wanted or trials, wanted or trials)
         fitting = trials_that_fit(needs["cpu"], needs["gpu"])
-        if joined:  # it grows with what waits for room: one trial more than fits; and others may be at work there
-            return Room(fitting + 1, free_places(needs["cpu"], needs["gpu"]))
-        return Room(max(1, min(wanted or fitting, fitting)), fitting)
+        if joined:  # it may scale up for one trial more than fits, and others may use it
+            return Capacity(fitting + 1, free_slots(needs["cpu"], needs["gpu"]))
+        return Capacity(max(1, min(wanted or fitting, fitting)), fitting)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the training after the reports in flight; a second one ends it at once."""
+        """SIGINT and SIGTERM end the training after the current reports; a second signal ends it at once."""
 
         def stop(number: int, frame: FrameType | None) -> None:
-            if self.interrupted_by is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            if self.interrupt_signal is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
                 raise KeyboardInterrupt(number)
-            self.interrupted_by = number
+            self.interrupt_signal = number
             os.kill(os.getpid(), signal.SIGUSR1)  # Tune's own handler: finish the step and return
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -175,14 +180,14 @@ class Session:
 
 
 def _fetch_data(template: Template) -> dict[str, RawImages]:
-    """Download what is missing once and before anything starts, so that it is not every trial that fails.
+    """Download missing data sets before Ray starts, so that a failure is reported once and not by every trial.
 
     Returns the images of data sets that do not come with a package, by `RunConfig.images_key`.
     """
     found = {}
     for key, config in {config.images_key: config for config in template.boundary_configs}.items():
         if config.dataset.name not in EMBEDDED_DATASETS:
-            from codeq.data import DataUnavailable, load_raw  # torch's seconds of import, for these data sets only
+            from codeq.data import DataUnavailable, load_raw  # imports torch, which takes seconds
 
             try:
                 found[key] = load_raw(config)
@@ -191,18 +196,11 @@ def _fetch_data(template: Template) -> dict[str, RawImages]:
     return found
 
 
-def _share(raw: dict[str, RawImages]) -> Images:
-    """Put the images into Ray's object store, where all processes of a machine read one copy."""
-    import ray
-
-    return {key: ray.put(images) for key, images in raw.items()}
-
-
 @contextlib.contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Ray replaces the handler of SIGTERM by one that exits with 15; here it interrupts, as before and after."""
+def _preserve_sigterm() -> Iterator[None]:
+    """Keep SIGTERM's handler while Ray starts: Ray replaces it by one that exits with 15."""
     before = signal.getsignal(signal.SIGTERM)
-    # What a handler raises is lost where it interrupts a finalizer; the numbers of the signals come here all the same.
+    # An exception that a handler raises in a finalizer is lost; the wakeup socket receives the signal's number anyway.
     heard, told = socket.socketpair()
     with heard, told:
         heard.setblocking(False)
@@ -218,7 +216,7 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def _received(heard: socket.socket) -> list[int]:
-    """The numbers of the signals that end a sweep, in the order in which they came."""
+    """The received numbers of signals that end a sweep, in their order."""
     with contextlib.suppress(BlockingIOError):
         return [number for number in heard.recv(4096) if number in (signal.SIGINT, signal.SIGTERM)]
     return []

@@ -1,4 +1,4 @@
-"""What Tune calls: the config that a trial gets, the trial that trains by itself, the trial that a pack trains."""
+"""What Tune calls: a trial's config, the trial that trains in its own process, and the trial that a pack trains."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ray.exceptions import RayActorError
 from upath import UPath
 
 from codeq.config import RunConfig, SweepConfig
-from codeq.storage.trial_folder import NO_ROW, Row, TrialFolder
+from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder
 
 if TYPE_CHECKING:
     from codeq.data import RawImages
 
 FUSED_TRIAL_BYTES = 100 << 20
-"""What Ray sets aside for a trial's own process, which needs no share of a CPU."""
+"""Memory that Ray reserves for the process of a fused trial, which needs no CPU."""
 RESTART_S = 300.0
-"""How long a trial waits for the process of its pack to be there again."""
+"""Seconds that a trial waits for Ray to restart its pack."""
 
 
 def trial_config(
@@ -39,10 +39,10 @@ def trial_config(
 ) -> dict[str, Any]:
     """The trial's config for Tune.
 
-    device: where it runs whatever `config` says; None: as it says. images: references to data sets' raw images in
-    Ray's object store, by `RunConfig.images_key`. pack: the name of the one that trains it.
+    device: overrides the config's device; None: does not. images: references to data sets' raw images in
+    Ray's object store, by `RunConfig.images_key`. pack: the name of the pack that trains it.
     """
-    # A relative folder is relative to where the user stands, not to where Tune runs the trial.
+    # A relative folder is relative to the driver's working directory, not to the trial's.
     data_dir = str(Path(config.data_dir).absolute())
     placed = {"data_dir": data_dir} if device is None else {"data_dir": data_dir, "device": device}
     return {
@@ -56,15 +56,15 @@ def trial_config(
 
 
 def folder_name(config: dict[str, Any]) -> str:
-    """What tables and dashboards call the trial: `0003`, or `0003_seed1` with a fresh seed."""
+    """The trial's name in tables and dashboards: `0003`, or `0003_seed1` with a fresh seed."""
     return PurePosixPath(config["folder"]).name
 
 
 class SweepTrial(tune.Trainable):
     """One trial as a Ray actor. Its folder, not Tune, keeps its rows and checkpoint: see `codeq.storage.trial_folder`.
 
-    A Python exception is a result like any other: a last row with status failed. Only a process that dies is started
-    again by Tune, and finds its checkpoint.
+    A Python exception becomes a last row with status failed. Tune restarts only a process that has died, which then
+    continues from its checkpoint.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -75,9 +75,9 @@ class SweepTrial(tune.Trainable):
         self._rows = epochs(self._folder, run_config, config["grace_epochs"], images)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial in this process, which has its imports behind it; everything else is built anew."""
+        """Run the next trial in this process, which saves its imports; everything else is built anew."""
         del self._rows
-        gc.collect()  # the last trial's model is a circle of references
+        gc.collect()  # the last trial's model has reference cycles
         self.setup(new_config)
         return True
 
@@ -91,7 +91,7 @@ class SweepTrial(tune.Trainable):
 
 
 def report_of(row: Row) -> Row:
-    """What Tune hears of a row: all of it, and whether it is the last."""
+    """The report to Tune: the row, and whether it is the last."""
     return {**row, "done": row["status"] != "running"}
 
 
@@ -100,15 +100,15 @@ def epochs(
 ) -> Iterator[dict[str, Any]]:
     """The trial's rows, from the epoch after the newest checkpoint on; an exception becomes a row.
 
-    raw: the data set's images, if they are at hand.
+    raw: the data set's images, if they are loaded already.
     """
-    from codeq.data import load_data  # torch: not in the driver
+    from codeq.data import load_data  # imports torch, which the driver must not
     from codeq.train.device import prepare_device
     from codeq.train.loop import fit
-    from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run
+    from codeq.train.trial_run import ended_row, failed_row, open_run, save_epoch
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    row = dict(NO_ROW)
+    row = dict(EMPTY_METRICS)
     try:
         data = None if raw is None else load_data(config, prepare_device(config.device, config.threads), raw)
         state = open_run(folder, config, data)
@@ -116,8 +116,8 @@ def epochs(
             yield ended
             return
         for epoch_row in fit(state, grace_epochs):
-            yield (row := keep_epoch(folder, state, epoch_row))
-    except Exception as error:  # the sweep goes on without this trial, whatever it raised
+            yield (row := save_epoch(folder, state, epoch_row))
+    except Exception as error:  # any exception ends only this trial, not the sweep
         yield failed_row(folder, row, error)
 
 
@@ -128,9 +128,9 @@ def _pack(name: str) -> Any:
 
 
 class FusedTrial(tune.Trainable):
-    """One trial as a Ray actor of its own, for Tune's schedulers and the dashboard; its pack does the work.
+    """One trial as a Ray actor, for Tune's schedulers and the dashboard; its pack, another actor, trains it.
 
-    When the pack's process dies, the trial joins the one that Ray starts in its place, which finds its checkpoint.
+    When the pack's process dies, the trial joins the restarted pack, which continues from the trial's checkpoint.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -139,27 +139,24 @@ class FusedTrial(tune.Trainable):
         self._pack = _pack(config["pack"])
         self._joined = False
         self._rows: list[dict[str, Any]] = []  # received, not reported yet
-        self._epoch: int | None = None  # of the last row, None: none of this actor's yet
+        self._epoch: int | None = None  # of the last row, None before the first one
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Become the next trial."""
+        """Run the next trial in this process."""
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """The row of the next epoch; the same keys every time."""
-        return report_of(self._next_row())
-
-    def __repr__(self) -> str:
-        """The trial's name, which Ray's dashboard shows for its actor."""
-        return str(self.trial_name)
-
-    def _next_row(self) -> dict[str, Any]:
         if not self._rows:
             self._rows = self._receive()
         row = self._rows.pop(0)
         self._epoch = row["epoch"]
-        return row
+        return report_of(row)
+
+    def __repr__(self) -> str:
+        """The trial's name, which Ray's dashboard shows for its actor."""
+        return str(self.trial_name)
 
     def _receive(self) -> list[dict[str, Any]]:
         lost_at: float | None = None

@@ -1,1 +1,1 @@
-"""What a sweep found: the table of its trials, the Pareto front, the winner as YAML that trains again."""
+"""The results of a sweep: the table of its trials, the Pareto front, the winner as YAML that can be trained."""

@@ -15,11 +15,11 @@ from codeq.results.trials import TrialResult, write_rows
 SCORES = (
     "val_acc", "test_acc", "sparsity", "structured_sparsity", "rel_bops", "mean_bits", "loss", "train_acc",
 )  # fmt: skip
-"""What is averaged over the seeds."""
+"""The metrics that are averaged over the seeds."""
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanStd:
     """Mean and sample standard deviation; std: None for a single value."""
 
     mean: float
@@ -47,12 +47,12 @@ class Confirmed:
         """The seeds of the finished runs."""
         return [run.record.seed for run in self.finished]
 
-    def spread(self, score: str) -> Spread | None:
+    def mean_std(self, score: str) -> MeanStd | None:
         """Mean ± standard deviation over the finished runs; None where no run has the score."""
         values = [float(value) for run in self.finished if (value := run.as_row().get(score)) is not None]
         if not values:
             return None
-        return Spread(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
+        return MeanStd(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def planned_runs(
@@ -60,8 +60,8 @@ def planned_runs(
 ) -> list[tuple[int, int]]:
     """The number and the seed of every run that `confirm` asks for, the winner's first.
 
-    ranking: the candidates, best first. Every trial gets the same seeds, the lowest that no trial of the sweep had: a
-    trial was chosen for what its own seed gave it.
+    ranking: the candidates, best first. Every trial gets the same seeds, the lowest that no trial of the sweep had:
+    selection favours trials with a lucky seed.
     """
     used = {trial.record.seed for trial in trials}
     seeds = list(itertools.islice((seed for seed in itertools.count() if seed not in used), confirm.seeds))
@@ -69,7 +69,7 @@ def planned_runs(
 
 
 def confirmed_trials(runs: Sequence[TrialResult], ranking: Sequence[TrialResult]) -> list[Confirmed]:
-    """The runs by trial: those of `ranking` in its order, then what was confirmed before others took its place."""
+    """The runs by trial: those of `ranking` in its order, then trials that have left it since."""
     runs_of: dict[int, list[TrialResult]] = {trial.record.trial: [] for trial in ranking}
     for run in sorted(runs, key=lambda run: (run.record.trial, run.record.seed)):
         runs_of.setdefault(run.record.trial, []).append(run)
@@ -95,6 +95,6 @@ def _row(confirmed: Confirmed) -> dict[str, object]:
         "seeds": " ".join(map(str, confirmed.seeds)),
     }
     for score in SCORES:
-        if (spread := confirmed.spread(score)) is not None:
-            row |= {f"{score}_mean": spread.mean, f"{score}_std": spread.std}
+        if (mean_std := confirmed.mean_std(score)) is not None:
+            row |= {f"{score}_mean": mean_std.mean, f"{score}_std": mean_std.std}
     return row

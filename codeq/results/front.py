@@ -30,9 +30,9 @@ def pareto_front(trials: Sequence[TrialResult], objectives: Objectives) -> list[
 def ranked(front: Sequence[TrialResult], wanted: Objectives, objectives: Objectives) -> list[TrialResult]:
     """The front by distance to the ideal point in `wanted`, nearest first; every metric scaled to 0..1 over the front.
 
-    With one metric wanted this is the order in it, with several the first is the knee: the compromise solution of
-    Zeleny (1973), which on a front that bulges is the trial in the bulge, and on one that does not is still a balanced
-    trial. The greatest distance from the chord between the front's ends (Das 1999) would be an end there. Equals in
+    With one metric this is the order in that metric. With several the first is the knee: the compromise solution of
+    Zeleny (1973), which is the trial in the bulge of a convex front and a balanced trial otherwise. The trial farthest
+    from the chord between the front's ends (Das 1999) would be an end of a front without a bulge. Equals in
     `wanted` are ordered by their distance in all `objectives`, then by number.
     """
     to_wanted, to_ideal = _distances(front, wanted), _distances(front, objectives)

@@ -1,4 +1,4 @@
-"""The hypervolume of a front, on a scale that does not depend on which trials there happened to be."""
+"""The hypervolume of a front, between fixed bounds, so that sweeps can be compared."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from codeq.config.sweep import LARGEST
 
 
 @dataclass(frozen=True)
-class Box:
-    """Where the hypervolume is measured. reference, ideal: the worst and the best value of each objective."""
+class HypervolumeBounds:
+    """The box of the hypervolume. reference, ideal: the worst and the best value of each objective."""
 
     reference: dict[str, float]
     ideal: dict[str, float]
@@ -26,14 +26,14 @@ class Box:
         return " to ".join(", ".join(f"{name} {value:g}" for name, value in end.items()) for end in ends)
 
 
-def box(finished: Sequence[Row], objectives: Objectives) -> Box:
-    """From the worst to the best that each objective can be.
+def hypervolume_bounds(finished: Sequence[Row], objectives: Objectives) -> HypervolumeBounds:
+    """From the worst to the best possible value of each objective.
 
-    Every reported metric begins at 0. Where it has no upper end (a loss, a time), the largest value of the `finished`
-    trials stands for one, and the hypervolumes of two sweeps cannot be compared.
+    Every reported metric is at least 0. For a metric without an upper bound (a loss, a time) the largest value of the
+    `finished` trials is taken, and the hypervolumes of two sweeps cannot be compared.
     """
     ends = {name: (0.0, LARGEST.get(name) or _largest(finished, name)) for name in objectives}
-    return Box(
+    return HypervolumeBounds(
         reference={name: ends[name][0 if objectives[name] == "max" else 1] for name in objectives},
         ideal={name: ends[name][1 if objectives[name] == "max" else 0] for name in objectives},
     )
@@ -43,11 +43,11 @@ def _largest(finished: Sequence[Row], name: str) -> float:
     return max((value for row in finished if math.isfinite(value := float(row[name]))), default=0.0) or 1.0
 
 
-def hypervolume(rows: Sequence[Row], box: Box) -> float:
-    """The share of the box that the rows equal or beat, 0..1."""
+def hypervolume(rows: Sequence[Row], bounds: HypervolumeBounds) -> float:
+    """The share of the box between `bounds` that the rows equal or beat, 0..1."""
     if not rows:
         return 0.0
-    names = list(box.reference)
-    reference, ideal = (np.array([end[name] for name in names]) for end in (box.reference, box.ideal))
+    names = list(bounds.reference)
+    reference, ideal = (np.array([end[name] for name in names]) for end in (bounds.reference, bounds.ideal))
     points = np.array([[float(row[name]) for name in names] for row in rows])
     return float(moocore.hypervolume((points - reference) / (ideal - reference), ref=0, maximise=True))

@@ -1,4 +1,4 @@
-"""The sweep in one small file: how its trials ended, its front, its hypervolume, its winner and why."""
+"""summary.json: how the trials ended, the front, its hypervolume, the winner and how it was selected."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections import Counter
 from upath import UPath
 
 from codeq.config import Template
-from codeq.results.findings import Findings
+from codeq.results.sweep_result import SweepResult
 from codeq.storage.atomic_files import write_atomically
 
 
-def write_summary(path: UPath, found: Findings, template: Template) -> None:
+def write_summary(path: UPath, found: SweepResult, template: Template) -> None:
     """Write summary.json."""
     sweep, winner = template.sweep, found.winner
     summary = {
@@ -23,8 +23,8 @@ def write_summary(path: UPath, found: Findings, template: Template) -> None:
         "selected_on": found.selected_on,
         "front": [trial.record.trial for trial in found.front],
         "hypervolume": found.hypervolume,
-        "hypervolume_reference": found.box.reference,
-        "hypervolume_ideal": found.box.ideal,
+        "hypervolume_reference": found.hypervolume_bounds.reference,
+        "hypervolume_ideal": found.hypervolume_bounds.ideal,
         "winner": None if winner is None else winner.record.trial,
         "winner_is": found.choice,
     }

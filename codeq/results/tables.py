@@ -1,4 +1,4 @@
-"""The final tables for the terminal: the Pareto front, and what fresh seeds made of its winners."""
+"""The final tables for the terminal: the Pareto front, and the confirmation of its winners."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from codeq.config import SweepConfig, Template
 from codeq.config.objectives import describe_constraints, is_feasible
 from codeq.config.text import join_and, pluralize
 from codeq.results.confirmation import Confirmed
-from codeq.results.findings import Findings
+from codeq.results.sweep_result import SweepResult
 
 _FORMATS = {
     "val_acc": ".2f", "test_acc": ".2f", "sparsity": ".4f", "structured_sparsity": ".4f",
     "rel_bops": ".4f", "mean_bits": ".2f", "loss": ".4f", "train_acc": ".2f",
 }  # fmt: skip
 _FILE_WIDTH = 200
-"""Columns of the table where it is not shown on a terminal: a pipe has no width."""
+"""Width of the table where the output is not a terminal."""
 
 _ALWAYS = ("val_acc", "test_acc", "sparsity", "rel_bops", "mean_bits")
 
 
-def print_front(found: Findings, template: Template) -> None:
+def print_front(found: SweepResult, template: Template) -> None:
     """Print one row per trial of the front: its metrics and the drawn values; the winner is marked."""
     if not found.front:
         print("The Pareto front is empty: no trial has trained all its epochs and stayed healthy.")
@@ -39,7 +39,7 @@ def print_front(found: Findings, template: Template) -> None:
         table.add_row(_name(trial.record.trial, found), *cells, *drawn)
     _print(table)
     if len(sweep.objectives) > 1 and found.winner:
-        print(f"Hypervolume {found.hypervolume:.4f} of the box from {found.box}.")
+        print(f"Hypervolume {found.hypervolume:.4f} of the box from {found.hypervolume_bounds}.")
     if found.winner is None:
         constraints = describe_constraints(sweep.constraints)
         print(f"No trial satisfies {constraints}: no best.yaml. The front is that of trials that do not.")
@@ -47,15 +47,15 @@ def print_front(found: Findings, template: Template) -> None:
         print(f"* {found.choice}, chosen on {found.selected_on}.")
 
 
-def print_confirmation(found: Findings, template: Template) -> None:
-    """Print mean ± standard deviation of every trial that was trained again, and which seeds disappointed."""
+def print_confirmation(found: SweepResult, template: Template) -> None:
+    """Print mean ± standard deviation of every trial that was trained again, and its failures."""
     if not found.confirmed:
         return
     sweep = template.sweep
     metrics = _metrics(found, sweep)
     table = _table("Trained again with fresh seeds: mean ± standard deviation", ["runs", *metrics])
     for confirmed in found.confirmed:
-        cells = ["" if (s := confirmed.spread(name)) is None else format(s, _format(name)) for name in metrics]
+        cells = ["" if (s := confirmed.mean_std(name)) is None else format(s, _format(name)) for name in metrics]
         runs = f"{len(confirmed.finished)}/{len(confirmed.runs)}"
         table.add_row(_name(confirmed.trial, found), runs, *cells)
     _print(table)
@@ -69,13 +69,13 @@ def _disappointments(confirmed: Confirmed, sweep: SweepConfig) -> list[str]:
     lost = [run.as_row() for run in confirmed.runs if not run.finished]
     lines = [f"trial {row['trial']:04d} seed {row['seed']}: {row['status']}: {row['reason']}" for row in lost]
     for name, bound in sweep.constraints.items():
-        spread = confirmed.spread(name)
-        if spread is not None and not is_feasible({name: spread.mean}, {name: bound}):
-            lines.append(f"trial {confirmed.trial:04d} misses {name} {bound} in the mean: {spread:{_format(name)}}")
+        mean_std = confirmed.mean_std(name)
+        if mean_std is not None and not is_feasible({name: mean_std.mean}, {name: bound}):
+            lines.append(f"trial {confirmed.trial:04d} misses {name} {bound} in the mean: {mean_std:{_format(name)}}")
     return lines
 
 
-def _metrics(found: Findings, sweep: SweepConfig) -> list[str]:
+def _metrics(found: SweepResult, sweep: SweepConfig) -> list[str]:
     return list(dict.fromkeys([*_ALWAYS, *sweep.objectives, *sweep.constraints, *found.selection_objectives]))
 
 
@@ -93,12 +93,12 @@ def _print(table: Table) -> None:
     console.print(table)
 
 
-def _name(number: int, found: Findings) -> str:
+def _name(number: int, found: SweepResult) -> str:
     return f"{number:04d}" + (" *" if found.winner and number == found.winner.record.trial else "")
 
 
 def _short(name: str) -> str:
-    """The last two steps of a dotted path: enough to tell the columns of one table apart."""
+    """The last two steps of a dotted path: enough to distinguish the columns of a table."""
     return ".".join(name.split(".")[-2:])
 
 

@@ -25,7 +25,7 @@ class TrialResult:
 
     @property
     def finished(self) -> bool:
-        """Whether it trained all its epochs and is healthy: the only kind that can win."""
+        """Whether it trained all its epochs and is healthy: only such trials can win."""
         return self.record.status == "finished" and bool(self.row)
 
     @property
@@ -76,7 +76,7 @@ def write_csv(
 ) -> None:
     """One row per trial; `parameters` are the columns that hold drawn values, empty where a trial drew none.
 
-    with_test: a column `test_acc`, which a table to choose from must not have.
+    with_test: add a column `test_acc`, which must not be in a table from which a trial is chosen.
     """
     test = ["test_acc"] if with_test else []
     drawn = dict.fromkeys([*parameters, *(name for trial in trials for name in trial.record.parameters)])
@@ -85,7 +85,7 @@ def write_csv(
 
 
 def write_rows(path: UPath, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """A CSV file of these columns of the rows; what a row lacks is empty."""
+    """A CSV file of these columns of the rows; missing values are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -15,7 +15,7 @@ from codeq.config import Template
 from codeq.config.document import to_yaml
 from codeq.config.run import RunConfig
 from codeq.results.confirmation import Confirmed
-from codeq.results.findings import Findings
+from codeq.results.sweep_result import SweepResult
 from codeq.results.trials import TrialResult
 from codeq.storage.atomic_files import write_atomically
 from codeq.storage.trial_folder import TrialFolder
@@ -26,7 +26,7 @@ _SCORES = ("val_acc", "sparsity", "rel_bops", "mean_bits", "test_acc")
 
 TestAccuracy = Callable[[TrialFolder], float]
 MEASURED_BY = "codeq.train.trial_run"
-"""What `test_accuracy_here` imports, torch with it: seconds, which a caller may have over."""
+"""The module that `test_accuracy_here` imports, torch with it: callers may import it earlier, in the background."""
 
 
 def test_accuracy_here(folder: TrialFolder) -> float:
@@ -37,9 +37,9 @@ def test_accuracy_here(folder: TrialFolder) -> float:
 
 
 def with_test_accuracy(trials: Sequence[TrialResult], measure: TestAccuracy) -> list[TrialResult]:
-    """The trials, the finished ones with `test_acc` measured from their final checkpoints, once: it is kept.
+    """The trials, the finished ones with `test_acc` measured from their final checkpoints if it is not stored.
 
-    None, with a line that says why, where it cannot be measured: the other results must not be lost.
+    None, and a line that says why, if it cannot be measured: the other results must not be lost.
     """
     return [_measured(trial, measure) if trial.finished and trial.test_acc is None else trial for trial in trials]
 
@@ -54,7 +54,7 @@ def _measured(trial: TrialResult, measure: TestAccuracy) -> TrialResult:
     return replace(trial, record=record)
 
 
-def write_best(path: UPath, winner: TrialResult, found: Findings, template: Template) -> None:
+def write_best(path: UPath, winner: TrialResult, found: SweepResult, template: Template) -> None:
     """Write the winner's config with a header that says where it comes from and how to train it again."""
     config = winner.folder.read_config()
     header = "".join(f"# {line}\n" for line in _header(path, winner, found, config, template))
@@ -62,7 +62,7 @@ def write_best(path: UPath, winner: TrialResult, found: Findings, template: Temp
     write_atomically(path, header + to_yaml({**config.as_dict(), "sweep": {"scheduler": scheduler}}))
 
 
-def _header(path: UPath, winner: TrialResult, found: Findings, config: RunConfig, template: Template) -> list[str]:
+def _header(path: UPath, winner: TrialResult, found: SweepResult, config: RunConfig, template: Template) -> list[str]:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
     row = winner.as_row()
     scores = ", ".join(f"{name} {row[name]:.6g}" for name in _SCORES if row[name] is not None)
@@ -81,7 +81,7 @@ def _confirmation(confirmed: Confirmed | None) -> list[str]:
         return []
     if not confirmed.finished:
         return [f"With fresh seeds none of {len(confirmed.runs)} runs finished."]
-    spreads = {name: spread for name in _SCORES if (spread := confirmed.spread(name)) is not None}
+    spreads = {name: spread for name in _SCORES if (spread := confirmed.mean_std(name)) is not None}
     scores = ", ".join(f"{name} {spread:.4g}" for name, spread in spreads.items())
     seeds = ", ".join(map(str, confirmed.seeds))
     count = f"{len(confirmed.finished)} of {len(confirmed.runs)} runs with fresh seeds finished"

@@ -1,4 +1,4 @@
-"""Which parameters decide whether a trial is among the better ones, as far as that is not chance."""
+"""Which parameters matter for each objective, tested against chance."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from codeq.config.objectives import Row, maximized_values
 from codeq.search.samplers import as_optuna
 
 BETTER_SHARE = 1 / 3
-"""Of the trials, those that count as good. Optuna's tenth is too few of two dozen: it finds half of what this finds."""
+"""The share of trials that count as good. Optuna's default of a tenth finds half as much in two dozen trials."""
 SHUFFLES = 19
-"""A parameter matters if it beats all of so many shuffles, which one that does not would do once in 20 times."""
+"""A parameter matters if it beats this many shuffles: one that does not matter would do so once in 20 times."""
 
 
 def importances(
     template: Template, parameters: Sequence[Mapping[str, Any]], rows: Sequence[Row]
 ) -> dict[str, dict[str, float]]:
-    """For each objective the parameters that matter for it, most important first, with their share of the importance.
+    """For each objective the parameters that matter for it, most important first, with its share of all importance.
 
     parameters, rows: drawn values by dotted path and metrics of each trial. Importances are Optuna's (PED-ANOVA, arXiv
     2304.10255; parameters that only some trials have: arXiv 2601.20800). A parameter matters if its importance is above
-    that of every parameter in every study whose scores were shuffled among the trials. The same answer every time.
+    that of every parameter in every study whose scores were shuffled among the trials. Deterministic.
     """
     study = _study(template, parameters)
     return {
@@ -56,7 +56,7 @@ def _importances(study: optuna.Study, losses: np.ndarray[Any, np.dtype[np.float6
 
 
 def _study(template: Template, parameters: Sequence[Mapping[str, Any]]) -> optuna.Study:
-    """A study in memory with a trial for each mapping; its values are of no importance."""
+    """A study in memory with a trial for each mapping; the values of its trials are not used."""
     distributions = {parameter.name: as_optuna(parameter.distribution) for parameter in template.parameters}
     study = optuna.create_study()
     for drawn in parameters:

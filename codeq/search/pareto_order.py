@@ -1,6 +1,6 @@
-"""The order in which halving spares vectors of objectives: front by front, spread out within a front.
+"""The order in which halving keeps trials with several objectives: front by front, spread out within a front.
 
-Vectors are rows of gains, signed so that more is better (`codeq.config.objectives`). Non-dominated sorting puts them
+Vectors are rows of objectives, signed so that more is better (`maximized_values`). Non-dominated sorting puts them
 into fronts, farthest-point selection (an epsilon net) puts a front in order, so that the first few of any front cover
 its whole length: Schmucker et al., arXiv 2106.12639.
 """
@@ -17,28 +17,28 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float64]
 
 
-def front_numbers(gains: Vectors, violations: Vectors) -> NDArray[np.int64]:
+def front_numbers(values: Vectors, violations: Vectors) -> NDArray[np.int64]:
     """The front of each of n vectors, from 0, the best: the feasible ones' by dominance, then the others' by violation.
 
-    gains: (n, objectives), finite. violations: (n, constraints), positive where a constraint is missed, perhaps
-    infinite. A trial misses the constraints by the sum of its violations, each on the scale of the worst in the rung.
+    values: (n, objectives), finite. violations: (n, constraints), positive where a constraint is missed, perhaps
+    infinite. Infeasible trials are ranked by the sum of their violations, each divided by the largest in the rung.
     """
     missed = _summed(violations)
     feasible = missed == 0
-    fronts = np.empty(len(gains), dtype=np.int64)
-    fronts[feasible] = moocore.pareto_rank(-gains[feasible])
+    fronts = np.empty(len(values), dtype=np.int64)
+    fronts[feasible] = moocore.pareto_rank(-values[feasible])
     first = fronts[feasible].max(initial=-1) + 1
     fronts[~feasible] = first + np.unique(missed[~feasible], return_inverse=True)[1]
     return fronts
 
 
 def farthest_point_order(points: Vectors) -> Iterator[int]:
-    """The indices of the points (n, d): the first one, then ever the one farthest from all before it.
+    """The indices of the points (n, d): the first one, then repeatedly the one farthest from all before it.
 
-    Of points equally far the one with the lower index comes first.
+    Among equally distant points the lowest index comes first.
     """
-    columns = np.ascontiguousarray(points.T)  # short rows are slow to sum
-    distance = np.full(len(points), np.inf)  # squared, to the nearest of those before
+    columns = np.ascontiguousarray(points.T)  # contiguous columns are faster to sum than short rows
+    distance = np.full(len(points), np.inf)  # squared distance to the nearest chosen point
     chosen = 0
     for _ in range(len(points)):
         yield chosen
@@ -47,23 +47,23 @@ def farthest_point_order(points: Vectors) -> Iterator[int]:
         chosen = int(distance.argmax())
 
 
-def is_last_among_first(gains: Vectors, violations: Vectors, count: int) -> bool:
-    """Whether at most `count` of the vectors come before the last one.
+def is_last_in_top(values: Vectors, violations: Vectors, count: int) -> bool:
+    """Whether the last vector comes after at most `count` of the others.
 
-    gains, violations: see `front_numbers`. A front starts with its best in the objective in which the last vector is
+    values, violations: see `front_numbers`. A front starts with its best in the objective in which the last vector is
     strongest; strength and distances are taken with every objective scaled to 0..1 over all vectors. Among equals the
     last vector comes first.
     """
-    fronts = front_numbers(gains, violations)
+    fronts = front_numbers(values, violations)
     left = count - int((fronts < fronts[-1]).sum())
     front = np.flatnonzero(fronts == fronts[-1])
     if left < 0 or len(front) <= left + 1:
         return left >= 0
-    low, high = gains.min(axis=0), gains.max(axis=0)
-    points = (gains[front] - low) / np.where(high > low, high - low, 1.0)
+    low, high = values.min(axis=0), values.max(axis=0)
+    points = (values[front] - low) / np.where(high > low, high - low, 1.0)
     points = np.roll(points, -int(points[-1].argmax()), axis=1)
-    # Sorted, so that nothing depends on who came when.
-    order = np.lexsort((front < len(gains) - 1, *-points.T[::-1]))
+    # Sorted by value, so that the result does not depend on the order of arrival.
+    order = np.lexsort((front < len(values) - 1, *-points.T[::-1]))
     newcomer = int(order.argmax())
     return newcomer in islice(farthest_point_order(points[order]), left + 1)
 

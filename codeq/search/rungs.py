@@ -1,8 +1,9 @@
-"""Asynchronous successive halving without Ray: who stands at which rung, and whether a newcomer goes on.
+"""Asynchronous successive halving without Ray: which trials have reached which rung, and which of them stop there.
 
-A *rung* is an epoch at which trials are compared. It keeps what each trial had when it arrived, for good. A newcomer at
-position p (from 0) among n, itself included, stops if p / n > 1 / reduction_factor. Nothing is random: decisions depend
-on who stands at a rung, never on the order of their coming, so rungs can be rebuilt from recorded rows.
+A *rung* is an epoch at which trials are compared. It keeps the metrics with which each trial first reached it. A trial
+that arrives with rank p (from 0) among n trials, itself included, stops if p / n > 1 / reduction_factor. Decisions are
+deterministic and depend on the set of trials at a rung, not on the order in which they arrived, so rungs can be rebuilt
+from recorded rows.
 """
 
 from __future__ import annotations
@@ -13,42 +14,42 @@ import numpy as np
 
 from codeq.config.objectives import Constraints, Objectives, Row, maximized_values, violations
 from codeq.config.sweep import Scheduler
-from codeq.search.pareto_order import Vectors, is_last_among_first
+from codeq.search.pareto_order import Vectors, is_last_in_top
 
 HEALTHY = ("running", "finished")
-"""The statuses of rows that may stand at a rung: a collapsed trial, as sparse as can be, would dominate the others."""
+"""The statuses of rows that enter a rung: a collapsed trial has maximal sparsity and would dominate the others."""
 
 
 class Rung:
     """The trials that have reached one epoch."""
 
     def __init__(self, objectives: Objectives, constraints: Constraints, reduction_factor: int) -> None:
-        """reduction_factor: one in this many goes on."""
+        """reduction_factor: one trial in this many continues."""
         self._objectives, self._constraints = objectives, constraints
         self._reduction_factor = reduction_factor
         self._trials: set[int] = set()
-        self._gains = np.empty((0, len(objectives)))
+        self._values = np.empty((0, len(objectives)))
         self._violations = np.empty((0, len(constraints)))
 
-    def enter(self, trial: int, row: Row) -> bool:
-        """Let the trial stand here with this row; whether it is a newcomer. What it had first is kept."""
+    def add(self, trial: int, row: Row) -> bool:
+        """Add the trial with this row; returns False, and keeps the first row, if it was added before."""
         if trial in self._trials:
             return False
         self._trials.add(trial)
-        self._gains = np.vstack([self._gains, maximized_values(row, self._objectives)])
+        self._values = np.vstack([self._values, maximized_values(row, self._objectives)])
         self._violations = np.vstack([self._violations, violations(row, self._constraints)])
         return True
 
-    def stops_newcomer(self) -> bool:
-        """Whether the trial that entered last stops."""
+    def should_stop(self) -> bool:
+        """Whether the trial that was added last stops."""
         if len(self._objectives) == 1 and not self._constraints:
-            return _is_below_cutoff(self._gains[:, 0], self._reduction_factor)
-        spared = len(self._gains) // self._reduction_factor
-        return not is_last_among_first(self._gains, self._violations, spared)
+            return _is_below_cutoff(self._values[:, 0], self._reduction_factor)
+        spared = len(self._values) // self._reduction_factor
+        return not is_last_in_top(self._values, self._violations, spared)
 
 
 class Rungs:
-    """The rungs of a sweep; they hear every row of every trial."""
+    """The rungs of a sweep, which must be given every row of every trial."""
 
     def __init__(
         self, scheduler: Scheduler, objectives: Objectives, constraints: Constraints, max_epochs: int
@@ -59,19 +60,22 @@ class Rungs:
         self._rungs = {epoch: Rung(objectives, constraints, factor) for epoch in scheduler.rungs(max_epochs)}
 
     def stops(self, trial: int, row: Row) -> bool:
-        """Whether the trial is to end with this row. It is judged once a rung; an objective that is not finite ends it
-        at once. A trial that diverged, collapsed or failed ends by itself."""
+        """Whether the trial stops after this row. It is compared once at each rung.
+
+        An objective that is not finite stops it at once. False for trials that diverged, collapsed or failed: they end
+        by themselves.
+        """
         if not _is_healthy(row):
             return False
         if not self._is_finite(row):
             return True
-        return self.record(trial, row) and self._rungs[row["epoch"]].stops_newcomer()
+        return self.record(trial, row) and self._rungs[row["epoch"]].should_stop()
 
     def record(self, trial: int, row: Row) -> bool:
-        """Let the trial stand at the row's rung, unjudged; whether there is one and the trial had not been there."""
+        """Add the row to its rung without a decision; returns whether its epoch is a rung where the trial is new."""
         if not _is_healthy(row) or row["epoch"] not in self._rungs or not self._is_finite(row):
             return False
-        return self._rungs[row["epoch"]].enter(trial, row)
+        return self._rungs[row["epoch"]].add(trial, row)
 
     def _is_finite(self, row: Row) -> bool:
         return all(map(math.isfinite, maximized_values(row, self._objectives)))
@@ -84,8 +88,8 @@ def _is_healthy(row: Row) -> bool:
 def _is_below_cutoff(values: Vectors, reduction_factor: int) -> bool:
     """Whether the last value is below the best 1 / reduction_factor of the others.
 
-    Ray's ASHA interpolates between the two values at the cut, which a position cannot say: this is its rule to the bit.
-    The rule of positions decides otherwise only about a newcomer right at the cut.
+    Exactly the rule of Ray's ASHA, which interpolates between the two values at the cut. The rule by rank differs from
+    it only for a new value between these two.
     """
     others = values[:-1]
     return bool(others.size and values[-1] < np.percentile(others, (1 - 1 / reduction_factor) * 100))

@@ -42,16 +42,16 @@ def suggest(trial: optuna.Trial, name: str, distribution: Distribution) -> Any:
 def build_sampler(sweep: SweepConfig, trials_before: int = 0) -> BaseSampler:
     """The configured sampler, seeded.
 
-    trials_before: trials that the sweep holds already, or learns from. They are mixed into the seed, or a resumed sweep
-    would draw its first trials again, and a sweep that starts warm those of the other sweep.
+    trials_before: trials that the sweep holds already, or learns from. They are mixed into the seed: otherwise a
+    resumed sweep would draw its first trials again, and a warm-started sweep those of the other sweep.
     """
     search = sweep.search
     if trials_before and search.sampler != "grid":
         search = search.model_copy(update={"seed": mixed_seed(sweep, trials_before)})
     match search.sampler:
         case "tpe":
-            # With one objective parameters are modelled together, those of each choice as a group of their own. With
-            # several, which spread the good trials over a front, one by one: together they narrow the search too soon.
+            # With one objective parameters are modelled jointly, those of each choice as a separate group. With several
+            # they are modelled independently: good trials spread over a front, and a joint model narrows too soon.
             together = len(sweep.objectives) == 1
             return TPESampler(
                 seed=search.seed, n_startup_trials=search.startup_trials, multivariate=together, group=together
@@ -59,7 +59,7 @@ def build_sampler(sweep: SweepConfig, trials_before: int = 0) -> BaseSampler:
         case "nsga2":
             return NSGAIISampler(seed=search.seed, population_size=search.startup_trials)
         case "gp":
-            # It warns of every parameter that exists only under some choice, which it has drawn at random.
+            # Otherwise it warns about every parameter that exists only under some choice, which it draws at random.
             return GPSampler(
                 seed=search.seed, n_startup_trials=search.startup_trials, warn_independent_sampling=False
             )
@@ -70,14 +70,14 @@ def build_sampler(sweep: SweepConfig, trials_before: int = 0) -> BaseSampler:
 
 
 def mixed_seed(sweep: SweepConfig, *numbers: int) -> int:
-    """A seed, 0 to 2**32 - 1, of the search's seed and what else tells this draw from another."""
+    """A seed, 0 to 2**32 - 1, derived from the search's seed and `numbers`."""
     return int(np.random.SeedSequence((sweep.search.seed, *numbers)).generate_state(1)[0])
 
 
 class GridSampler(BruteForceSampler):
-    """Every combination once, nested choices included. Whoever asks knows how many there are and stops in time."""
+    """Every combination once, nested choices included. The caller stops after the last one."""
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Nothing: Optuna's own calls Study.stop here, which is an error for whoever asks and tells."""
+        """Nothing: the base class calls Study.stop here, which raises in ask-and-tell use."""

@@ -1,6 +1,6 @@
-"""The stored Optuna study of a sweep: what happened, for people and for --resume.
+"""The stored Optuna study of a sweep, for the dashboard and for --resume.
 
-Its trials are those that have folders, under the same numbers. What the sampler learns from is kept apart
+Its trials are those that have folders, under the same numbers. The sampler has a separate study
 (`codeq.search.sampler_study`).
 """
 
@@ -20,12 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from codeq.config.sweep import SweepConfig
 from codeq.config.text import first_line
-from codeq.search.outcome import Ending, Told
+from codeq.search.outcome import StudyReport, TrialEnd
 from codeq.storage.trial_folder import StateDamaged, TrialRecord
 
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 _DASHBOARD_CONSTRAINTS = "constraints"
-"""Where optuna-dashboard 0.21 still looks for constraints: Optuna 4's list of numbers, without names."""
+"""The attribute in which optuna-dashboard 0.21 looks for constraints: a list of numbers, as in Optuna 4."""
 
 
 def directions(sweep: SweepConfig) -> list[StudyDirection]:
@@ -48,7 +48,7 @@ def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
     quiet_optuna()
     url = study_url(sweep, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # Two processes that create SQLite's tables at once crash each other.
+    # Two processes that create SQLite's tables at the same time raise errors.
     try:
         with FileLock(str(folder / ".study.lock")):
             return _open(url, sweep)
@@ -58,50 +58,50 @@ def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
 
 
 def quiet_optuna() -> None:
-    """Keep Optuna's notes on its own doings off the terminal."""
+    """Silence Optuna's log messages and experimental warnings."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # metric names and TPE's groups
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-def begin_trial(study: optuna.Study, asked: FrozenTrial, attributes: Mapping[str, Any]) -> optuna.Trial:
-    """Store a trial with the parameters of `asked` as running, in one transaction; its number is the next one."""
+def begin_trial(study: optuna.Study, proposed: FrozenTrial, attributes: Mapping[str, Any]) -> optuna.Trial:
+    """Store a trial with the parameters of `proposed` as running, in one transaction; its number is the next one."""
     trial = create_trial(
         state=TrialState.RUNNING,
-        params=asked.params,
-        distributions=asked.distributions,
-        user_attrs={**asked.user_attrs, **attributes},
+        params=proposed.params,
+        distributions=proposed.distributions,
+        user_attrs={**proposed.user_attrs, **attributes},
     )
     study.add_trial(trial)
     return _trial(study, study.get_trials(deepcopy=False)[-1])
 
 
-def end_trial(trial: optuna.Trial, ending: Ending, told: Told) -> None:
-    """Store how the trial ended, for good."""
-    for name, value in ending.attributes.items():
+def end_trial(trial: optuna.Trial, end: TrialEnd, report: StudyReport) -> None:
+    """Store how the trial ended."""
+    for name, value in end.attributes.items():
         trial.set_user_attr(name, value)
-    for name, violation in told.constraints.items():
+    for name, violation in report.constraints.items():
         trial.set_constraint(name, violation)
-    if told.constraints:
-        violations = list(told.constraints.values())
+    if report.constraints:
+        violations = list(report.constraints.values())
         trial.storage.set_trial_system_attr(trial._trial_id, _DASHBOARD_CONSTRAINTS, violations)
-    trial.study.tell(trial, told.values, told.state)
+    trial.study.tell(trial, report.values, report.state)
 
 
-def lay_aside(study: optuna.Study) -> None:
-    """Let trials that are running wait for --resume, so that nothing is RUNNING where no driver is."""
+def mark_waiting(study: optuna.Study) -> None:
+    """Set running trials to WAITING, for --resume: without a driver no trial is RUNNING."""
     for stored in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         trial = _trial(study, stored)
         trial.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 
-def take_up(study: optuna.Study) -> optuna.Trial:
+def resume_waiting(study: optuna.Study) -> optuna.Trial:
     """The trial that has waited longest, running again."""
     return study.ask()
 
 
-def expect_all(study: optuna.Study, records: Iterable[TrialRecord], where: str) -> None:
-    """Raise StateDamaged if the study lacks trials that have folders: their numbers would be given away again."""
+def check_all_present(study: optuna.Study, records: Iterable[TrialRecord], where: str) -> None:
+    """Raise StateDamaged if the study lacks trials that have folders: their numbers would be used twice."""
     known = {record.trial for record in records}
     if known and max(known) >= len(study.get_trials(deepcopy=False)):
         reason = "the study lacks trials that have folders; put it back, or start another sweep with --name NAME"

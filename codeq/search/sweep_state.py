@@ -1,4 +1,4 @@
-"""What a sweep left behind, opened by one driver at a time: its trials' records, its study, its template."""
+"""The stored state of a sweep, opened by one driver at a time: its trials' records, its study, its template."""
 
 from __future__ import annotations
 
@@ -17,40 +17,43 @@ from codeq.config.document import parse_document
 from codeq.config.errors import BadInput
 from codeq.config.run import RUNTIME_KEYS
 from codeq.config.text import pluralize
-from codeq.search.outcome import Ending
-from codeq.search.study import expect_all, lay_aside, open_study
-from codeq.search.warm_start import KnownTrial, known_trials
+from codeq.search.outcome import TrialEnd
+from codeq.search.study import check_all_present, mark_waiting, open_study
+from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.atomic_files import is_local, write_atomically
 from codeq.storage.trial_folder import Row, StateDamaged, TrialRecord, trial_folder, trial_folders
 
 _FREE_TO_CHANGE = RUNTIME_KEYS - {"threads", "use_compile"} | {"sweep"}
-"""Threads and compilation change scores by rounding: the trials of one table are trained alike."""
+"""Keys that a resumed sweep may change. Threads and compilation are not among them: they change scores by rounding."""
 
 
 @dataclass(frozen=True)
 class SweepState:
-    """folder: where everything is kept. local: the same, or a folder here if that is behind a URL. warm_start: what
-    the sampler learns from beforehand."""
+    """The state of an open sweep.
+
+    folder: holds all files, perhaps behind a URL. local: the same folder, or a local one if that is behind a URL.
+    warm_start: trials of another sweep from which the sampler learns before its first draw.
+    """
 
     template: Template
     folder: UPath
     local: Path
     study: optuna.Study
-    warm_start: Sequence[KnownTrial]
+    warm_start: Sequence[WarmStartTrial]
 
     @property
     def remaining(self) -> int:
-        """How many trials there are to begin or to finish."""
+        """The number of trials to begin or to finish."""
         return int(self.template.sweep.trials or 1) - self.ended
 
     @property
     def ended(self) -> int:
-        """How many trials have ended, however they did."""
+        """The number of trials that have ended, successfully or not."""
         return sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
 
     @property
     def unfinished(self) -> int:
-        """How many trials have begun and not ended."""
+        """The number of trials that have begun and not ended."""
         return len(self.study.get_trials(deepcopy=False)) - self.ended
 
     def rows(self) -> Iterator[tuple[int, list[Row]]]:
@@ -59,21 +62,21 @@ class SweepState:
             yield trial.number, trial_folder(self.folder, trial.number).rows()
 
     def note_unfinished(self, reason: str) -> None:
-        """Write down why the trials that are still running did not finish; --resume goes on with them all the same."""
+        """Record why the running trials did not finish; --resume continues them."""
         for trial in trial_folders(self.folder):
             record = trial.read_record()
             if record and record.status == "running":
                 trial.write_record(replace(record, reason=reason))
 
     def upload_study(self) -> None:
-        """Put a copy of the SQLite study beside the trials that are behind a URL."""
+        """Copy the SQLite study to the sweep's folder if that is behind a URL."""
         database = self.local / "study.db"
         if not is_local(self.folder) and database.exists():
             write_atomically(self.folder / "study.db", database.read_bytes())
 
 
 def sweep_folder(template: Template) -> UPath:
-    """Where the sweep leaves everything: storage/name. Raises BadInput for a URL of no known kind."""
+    """The sweep's folder, storage/name. Raises BadInput for an unknown URL scheme."""
     try:
         storage = UPath(template.sweep.storage).expanduser()
     except (ValueError, ImportError) as error:
@@ -83,7 +86,7 @@ def sweep_folder(template: Template) -> UPath:
 
 @contextlib.contextmanager
 def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
-    """The sweep's state, this driver's alone until the end of the `with` block.
+    """The sweep's state, locked by this driver until the end of the `with` block.
 
     Raises StateDamaged if it cannot be read, another driver has it, it holds trials and `resume` is not set, or it was
     begun with another template; BadInput if its folder cannot be written or there is nothing to start warm from.
@@ -92,27 +95,27 @@ def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
     local = Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
     with _lock(folder, local):
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
-        _expect_none(str(folder), len(records), resume)
+        _check_no_trials(str(folder), len(records), resume)
         if records:
-            _expect_same_template(folder / "template.yaml", template)
-        warm_start = known_trials(template, folder)
+            _check_same_template(folder / "template.yaml", template)
+        warm_start = warm_start_trials(template, folder)
         _fetch_study(folder, local)
         study = open_study(template.sweep, local)
-        _expect_none(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
-        expect_all(study, records, str(folder))
-        _write_down_endings(folder, study, records)
+        _check_no_trials(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
+        check_all_present(study, records, str(folder))
+        _record_missing_ends(folder, study, records)
         write_atomically(folder / "template.yaml", template.to_yaml())
-        lay_aside(study)  # what a driver that was killed left running
+        mark_waiting(study)  # trials that a killed driver left RUNNING
         state = SweepState(template, folder, local, study, warm_start)
         try:
             yield state
         finally:
-            lay_aside(study)
+            mark_waiting(study)
             state.upload_study()
 
 
 def _lock(folder: UPath, local: Path) -> contextlib.AbstractContextManager[Any]:
-    """The lock of the one driver, acquired, to be released at the end of a `with` block."""
+    """The acquired lock of the driver; leaving the `with` block releases it."""
     try:
         local.mkdir(parents=True, exist_ok=True)
         return FileLock(local / ".driver.lock", timeout=0).acquire()
@@ -124,29 +127,29 @@ def _lock(folder: UPath, local: Path) -> contextlib.AbstractContextManager[Any]:
 
 
 def _fetch_study(folder: UPath, local: Path) -> None:
-    """Get the SQLite study that `upload_study` has put behind a URL, unless it is here already."""
+    """Download the SQLite study that `upload_study` stored behind a URL, unless there is a local copy."""
     database = local / "study.db"
     if not is_local(folder) and not database.exists() and (folder / "study.db").exists():
         write_atomically(database, (folder / "study.db").read_bytes())
 
 
-def _expect_none(where: str, trials: int, resume: bool) -> None:
+def _check_no_trials(where: str, trials: int, resume: bool) -> None:
     if trials and not resume:
         more = "--resume goes on with them, --name NAME starts another sweep"
         raise StateDamaged(f"{where} holds {pluralize(trials, 'trial')} already; {more}")
 
 
-def _write_down_endings(folder: UPath, study: optuna.Study, records: Sequence[TrialRecord]) -> None:
-    """Record the trials that had ended, as the study knows, when a driver was killed before it wrote their records."""
+def _record_missing_ends(folder: UPath, study: optuna.Study, records: Sequence[TrialRecord]) -> None:
+    """Update records that a killed driver did not write, from the ends that the study has stored."""
     stored = study.get_trials(deepcopy=False)
     for record in records:
-        ended = Ending.of_stored(stored[record.trial])
+        ended = TrialEnd.of_stored(stored[record.trial])
         if record.status == "running" and stored[record.trial].state.is_finished() and ended:
             trial_folder(folder, record.trial).write_record(replace(record, status=ended.status, reason=ended.reason))
 
 
-def _expect_same_template(path: UPath, template: Template) -> None:
-    """Trials of two different templates in one table would compare what cannot be compared."""
+def _check_same_template(path: UPath, template: Template) -> None:
+    """Raise StateDamaged if the sweep was begun with another template: its trials would not be comparable."""
     if not path.exists():
         return
     before, now = (_what_defines_trials(text) for text in (path.read_text(), template.to_yaml()))

@@ -1,6 +1,6 @@
-"""Trials of another sweep, for this sweep's sampler to learn from before its first draw.
+"""Trials of another sweep, from which this sweep's sampler learns before its first draw.
 
-They are known to the sampler only: they take no number, have no folder here, and win nothing.
+Only the sampler knows them: they have no number and no folder in this sweep and cannot be on its front.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from codeq.config import Parameter, Template
 from codeq.config.document import parse_document
 from codeq.config.errors import BadInput, format_value
 from codeq.config.text import first_line
-from codeq.search.outcome import Ending
+from codeq.search.outcome import TrialEnd
 from codeq.search.study import quiet_optuna
 from codeq.storage.atomic_files import is_local
 
 
 @dataclass(frozen=True)
-class KnownTrial:
-    """parameters: those that this sweep searches too, all of them within its ranges."""
+class WarmStartTrial:
+    """A trial of another sweep. parameters: those that this sweep searches too, all within its ranges."""
 
     parameters: dict[str, Any]
-    ending: Ending
+    end: TrialEnd
 
 
 class _Unusable(Exception):
-    """Why the other sweep is of no use."""
+    """The other sweep cannot be used; the message says why."""
 
 
-def known_trials(template: Template, own_folder: UPath) -> list[KnownTrial]:
-    """The trials of `search.warm_start` that lie within this sweep's space; none if the key is not set.
+def warm_start_trials(template: Template, own_folder: UPath) -> list[WarmStartTrial]:
+    """The trials of `search.warm_start` that lie within this sweep's space; an empty list if the key is not set.
 
     Raises BadInput, with the file's line, if there is no such sweep, it has other objectives, or no trial fits.
     """
@@ -93,7 +93,7 @@ def _open_study(folder: UPath) -> Iterator[optuna.Study]:
         raise _Unusable("is no sweep's folder, it holds neither study.db nor template.yaml")
 
 
-def _fitting(trials: list[FrozenTrial], template: Template) -> list[KnownTrial]:
+def _fitting(trials: list[FrozenTrial], template: Template) -> list[WarmStartTrial]:
     """The trials that have ended and lie within the template's space; raises _Unusable if there are none."""
     parameters = {parameter.name: parameter for parameter in template.parameters}
     searched = {name for trial in trials for name in trial.params}
@@ -103,17 +103,20 @@ def _fitting(trials: list[FrozenTrial], template: Template) -> list[KnownTrial]:
     known = []
     for trial in trials:
         shared = {name: value for name, value in trial.params.items() if name in parameters}
-        ended = Ending.of_stored(trial)
+        ended = TrialEnd.of_stored(trial)
         if ended and ended.status != "failed" and needed <= shared.keys() and _lie_within(shared, parameters):
-            known.append(KnownTrial(shared, ended))
+            known.append(WarmStartTrial(shared, ended))
     if not known:
         raise _Unusable(f"none of its {len(trials)} trials lies within this sweep's ranges of {', '.join(parameters)}")
     return known
 
 
 def _needed(template: Template) -> set[str]:
-    """The parameters that a trial must have: any one for TPE, which models groups of them; all that always exist for
-    the others, which would from then on draw at random what a single trial lacks."""
+    """The parameters that a trial must have.
+
+    None in particular for TPE, which models groups of parameters. All unconditional ones for the other samplers, which
+    draw a parameter at random if any trial lacks it.
+    """
     if template.sweep.search.sampler == "tpe":
         return set()
     return {parameter.name for parameter in template.parameters if not parameter.conditional}

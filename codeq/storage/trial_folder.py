@@ -25,11 +25,11 @@ from codeq.config.sweep import METRICS
 from codeq.config.text import first_line
 from codeq.storage.atomic_files import is_local, write_atomically
 
-Outcome = Literal["running", "finished", "stopped", "diverged", "collapsed", "failed"]
+TrialStatus = Literal["running", "finished", "stopped", "diverged", "collapsed", "failed"]
 
 Row = dict[str, Any]
 
-NO_ROW: Row = {"epoch": 0, **{name: math.nan for name in METRICS}}
+EMPTY_METRICS: Row = {"epoch": 0, **{name: math.nan for name in METRICS}}
 """What stands for a row before the first epoch."""
 
 
@@ -45,7 +45,7 @@ class TrialRecord:
     run_name: str
     seed: int
     parameters: dict[str, Any] = field(default_factory=dict)
-    status: Outcome = "running"
+    status: TrialStatus = "running"
     reason: str = ""
     duration_s: float = 0.0
     test_acc: float | None = None

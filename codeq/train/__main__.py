@@ -55,11 +55,11 @@ def _train(config: RunConfig, resume: Path | None, grace_epochs: int) -> int:
     from codeq.data import DataUnavailable
     from codeq.models import WeightsUnavailable
     from codeq.train.checkpoint import CheckpointError, load_checkpoint
-    from codeq.train.loop import build
+    from codeq.train.loop import create_train_state
     from codeq.train.single_run import train_single
 
     try:
-        state = build(config)
+        state = create_train_state(config)
     except (DataUnavailable, WeightsUnavailable, ValueError) as error:
         return _refuse(error, BAD_INPUT)
     if resume is not None:

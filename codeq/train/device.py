@@ -37,12 +37,12 @@ def _first_available() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def is_lost(error: BaseException) -> bool:
+def is_device_lost(error: BaseException) -> bool:
     """Whether `error` says that the process's GPU is lost: only another process can go on."""
     return type(error).__name__ == "AcceleratorError"
 
 
-def wait_for(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Until a GPU has done what it was given, so that a clock read now counts it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

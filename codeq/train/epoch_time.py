@@ -12,8 +12,8 @@ from upath import UPath
 
 from codeq.storage.trial_folder import TrialFolder
 from codeq.train.compression import measure_compression
-from codeq.train.loop import TrainState, build, evaluate, fit, train_steps
-from codeq.train.trial_run import keep_epoch
+from codeq.train.loop import TrainState, create_train_state, evaluate, fit, train_steps
+from codeq.train.trial_run import save_epoch
 
 PASS_S = 1.0
 """A measured pass ends after about this time."""
@@ -44,7 +44,7 @@ def measure_epoch(state: TrainState) -> EpochTime:
     train, val = state.data.train, state.data.val
     train_s = _pass_s(lambda count: train_steps(replace(state, data=state.data.first(count))), len(train))
     evaluate_s = _pass_s(lambda count: evaluate(state, val.first(count)), len(val))
-    build_s = _seconds(lambda: build(state.config, state.data))
+    build_s = _seconds(lambda: create_train_state(state.config, state.data))
     return EpochTime(build_s, train_s, evaluate_s + _end_s(state))
 
 
@@ -69,7 +69,7 @@ def _end_s(state: TrainState) -> float:
 
         def end() -> None:
             measure_compression(state.model, state.macs)
-            keep_epoch(trial, state, row)
+            save_epoch(trial, state, row)
 
         return statistics.median(_seconds(end) for _ in range(REPEATS))
 

@@ -12,12 +12,12 @@ import torch
 from codeq.config import RunConfig, Template
 from codeq.config.epoch_budget import epoch_budget
 from codeq.config.resources import gpus_of_trial, room_for_trials, trains_together
-from codeq.data import load_data, load_or_make_up
+from codeq.data import load_data, load_or_fake
 from codeq.train.device import prepare_device
 from codeq.train.epoch_time import EpochTime, measure_epoch
 from codeq.train.fused.probe import choose_runs
-from codeq.train.fused.shape import shape_of
-from codeq.train.loop import TrainState, build
+from codeq.train.fused.shape import fusion_key
+from codeq.train.loop import TrainState, create_train_state
 
 START_S = 9.0
 """Imports, Ray's start and end, the first trials' processes: measured on two CPU cores."""
@@ -31,7 +31,7 @@ MOST_SHAPES = 8
 
 @dataclass(frozen=True)
 class Probe:
-    """One shape of the sweep's runs. made_up: whether its images are, for want of the data set's files.
+    """One shape of the sweep's runs. is_fake: whether its images are, for want of the data set's files.
 
     together: how many runs share the time of a step; 1: each has its own process.
     """
@@ -39,7 +39,7 @@ class Probe:
     name: str
     time: EpochTime
     together: int
-    made_up: bool
+    is_fake: bool
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def forecast(template: Template) -> Forecast:
     for a model, a device or resources that are not to be had.
     """
     at_once = trials_at_once(template)
-    shapes = list({shape_of(config): config for config in reversed(template.boundary_configs)}.values())
+    shapes = list({fusion_key(config): config for config in reversed(template.boundary_configs)}.values())
     probes = tuple(_probe(config, template) for config in shapes[:MOST_SHAPES])
     trials, epochs = int(template.sweep.trials or 1), template.max_epochs
     mean_s, slowest_s = mean(p.time.epoch_s for p in probes), max(p.time.epoch_s for p in probes)
@@ -91,11 +91,11 @@ def trials_at_once(template: Template) -> int:
     """Trials, or packs of trials, for which this machine has room. Raises ValueError if there is none for one."""
     sweep, gpus_available, cpus_available = template.sweep, torch.cuda.device_count(), joblib.cpu_count()
     cpu, gpu = sweep.resources.cpu, _gpus(template)
-    places = room_for_trials(cpu, gpu, cpus_available, gpus_available)
-    if not places:
+    slots = room_for_trials(cpu, gpu, cpus_available, gpus_available)
+    if not slots:
         kind, wanted, available = ("cpu", cpu, cpus_available) if cpu > cpus_available else ("gpu", gpu, gpus_available)
         raise ValueError(f"sweep.resources.{kind} is {wanted:g}, but this machine has {available}")
-    return min(places, sweep.max_concurrent or places, int(sweep.trials or 1))
+    return min(slots, sweep.max_concurrent or slots, int(sweep.trials or 1))
 
 
 def _gpus(template: Template) -> float:
@@ -104,16 +104,16 @@ def _gpus(template: Template) -> float:
 
 
 def _probe(config: RunConfig, template: Template) -> Probe:
-    raw, made_up = load_or_make_up(config)
+    raw, is_fake = load_or_fake(config)
     threads = config.threads or max(1, int(template.sweep.resources.cpu))  # as the sweep's searcher has it
     device = "cpu" if torch.cuda.device_count() and not _gpus(template) else config.device
     config = config.model_copy(update={"threads": threads, "device": device, "pretrained": False})
-    state = build(config, load_data(config, prepare_device(device, threads), raw))
+    state = create_train_state(config, load_data(config, prepare_device(device, threads), raw))
     together, time = _together(state, template), measure_epoch(state)
     name = f"{config.network}, batch {config.batch_size}"
     if together is None:
-        return Probe(name, time, 1, made_up)
-    return Probe(name, replace(time, train_s=together[1]), together[0], made_up)
+        return Probe(name, time, 1, is_fake)
+    return Probe(name, replace(time, train_s=together[1]), together[0], is_fake)
 
 
 def _together(state: TrainState, template: Template) -> tuple[int, float] | None:
@@ -130,7 +130,7 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
     """What was measured and what follows from it, a line each."""
     for probe in found.probes:
         shared = f", {probe.together} together" if probe.together > 1 else ""
-        images = " (made-up images: the data set is not there)" if probe.made_up else ""
+        images = " (made-up images: the data set is not there)" if probe.is_fake else ""
         yield f"an epoch of {probe.name}: {probe.time.epoch_s:.3g} s{shared}{images}"
     if found.unmeasured:
         yield f"{found.unmeasured} more shapes of runs not measured"
@@ -139,14 +139,14 @@ def forecast_lines(found: Forecast) -> Iterator[str]:
 
 
 def _time(found: Forecast) -> str:
-    worst = in_words(found.worst)
+    worst = format_duration(found.worst)
     if found.expected is None or found.p10_p90 is None:
         return f"at most {worst}"
-    expected, low, high = map(in_words, (found.expected, *found.p10_p90))
+    expected, low, high = map(format_duration, (found.expected, *found.p10_p90))
     return f"about {worst}" if low == worst else f"about {expected} expected ({low} to {high}), at most {worst}"
 
 
-def in_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`45 s`, `12 min`, `3.4 h`, `2.1 days`."""
     for unit, length in (("days", 86400.0), ("h", 3600.0)):
         if seconds >= 2 * length:

@@ -1,4 +1,4 @@
-"""The training loop, shared by single runs and sweep trials: `for row in fit(build(config)): ...`."""
+"""The training loop, shared by single runs and sweep trials: `for row in fit(create_train_state(config)): ...`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Status = Literal["running", "finished", "diverged", "collapsed"]
 
 
 @dataclass(frozen=True)
-class EpochRow:
+class EpochMetrics:
     """What one epoch reports. Accuracies are percent, sparsities and rel_bops 0..1, times seconds.
 
     epoch: completed epochs, from 1. loss: mean training loss, added terms included. train_acc: over the epoch's
@@ -77,7 +77,7 @@ class TrainState:
     best_val_acc: float = 0.0
 
 
-def build(config: RunConfig, data: DataSplits | None = None) -> TrainState:
+def create_train_state(config: RunConfig, data: DataSplits | None = None) -> TrainState:
     """Data, model with quantizers attached, optimizer and schedule of a run at epoch 0.
 
     data: the config's, if this process has it on the device already. Seeds PyTorch's global generators. Raises
@@ -115,7 +115,7 @@ def build(config: RunConfig, data: DataSplits | None = None) -> TrainState:
     )
 
 
-def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochRow]:
+def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochMetrics]:
     """Train from `state.epoch` on; after each epoch, `state` is ready to be saved and one row is yielded.
 
     The last row has a status other than running: finished, or diverged or collapsed with a reason, which ends the
@@ -136,7 +136,7 @@ def _quickest_step(state: TrainState) -> Step:
     return quickest_step(state.model, weighted_terms(state.config.loss_terms), batch, steps_left)
 
 
-def _epoch(state: TrainState, grace_epochs: int) -> EpochRow:
+def _epoch(state: TrainState, grace_epochs: int) -> EpochMetrics:
     started = time.perf_counter()
     loss, train_acc = train_steps(state)
     trained = time.perf_counter()
@@ -159,7 +159,7 @@ class Measured:
     epoch_s: float
 
 
-def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> EpochRow:
+def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> EpochMetrics:
     """Count the epoch as done, step the schedule, and judge what it gave."""
     lr = float(state.scheduler.get_last_lr()[0])
     state.scheduler.step()
@@ -171,11 +171,11 @@ def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> 
         loss=measured.loss,
         val_acc=measured.val_acc,
         empty_layers=compression.empty_layers,
-        majority_share=state.data.majority_share,
+        majority_class_fraction=state.data.majority_class_fraction,
         grace_epochs=grace_epochs,
     )
     status: Status = "finished" if state.epoch == state.config.epochs else "running"
-    return EpochRow(
+    return EpochMetrics(
         epoch=state.epoch,
         loss=measured.loss,
         train_acc=measured.train_acc,

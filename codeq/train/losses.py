@@ -15,34 +15,35 @@ from codeq.config.run import LossTermConfig
 from codeq.quant import is_transformed
 from codeq.registry import LOSS_TERMS
 
-Factor = float | Tensor
-"""A factor of a loss: a number, or a scalar tensor where several runs with their own numbers train together."""
+Coefficient = float | Tensor
+"""A coefficient of a loss: a number, or a scalar tensor where several runs with their own numbers train together."""
 
 
-def group_lasso(model: nn.Module, lambda_linear: Factor = 1e-4, lambda_conv: Factor = 1e-4) -> Tensor:
+def group_lasso(model: nn.Module, lambda_linear: Coefficient = 1e-4, lambda_conv: Coefficient = 1e-4) -> Tensor:
     """Sum of the L2 norms of the weight columns, which pulls whole columns to zero; a scalar >= 0.
 
     Columns of a linear layer's [out, in] weight are its input features; a convolution's weight is viewed as
     [out, in * kH * kW]. The weight read is the quantized one. The gradient of an all-zero column is 0.
     """
-    factors = ((nn.Linear, lambda_linear), (nn.Conv2d, lambda_conv))
+    coefficients = ((nn.Linear, lambda_linear), (nn.Conv2d, lambda_conv))
     weighted = [
-        (factor, module.weight)
+        (coefficient, module.weight)
         for module in model.modules()
-        for kind, factor in factors
-        if isinstance(module, kind) and not _is_zero(factor)
+        for kind, coefficient in coefficients
+        if isinstance(module, kind) and not _is_zero(coefficient)
     ]
     if not weighted:
         return torch.zeros((), device=next(model.parameters()).device)
     return _weighted_norms(*zip(*weighted, strict=True))
 
 
-def _weighted_norms(factors: Sequence[Factor], weights: Sequence[Tensor]) -> Tensor:
-    """The sum over `weights` [rows, ...] of a factor times the sum of the norms of the weight's columns."""
+def _weighted_norms(coefficients: Sequence[Coefficient], weights: Sequence[Tensor]) -> Tensor:
+    """The sum over `weights` [rows, ...] of a coefficient times the sum of the norms of the weight's columns."""
     if is_transformed():
-        norms = [factor * column_norms(w.flatten(1)).sum() for factor, w in zip(factors, weights, strict=True)]
+        pairs = zip(coefficients, weights, strict=True)
+        norms = [coefficient * column_norms(w.flatten(1)).sum() for coefficient, w in pairs]
         return torch.stack(norms).sum()
-    return cast(Tensor, _WeightedNorms.apply(factors, *weights))
+    return cast(Tensor, _WeightedNorms.apply(coefficients, *weights))
 
 
 class _WeightedNorms(torch.autograd.Function):
@@ -52,20 +53,21 @@ class _WeightedNorms(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, factors: Sequence[Factor], *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, coefficients: Sequence[Coefficient], *weights: Tensor) -> Tensor:
         norms = [_norms(w.flatten(1)) for w in weights]
-        ctx.factors = factors
+        ctx.coefficients = coefficients
         ctx.save_for_backward(*weights, *norms)
-        return torch.stack([factor * norm.sum() for factor, norm in zip(factors, norms, strict=True)]).sum()
+        pairs = zip(coefficients, norms, strict=True)
+        return torch.stack([coefficient * norm.sum() for coefficient, norm in pairs]).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        layers = len(ctx.factors)
+        layers = len(ctx.coefficients)
         weights, norms = ctx.saved_tensors[:layers], ctx.saved_tensors[layers:]
         columns = (
-            _norms_backward(grad * factor, w.flatten(1), norm)
-            for factor, w, norm in zip(ctx.factors, weights, norms, strict=True)
+            _norms_backward(grad * coefficient, w.flatten(1), norm)
+            for coefficient, w, norm in zip(ctx.coefficients, weights, norms, strict=True)
         )
         return None, *(slope.view(w.shape) for slope, w in zip(columns, weights, strict=True))
 
@@ -108,10 +110,10 @@ class _ColumnNorms(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class WeightedTerm:
-    """`factor * term(model, **arguments)`, the term by its YAML name."""
+    """`coefficient * term(model, **arguments)`, the term by its YAML name."""
 
     name: str
-    factor: Factor
+    coefficient: Coefficient
     arguments: Mapping[str, Any]
 
 
@@ -121,11 +123,12 @@ def weighted_terms(terms: Sequence[LossTermConfig]) -> list[WeightedTerm]:
 
 
 def added_loss(model: nn.Module, terms: Sequence[WeightedTerm]) -> Tensor | float:
-    """What the terms add to the cross-entropy: the sum of factor * term(model, **arguments).
+    """What the terms add to the cross-entropy: the sum of coefficient * term(model, **arguments).
 
     Raises PluginError if a plug-in's term raises or gives anything but a scalar tensor.
     """
-    return sum((term.factor * _value(term, model) for term in terms if not _is_zero(term.factor)), start=0.0)
+    in_use = [term for term in terms if not _is_zero(term.coefficient)]
+    return sum((term.coefficient * _value(term, model) for term in in_use), start=0.0)
 
 
 def _value(term: WeightedTerm, model: nn.Module) -> Tensor:
@@ -137,6 +140,6 @@ def _value(term: WeightedTerm, model: nn.Module) -> Tensor:
     return value
 
 
-def _is_zero(factor: Factor) -> bool:
+def _is_zero(coefficient: Coefficient) -> bool:
     """Whether a number is 0. A tensor never is: looking at it would make the host wait for the device."""
-    return not isinstance(factor, Tensor) and factor == 0
+    return not isinstance(coefficient, Tensor) and coefficient == 0

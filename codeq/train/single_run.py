@@ -9,13 +9,13 @@ from pathlib import Path
 from codeq.config.run import RunConfig
 from codeq.storage.atomic_files import write_atomically
 from codeq.train.checkpoint import save_checkpoint
-from codeq.train.loop import EpochRow, TrainState, evaluate, fit
+from codeq.train.loop import EpochMetrics, TrainState, evaluate, fit
 from codeq.train.tracking import open_tracker
 
 log = logging.getLogger(__name__)
 
 
-def train_single(state: TrainState, grace_epochs: int) -> EpochRow | None:
+def train_single(state: TrainState, grace_epochs: int) -> EpochMetrics | None:
     """Train to the end, or until the run diverges or collapses; returns the last row.
 
     Leaves SAVE_DIR/checkpoint_RUNNAME.th and SAVE_DIR/metrics_RUNNAME.jsonl after every epoch. Returns None if all
@@ -24,13 +24,13 @@ def train_single(state: TrainState, grace_epochs: int) -> EpochRow | None:
     config = state.config
     log.info("%s on %s: %d training images of %s, %d epochs", config.run_name, state.device,
              state.data.train.num_images, config.dataset.name, config.epochs)  # fmt: skip
-    _keep_rows_until(state)
+    _drop_rows_after(state)
     tracker = open_tracker(config.wandb_project, Path(config.save_dir))
     tracker.start(0, config.run_name, config.as_dict())
     row = None
     try:
         for row in fit(state, grace_epochs):
-            _keep(state, row)
+            _save(state, row)
             tracker.log(0, row.as_dict())
             _log_row(row, config.epochs)
     finally:
@@ -50,7 +50,7 @@ def _metrics_path(config: RunConfig) -> Path:
     return Path(config.save_dir) / f"metrics_{config.run_name}.jsonl"
 
 
-def _keep_rows_until(state: TrainState) -> None:
+def _drop_rows_after(state: TrainState) -> None:
     """Begin the metrics file, or go on with it after the epochs that are completed; tells early if it cannot be."""
     path = _metrics_path(state.config)
     lines = path.read_text().splitlines() if path.exists() else []
@@ -58,14 +58,14 @@ def _keep_rows_until(state: TrainState) -> None:
     write_atomically(path, "".join(line + "\n" for line in kept))
 
 
-def _keep(state: TrainState, row: EpochRow) -> None:
+def _save(state: TrainState, row: EpochMetrics) -> None:
     with _metrics_path(state.config).open("a") as file:
         file.write(json.dumps(row.as_dict()) + "\n")
     if row.status != "diverged":  # NaN weights would replace the last good ones
         save_checkpoint(checkpoint_path(state.config), state)
 
 
-def _log_row(row: EpochRow, epochs: int) -> None:
+def _log_row(row: EpochMetrics, epochs: int) -> None:
     log.info(
         "epoch %d/%d  loss %.4f  train_acc %.2f  val_acc %.2f  sparsity %.4f  rel_bops %.4f  bits %.2f  %.1f s",
         row.epoch, epochs, row.loss, row.train_acc, row.val_acc, row.sparsity, row.rel_bops, row.mean_bits, row.epoch_s,

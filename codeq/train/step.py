@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from codeq.config.text import first_line
 from codeq.train.compilation import can_compile, compiled
 from codeq.train.cuda_graph import can_capture, captured
-from codeq.train.device import wait_for
+from codeq.train.device import synchronize
 from codeq.train.losses import WeightedTerm
 from codeq.train.optimizer import split_parameters
 from codeq.train.training_loss import Forward, Loss, TrainingLoss
 
 log = logging.getLogger(__name__)
 
-WORTH_TRYING_S = 600.0
+MIN_COMPILE_S = 600.0
 """With less training left a run is not compiled untried: to compile takes up to a minute (ResNet-20, one CPU core)."""
 
 LATER_COMPILES = 2
 """What is compiled once more after the first step: evaluation mode, and its smaller last batch."""
 
-WORTH_RECORDING_STEPS = 100
+MIN_CAPTURE_STEPS = 100
 """With fewer steps left no CUDA graphs are recorded: to record and to check them takes some twenty."""
 
 PROBE_STEPS = 5
@@ -65,23 +65,23 @@ def quickest_step(
     as they were, the gradients are cleared. A way that fails is logged and not taken.
     """
     with _unchanged(model):
-        return _Measuring(model, terms, batch, steps_left).quickest()
+        return _StepAutotuner(model, terms, batch, steps_left).quickest()
 
 
 @dataclass(frozen=True)
-class _Way:
-    """A measured step. step_s: what one takes, in seconds; once_s: what is still to come once."""
+class _StepVariant:
+    """A measured step. step_s: what one takes, in seconds; setup_s: what is still to come once."""
 
     name: str
     step: Step
     step_s: float
-    once_s: float = 0.0
+    setup_s: float = 0.0
 
     def left_s(self, steps: int) -> float:
-        return steps * self.step_s + self.once_s
+        return steps * self.step_s + self.setup_s
 
 
-class _Measuring:
+class _StepAutotuner:
     def __init__(
         self, model: nn.Module, terms: Sequence[WeightedTerm], batch: tuple[Tensor, Tensor], steps_left: int
     ) -> None:
@@ -90,51 +90,52 @@ class _Measuring:
 
     def quickest(self) -> Step:
         eager = eager_step(self._model, self._terms)
-        ways = [_Way("eager", eager, self._step_s(eager))]
-        if self._worth_compiling(ways[0]):
-            ways += self._compiled()
-        if can_capture(self._device) and self._steps_left >= WORTH_RECORDING_STEPS:
-            ways += self._captured(self._best(ways))  # only one, and last: what was recorded keeps its memory
-        best = self._best(ways)
-        if len(ways) > 1:
-            times = ", ".join(f"{1000 * way.step_s:.1f} {way.name}" for way in ways)
+        variants = [_StepVariant("eager", eager, self._step_s(eager))]
+        if self._worth_compiling(variants[0]):
+            variants += self._compiled()
+        if can_capture(self._device) and self._steps_left >= MIN_CAPTURE_STEPS:
+            variants += self._captured(self._best(variants))  # only one, and last: what was recorded keeps its memory
+        best = self._best(variants)
+        if len(variants) > 1:
+            times = ", ".join(f"{1000 * variant.step_s:.1f} {variant.name}" for variant in variants)
             log.info("use_compile: ms a step: %s; %d steps left: %s", times, self._steps_left, best.name)
         return best.step
 
-    def _best(self, ways: Sequence[_Way]) -> _Way:
-        return min(ways, key=lambda way: way.left_s(self._steps_left))
+    def _best(self, variants: Sequence[_StepVariant]) -> _StepVariant:
+        return min(variants, key=lambda variant: variant.left_s(self._steps_left))
 
-    def _worth_compiling(self, eager: _Way) -> bool:
+    def _worth_compiling(self, eager: _StepVariant) -> bool:
         left_s = eager.left_s(self._steps_left)
         if not can_compile(self._device):
             log.info("use_compile: no compiler for %s, training without", self._device.type)
             return False
-        if left_s < WORTH_TRYING_S:
+        if left_s < MIN_COMPILE_S:
             log.info("use_compile: %.0f s of training are too few to compile for", left_s)
             return False
         return True
 
-    def _compiled(self) -> list[_Way]:
+    def _compiled(self) -> list[_StepVariant]:
         try:
             step = compiled_step(self._model, self._terms)
             compile_s = self._seconds(step)
-            return [_Way("compiled", step, self._step_s(step), LATER_COMPILES * compile_s)]
+            return [_StepVariant("compiled", step, self._step_s(step), LATER_COMPILES * compile_s)]
         except Exception as error:  # whatever a compiler, its headers or its cache can get wrong
             log.warning("use_compile: compiling failed, training without: %s", first_line(error))
             torch.compiler.reset()
             return []
 
-    def _captured(self, way: _Way) -> list[_Way]:
-        """`way` as CUDA graphs, if replayed they have its gradients."""
+    def _captured(self, variant: _StepVariant) -> list[_StepVariant]:
+        """`variant` as CUDA graphs, if replayed they have its gradients."""
         images, labels = self._batch
         try:
             # Recorded with another batch than it is checked with: what it took for constant shows.
-            loss = captured(TrainingLoss(self._model, way.step.forward, self._terms), images.flip(0), labels.roll(1))
-            step = Step(way.step.forward, loss)
-            for expected, found in zip(self._gradients(way.step), self._gradients(step), strict=True):
+            forward = variant.step.forward
+            loss = captured(TrainingLoss(self._model, forward, self._terms), images.flip(0), labels.roll(1))
+            step = Step(forward, loss)
+            for expected, found in zip(self._gradients(variant.step), self._gradients(step), strict=True):
                 if not (found - expected).norm() <= TOLERANCE * expected.norm():  # nor if they are NaN
                     raise RuntimeError("replayed, it has other gradients")
-            return [_Way(f"{way.name} in CUDA graphs", step, self._step_s(step), way.once_s)]
+            return [_StepVariant(f"{variant.name} in CUDA graphs", step, self._step_s(step), variant.setup_s)]
         except Exception as error:  # whatever a model does that cannot be recorded; a lost GPU fails the next step too
             log.warning("use_compile: no CUDA graphs of the step: %s", first_line(_cause(error)))
             return []
@@ -153,11 +154,11 @@ class _Measuring:
 
     def _seconds(self, step: Step) -> float:
         """Of a training step without the optimizer."""
-        wait_for(self._device)
+        synchronize(self._device)
         started = time.perf_counter()
         self._model.zero_grad(set_to_none=True)
         step.loss(*self._batch)[0].backward()
-        wait_for(self._device)
+        synchronize(self._device)
         return time.perf_counter() - started
 
 

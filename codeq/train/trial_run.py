@@ -9,16 +9,16 @@ from codeq.config.run import RunConfig
 from codeq.data import DataSplits
 from codeq.storage.trial_folder import TrialFolder
 from codeq.train.checkpoint import load_checkpoint, save_checkpoint
-from codeq.train.device import is_lost
-from codeq.train.loop import EpochRow, TrainState, build, evaluate
+from codeq.train.device import is_device_lost
+from codeq.train.loop import EpochMetrics, TrainState, create_train_state, evaluate
 
 
 def open_run(folder: TrialFolder, config: RunConfig, data: DataSplits | None = None) -> TrainState:
     """The run at its newest checkpoint, or at epoch 0; rows that no checkpoint was written for are forgotten.
 
-    data: see `build`. Raises what `build` raises, CheckpointError and StateDamaged.
+    data: see `create_train_state`. Raises what `create_train_state` raises, CheckpointError and StateDamaged.
     """
-    state = build(config, data)
+    state = create_train_state(config, data)
     if folder.checkpoint.exists():
         load_checkpoint(folder.checkpoint, state)
     folder.drop_rows_after(state.epoch)
@@ -31,7 +31,7 @@ def ended_row(folder: TrialFolder) -> dict[str, Any] | None:
     return recorded[-1] if recorded and recorded[-1]["status"] != "running" else None
 
 
-def keep_epoch(folder: TrialFolder, state: TrainState, row: EpochRow) -> dict[str, Any]:
+def save_epoch(folder: TrialFolder, state: TrainState, row: EpochMetrics) -> dict[str, Any]:
     """Write the row, then the checkpoint; the row as plain data."""
     plain = row.as_dict()
     folder.append_row(plain)
@@ -41,7 +41,7 @@ def keep_epoch(folder: TrialFolder, state: TrainState, row: EpochRow) -> dict[st
 
 def test_accuracy(folder: TrialFolder, data: DataSplits | None = None) -> float:
     """The accuracy in percent of the folder's newest checkpoint on the test images. Raises what `open_run` raises."""
-    state = build(folder.read_config(), data)
+    state = create_train_state(folder.read_config(), data)
     load_checkpoint(folder.checkpoint, state)
     return evaluate(state, state.data.test)
 
@@ -51,7 +51,7 @@ def failed_row(folder: TrialFolder, before: dict[str, Any], error: Exception) ->
 
     Raises `error` again if the process's GPU is lost.
     """
-    if is_lost(error):
+    if is_device_lost(error):
         raise error
     folder.write_error("".join(traceback.format_exception(error)))
     reason = f"{type(error).__name__}: {error}".partition("\n")[0]

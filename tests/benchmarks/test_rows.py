@@ -14,9 +14,9 @@ from benchmarks import table
 from benchmarks.command import CommandFailed, CommandRun, run_command
 from benchmarks.noop import constant_row
 from benchmarks.options import Options
-from benchmarks.row import Row, in_turns
+from benchmarks.row import Row, interleave
 from benchmarks.rows import NAMES, gpu, group, noop, scaling, sweep
-from codeq.train.loop import EpochRow
+from codeq.train.loop import EpochMetrics
 from tests.conftest import ROOT
 
 QUICK = Options(quick=True, threads=1)
@@ -53,7 +53,7 @@ def test_sides_are_measured_in_turns_after_warming_up() -> None:
 
         return measure
 
-    assert in_turns(side("a"), side("b"), rounds=2) == ([3, 5], [4, 6])
+    assert interleave(side("a"), side("b"), rounds=2) == ([3, 5], [4, 6])
     assert calls == ["a", "b"] * 3
 
 
@@ -160,7 +160,7 @@ def test_the_noop_rows_compare_the_driver_alone(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_noop_trial_reports_what_a_trial_reports() -> None:
-    assert constant_row(1, 2).keys() == {*(field.name for field in fields(EpochRow)), "done"}
+    assert constant_row(1, 2).keys() == {*(field.name for field in fields(EpochMetrics)), "done"}
     assert [constant_row(epoch, 2)["done"] for epoch in (1, 2)] == [False, True]
 
 

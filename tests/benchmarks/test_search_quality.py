@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.search_quality.contestants import RandomSearch, ours, stock, sweep_template
 from benchmarks.search_quality.replay import Curve, replay
+from benchmarks.search_quality.searchers import RandomSearch, ours, stock, sweep_template
 from benchmarks.search_quality.summary import Summary, markdown
 from benchmarks.search_quality.table import RecordedTrial, Row, Table, Unused, read_table, write_table
 

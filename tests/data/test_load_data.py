@@ -126,9 +126,9 @@ def test_without_a_val_fraction_the_test_split_decides(
 def test_majority_share_is_the_accuracy_of_the_most_frequent_class(
     cpu: torch.device, numbered: RawImages, make_config: MakeConfig
 ) -> None:
-    assert load_data(make_config(val_fraction=0), cpu, numbered).majority_share == 7 / 20
+    assert load_data(make_config(val_fraction=0), cpu, numbered).majority_class_fraction == 7 / 20
     mostly_zero = replace(numbered, train=PixelSet(numbered.train.pixels, np.array([0] * 45 + [1] * 15)))  # type: ignore[union-attr]
-    assert load_data(make_config(), cpu, mostly_zero).majority_share == 4 / 6
+    assert load_data(make_config(), cpu, mostly_zero).majority_class_fraction == 4 / 6
 
 
 @pytest.mark.parametrize("dataset", EMBEDDED)
@@ -251,4 +251,4 @@ def test_debians_fashion_mnist_is_read_where_it_lies(cpu: torch.device, make_con
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
     data = load_data(make_config(dataset="fashion_mnist", data_dir=str(folder)), cpu)
     assert (data.train.num_images, data.val.num_images, data.test.num_images) == (53984, 6000, 10000)
-    assert data.majority_share == 0.1
+    assert data.majority_class_fraction == 0.1

@@ -12,7 +12,7 @@ from upath import UPath
 
 from codeq.config.sweep import METRICS
 from codeq.execution.callbacks import TensorBoardWriter
-from codeq.storage.trial_folder import NO_ROW, Row, TrialFolder, trial_folder
+from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder, trial_folder
 
 
 @pytest.fixture
@@ -60,5 +60,5 @@ def test_a_failed_trial_shows_its_last_epoch_once(tmp_path: Path, folder: TrialF
 
 def test_a_trial_that_fails_before_it_goes_on_keeps_its_curve(tmp_path: Path, folder: TrialFolder) -> None:
     reported(tmp_path, row(1), row(2))
-    reported(tmp_path, {**NO_ROW, "status": "failed"})
+    reported(tmp_path, {**EMPTY_METRICS, "status": "failed"})
     assert [step for step, _ in shown(folder)] == [1, 2]

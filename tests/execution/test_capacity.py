@@ -9,8 +9,8 @@ import pytest
 from ray.tune.search import Searcher
 
 from codeq.execution import capacity, cluster, session
-from codeq.execution.capacity import Room, Started, WhileThereIsRoom
-from codeq.execution.confirm import GivenTrials
+from codeq.execution.capacity import Capacity, CapacityLimiter, StartedTrials
+from codeq.execution.confirm import ListSearcher
 from codeq.execution.session import Session
 
 
@@ -25,18 +25,18 @@ def proposed(searcher: Searcher, *names: str) -> list[bool]:
     return [searcher.suggest(name) is not None for name in names]
 
 
-def given(count: int) -> GivenTrials:
-    return GivenTrials([{"trial": number} for number in range(count)])
+def given(count: int) -> ListSearcher:
+    return ListSearcher([{"trial": number} for number in range(count)])
 
 
-def start(started: Started, *names: str) -> None:
+def start(started: StartedTrials, *names: str) -> None:
     for name in names:
         trial: Any = SimpleNamespace(trial_id=name)
         started.on_trial_start(0, [], trial)
 
 
 def test_as_many_trials_live_as_there_is_room_for() -> None:
-    searcher = WhileThereIsRoom(given(5), lambda: Room(2, 2), Started())
+    searcher = CapacityLimiter(given(5), lambda: Capacity(2, 2), StartedTrials())
     assert proposed(searcher, "a", "b", "c") == [True, True, False]
     searcher.on_trial_complete("a", {})
     assert proposed(searcher, "d", "e") == [True, False]
@@ -46,8 +46,8 @@ def test_as_many_trials_live_as_there_is_room_for() -> None:
 
 def test_beside_those_with_a_place_one_trial_waits() -> None:
     """On a cluster that others use."""
-    started = Started()
-    searcher = WhileThereIsRoom(given(9), lambda: Room(65, 2), started)
+    started = StartedTrials()
+    searcher = CapacityLimiter(given(9), lambda: Capacity(65, 2), started)
     assert proposed(searcher, *"abc") == [True, True, False]
     start(started, "a")
     assert proposed(searcher, "d") == [False]
@@ -58,8 +58,8 @@ def test_beside_those_with_a_place_one_trial_waits() -> None:
 
 
 def test_a_trial_that_has_lost_its_process_waits() -> None:
-    started = Started()
-    searcher = WhileThereIsRoom(given(9), lambda: Room(65, 2), started)
+    started = StartedTrials()
+    searcher = CapacityLimiter(given(9), lambda: Capacity(65, 2), started)
     assert proposed(searcher, *"ab") == [True, True]
     start(started, "a", "b")
     lost: Any = SimpleNamespace(trial_id="b")
@@ -68,8 +68,8 @@ def test_a_trial_that_has_lost_its_process_waits() -> None:
 
 
 def test_processes_whose_trials_have_ended_are_places(clock: list[float]) -> None:
-    started, rooms = Started(), iter([Room(4, 4), Room(4, 0)])
-    searcher = WhileThereIsRoom(given(9), lambda: next(rooms), started)
+    started, rooms = StartedTrials(), iter([Capacity(4, 4), Capacity(4, 0)])
+    searcher = CapacityLimiter(given(9), lambda: next(rooms), started)
     assert proposed(searcher, *"abcd") == [True] * 4
     start(started, *"abc")
     clock[0] = capacity.ASK_AGAIN_S + 1
@@ -82,14 +82,14 @@ def test_processes_whose_trials_have_ended_are_places(clock: list[float]) -> Non
 
 def test_a_cluster_that_grows_is_noticed_but_not_asked_at_every_report(clock: list[float]) -> None:
     asked = []
-    rooms = iter([Room(1, 1), Room(3, 3), Room(2, 1)])
+    rooms = iter([Capacity(1, 1), Capacity(3, 3), Capacity(2, 1)])
 
-    def how_many() -> Room:
+    def how_many() -> Capacity:
         asked.append(clock[0])
         return next(rooms)
 
-    started = Started()
-    searcher = WhileThereIsRoom(given(9), how_many, started)
+    started = StartedTrials()
+    searcher = CapacityLimiter(given(9), how_many, started)
     assert proposed(searcher, "a", "b", "c") == [True, False, False]
     clock[0] = capacity.ASK_AGAIN_S + 1
     assert proposed(searcher, "d", "e", "f") == [True, True, False]
@@ -105,7 +105,7 @@ def test_the_end_of_the_search_is_passed_on() -> None:
         def suggest(self, trial_id: str) -> Any:
             return Searcher.FINISHED
 
-    searcher = WhileThereIsRoom(Ended(), lambda: Room(2, 2), Started())
+    searcher = CapacityLimiter(Ended(), lambda: Capacity(2, 2), StartedTrials())
     assert [searcher.suggest(name) for name in "abc"] == [Searcher.FINISHED] * 3
 
 
@@ -127,23 +127,28 @@ def test_a_trial_lies_on_one_machine_that_lives(
 @pytest.mark.parametrize(
     ("joined", "max_concurrent", "fitting", "free", "expected"),
     [
-        (False, None, 2, 2, Room(2, 2)),
-        (False, None, 2, 0, Room(2, 2)),  # processes of packs that are still ending are nobody else's
-        (False, 1, 2, 2, Room(1, 2)),
-        (False, 8, 2, 2, Room(2, 2)),
-        (True, None, 64, 4, Room(65, 4)),
-        (True, 8, 1, 1, Room(8, 8)),  # the cluster grows at once
-        (True, None, 8, 0, Room(9, 0)),  # the cluster grows with what waits
-        (True, None, 0, 0, Room(1, 0)),  # its workers are still to come
+        (False, None, 2, 2, Capacity(2, 2)),
+        (False, None, 2, 0, Capacity(2, 2)),  # processes of packs that are still ending are nobody else's
+        (False, 1, 2, 2, Capacity(1, 2)),
+        (False, 8, 2, 2, Capacity(2, 2)),
+        (True, None, 64, 4, Capacity(65, 4)),
+        (True, 8, 1, 1, Capacity(8, 8)),  # the cluster grows at once
+        (True, None, 8, 0, Capacity(9, 0)),  # the cluster grows with what waits
+        (True, None, 0, 0, Capacity(1, 0)),  # its workers are still to come
     ],
 )
 def test_how_many_trials_a_session_has_room_for(
-    joined: bool, max_concurrent: int | None, fitting: int, free: int, expected: Room, monkeypatch: pytest.MonkeyPatch
+    joined: bool,
+    max_concurrent: int | None,
+    fitting: int,
+    free: int,
+    expected: Capacity,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(session, "trials_that_fit", lambda cpu, gpu: fitting)
-    monkeypatch.setattr(session, "free_places", lambda cpu, gpu: free)
+    monkeypatch.setattr(session, "free_slots", lambda cpu, gpu: free)
     template: Any = SimpleNamespace(sweep=SimpleNamespace(max_concurrent=max_concurrent))
     mine = Session(template, session.RunOptions("auto" if joined else None))
-    assert mine._room({"cpu": 1.0, "gpu": 0.0}, 24) == expected
+    assert mine._capacity({"cpu": 1.0, "gpu": 0.0}, 24) == expected
     alike = max_concurrent or 24
-    assert mine._room({"memory": 1.0}, 24) == Room(alike, alike)
+    assert mine._capacity({"memory": 1.0}, 24) == Capacity(alike, alike)

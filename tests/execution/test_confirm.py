@@ -11,7 +11,7 @@ import pytest
 from upath import UPath
 
 from codeq.config import RunConfig, Template
-from codeq.execution.confirm import GivenTrials, _prepared
+from codeq.execution.confirm import ListSearcher, _prepared
 from codeq.execution.session import RunOptions, Session
 from codeq.search.sweep_state import SweepState, open_sweep
 from codeq.storage.trial_folder import TrialRecord, confirm_folder, trial_folder
@@ -63,5 +63,5 @@ def test_what_a_killed_confirmation_left_is_not_begun_anew(
 
 
 def test_given_trials_are_proposed_once_each_in_their_order() -> None:
-    searcher = GivenTrials([{"trial": 2}, {"trial": 1}])
+    searcher = ListSearcher([{"trial": 2}, {"trial": 1}])
     assert [searcher.suggest(name) for name in "abc"] == [{"trial": 2}, {"trial": 1}, None]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from codeq.execution.run_sweep import _what_there_is
+from codeq.execution.run_sweep import _describe_progress
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from codeq.execution.run_sweep import _what_there_is
         (0, 1, 1, "trials that have ended: 0, to finish: 1"),
     ],
 )
-def test_a_sweep_that_goes_on_says_what_there_is_and_what_is_to_do(
+def test_a_sweep_that_goes_on_says_describe_progress_and_what_is_to_do(
     ended: int, unfinished: int, trials: int, said: str
 ) -> None:
     state: Any = SimpleNamespace(ended=ended, unfinished=unfinished, remaining=trials - ended)
-    assert _what_there_is(state) == said
+    assert _describe_progress(state) == said

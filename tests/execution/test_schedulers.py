@@ -17,7 +17,7 @@ from codeq.config import Template
 from codeq.config.decisions import decision_epochs
 from codeq.config.objectives import Objectives
 from codeq.config.sweep import Scheduler
-from codeq.execution.schedulers import MedianOfScores, ParetoASHA, StartAll, build_scheduler, stopping_score
+from codeq.execution.schedulers import MedianOfScores, NoStopping, ParetoASHA, build_scheduler, stopping_score
 from codeq.search.rungs import Rungs
 
 ROW = {"val_acc": 90.0, "sparsity": 0.5, "rel_bops": 0.1, "mean_bits": 4.0, "loss": 0.3}
@@ -54,7 +54,7 @@ def stops(scheduler: Any, number: int, result: dict[str, Any]) -> bool:
         (30, {"name": "asha"}, ParetoASHA),
         (5, {"name": "asha", "grace_epochs": 5}, ParetoASHA),
         (30, {"name": "median"}, MedianOfScores),
-        (30, {"name": "none"}, StartAll),
+        (30, {"name": "none"}, NoStopping),
     ],
 )
 def test_the_template_names_the_scheduler(

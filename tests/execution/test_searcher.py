@@ -15,9 +15,9 @@ from upath import UPath
 
 from codeq.config import RunConfig, SweepConfig, Template
 from codeq.execution.searcher import OptunaSearcher
-from codeq.search.outcome import Ending, Told
-from codeq.search.study import lay_aside, open_study
-from codeq.search.warm_start import KnownTrial
+from codeq.search.outcome import StudyReport, TrialEnd
+from codeq.search.study import mark_waiting, open_study
+from codeq.search.warm_start import WarmStartTrial
 from codeq.storage.trial_folder import trial_folder, trial_folders
 from tests.search.conftest import FINITE, row
 from tests.search.test_samplers import SAMPLERS
@@ -94,7 +94,7 @@ def test_every_sampler_takes_a_sweep_to_its_end(
             values = {"val_acc": 80.0 + index, "rel_bops": index % 3 / 3, "sparsity": index % 5 / 5, "epoch": 2}
             if index < 7:  # the eighth trial is interrupted, and goes on as the first of the next six
                 searcher.on_trial_complete(f"id{index}", row(**values, status=next(statuses)))
-        lay_aside(opened)
+        mark_waiting(opened)
     trials = opened.trials
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
     assert len(trials) == 13 == len({tuple(trial.params.items()) for trial in trials})
@@ -110,7 +110,7 @@ def test_unfinished_trials_go_on_under_their_number_before_new_ones(
     first = searcher.suggest("id0")
     searcher.suggest("id1")
     searcher.on_trial_complete("id1", row())
-    lay_aside(study(searcher))
+    mark_waiting(study(searcher))
     again = OptunaSearcher(template, open_study(template.sweep, tmp_path), UPath(tmp_path))
     resumed = again.suggest("new0")
     assert resumed["trial"] == 0
@@ -126,7 +126,7 @@ def test_a_trial_that_was_begun_and_never_written_down_is_written_down_under_its
 ) -> None:
     first = searcher.suggest("id0")
     shutil.rmtree(tmp_path / "trials")  # as if the driver had been killed before
-    lay_aside(study(searcher))
+    mark_waiting(study(searcher))
     again = OptunaSearcher(template, open_study(template.sweep, tmp_path), UPath(tmp_path))
     assert again.suggest("new0") == first
     assert trial_folder(UPath(tmp_path), 0).read_record() is not None
@@ -139,7 +139,7 @@ def test_configs_to_try_first_are_tried_first_and_once_though_the_sweep_is_inter
     template = nested(enqueue=queue)
     OptunaSearcher(template, open_study(template.sweep, tmp_path), UPath(tmp_path)).suggest("id0")
     opened = open_study(template.sweep, tmp_path)
-    lay_aside(opened)
+    mark_waiting(opened)
     again = OptunaSearcher(template, opened, UPath(tmp_path))
     for index in range(4):
         again.suggest(f"new{index}")
@@ -156,7 +156,7 @@ def test_a_resumed_search_remembers_what_it_has_learned(nested: Callable[..., Te
     again = OptunaSearcher(template, opened, UPath(tmp_path))
 
     def learned(searcher: OptunaSearcher) -> list[Any]:
-        known = searcher._memory._study.trials
+        known = searcher._sampler_study._study.trials
         return [(trial.state, trial.values, trial.constraints, trial.params) for trial in known]
 
     assert learned(again) == learned(searcher)
@@ -172,7 +172,7 @@ def test_a_warm_start_does_not_draw_the_other_sweeps_trials_again(
     template = Template.load(write_yaml({**tiny, "sweep": {"search": {"sampler": sampler}}}))
     drawn: list[Any] = []
     for name in ("other", "warm"):
-        known = [KnownTrial(parameters, Ending("finished", "", row())) for parameters in drawn]
+        known = [WarmStartTrial(parameters, TrialEnd("finished", "", row())) for parameters in drawn]
         opened = open_study(template.sweep, tmp_path / name)
         searcher = OptunaSearcher(template, opened, UPath(tmp_path / name), warm_start=known)
         for index in range(4):
@@ -182,14 +182,14 @@ def test_a_warm_start_does_not_draw_the_other_sweeps_trials_again(
 
 
 def test_what_the_sampler_learns_can_be_replaced(template: Template, tmp_path: Path) -> None:
-    def learn_nothing(ending: Ending, sweep: SweepConfig) -> Told:
-        return Told(TrialState.FAIL)
+    def learn_nothing(ending: TrialEnd, sweep: SweepConfig) -> StudyReport:
+        return StudyReport(TrialState.FAIL)
 
     opened = open_study(template.sweep, tmp_path)
     searcher = OptunaSearcher(template, opened, UPath(tmp_path), learn=learn_nothing)
     searcher.suggest("id0")
     searcher.on_trial_complete("id0", row())
-    assert searcher._memory._study.trials[0].state is TrialState.FAIL
+    assert searcher._sampler_study._study.trials[0].state is TrialState.FAIL
     assert opened.trials[0].state is TrialState.COMPLETE
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from benchmarks.literature.dead_zone import literal_bits, literal_dead_zone, literal_quantize
+from benchmarks.reference.dead_zone import literal_bits, literal_dead_zone, literal_quantize
 from codeq.quant import dead_zone_grid, quantile
 from codeq.quant.dead_zone import DeadZoneLDZCompander, dead_zone_quantize, weight_range
 from codeq.quant.dead_zone_grid import dead_zone_width, largest_level, step_size

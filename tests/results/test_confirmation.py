@@ -11,7 +11,7 @@ import pytest
 from upath import UPath
 
 from codeq.config.sweep import METRICS, Confirm
-from codeq.results.confirmation import Confirmed, Spread, confirmed_trials, planned_runs, write_confirmation
+from codeq.results.confirmation import Confirmed, MeanStd, confirmed_trials, planned_runs, write_confirmation
 from codeq.results.trials import TrialResult
 from codeq.storage.trial_folder import TrialFolder, TrialRecord
 
@@ -41,19 +41,19 @@ def test_runs_are_grouped_by_trial_in_the_order_of_the_ranking_and_others_come_l
 
 def test_mean_and_sample_standard_deviation_are_of_the_finished_runs_only() -> None:
     confirmed = Confirmed(1, [run(1, 0, 90.0), run(1, 2, 94.0), run(1, 3, 10.0, status="collapsed")])
-    assert confirmed.spread("val_acc") == Spread(92.0, statistics.stdev([90.0, 94.0]))
+    assert confirmed.mean_std("val_acc") == MeanStd(92.0, statistics.stdev([90.0, 94.0]))
     assert confirmed.seeds == [0, 2]
 
 
 def test_a_single_run_has_no_spread_and_none_has_no_mean() -> None:
-    assert Confirmed(1, [run(1, 0, 90.0)]).spread("val_acc") == Spread(90.0, None)
-    assert Confirmed(1, [run(1, 0, status="failed")]).spread("val_acc") is None
-    assert Confirmed(1, [run(1, 0)]).spread("test_acc") is None
+    assert Confirmed(1, [run(1, 0, 90.0)]).mean_std("val_acc") == MeanStd(90.0, None)
+    assert Confirmed(1, [run(1, 0, status="failed")]).mean_std("val_acc") is None
+    assert Confirmed(1, [run(1, 0)]).mean_std("test_acc") is None
 
 
 def test_a_spread_is_shown_in_the_format_of_a_number() -> None:
-    assert f"{Spread(92.123, 0.456):.2f}" == "92.12 ± 0.46"
-    assert f"{Spread(92.123, None):.1f}" == "92.1"
+    assert f"{MeanStd(92.123, 0.456):.2f}" == "92.12 ± 0.46"
+    assert f"{MeanStd(92.123, None):.1f}" == "92.1"
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from upath import UPath
 
 from codeq.config import Template
 from codeq.config.sweep import METRICS
-from codeq.results.findings import Findings, judge
+from codeq.results.sweep_result import SweepResult, analyze
 from codeq.results.tables import print_confirmation, print_front
 from codeq.results.trials import TrialResult
 from codeq.storage.trial_folder import TrialFolder, TrialRecord
@@ -31,7 +31,7 @@ def shown(
 ) -> Callable[..., str]:
     def show(trials: list[TrialResult], runs: list[TrialResult], pick: str | None = None, **sweep: Any) -> str:
         template = Template.load(write_yaml({**tiny, "sweep": sweep}))
-        found: Findings = judge(trials, runs, template, pick)
+        found: SweepResult = analyze(trials, runs, template, pick)
         print_front(found, template)
         print_confirmation(found, template)
         return capsys.readouterr().out
@@ -101,5 +101,5 @@ def test_a_front_of_which_no_trial_meets_the_constraints_has_no_hypervolume(show
 
 def test_of_no_trials_none_has_failed(tiny: dict[str, Any], write_yaml: Callable[..., Path]) -> None:
     template = Template.load(write_yaml(tiny))
-    assert not judge([], [], template).all_failed
-    assert judge([trial(0, 1.0, 0.1, "failed")], [], template).all_failed
+    assert not analyze([], [], template).all_failed
+    assert analyze([trial(0, 1.0, 0.1, "failed")], [], template).all_failed

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeq.search.pareto_order import farthest_point_order, front_numbers, is_last_among_first
+from codeq.search.pareto_order import farthest_point_order, front_numbers, is_last_in_top
 from tests.search import halving_by_hand as by_hand
 
 Rows = list[tuple[float, ...]]
@@ -28,8 +28,8 @@ def vectors(draw: st.DrawFn) -> tuple[Rows, Rows]:
     return draw(rows[0]), draw(rows[1])
 
 
-def arrays(gains: Rows, violations: Rows) -> tuple[np.ndarray, np.ndarray]:
-    return np.array(gains), np.array(violations).reshape(len(gains), -1)
+def arrays(values: Rows, violations: Rows) -> tuple[np.ndarray, np.ndarray]:
+    return np.array(values), np.array(violations).reshape(len(values), -1)
 
 
 @given(vectors())
@@ -43,18 +43,18 @@ def test_fronts_are_those_of_a_naive_non_dominated_sort(drawn: tuple[Rows, Rows]
 def test_the_last_is_among_the_first_when_it_is_so_in_the_naive_order(drawn: tuple[Rows, Rows]) -> None:
     position = by_hand.order(*drawn).index(len(drawn[0]) - 1)
     for count in range(len(drawn[0])):
-        assert is_last_among_first(*arrays(*drawn), count) is (position <= count)
+        assert is_last_in_top(*arrays(*drawn), count) is (position <= count)
 
 
 def test_an_infeasible_vector_comes_after_every_feasible_one_however_good() -> None:
-    gains = np.array([[9.0, 9.0], [0.0, 0.0], [1.0, 0.0]])
-    assert front_numbers(gains, np.array([[0.001], [-1.0], [0.0]])).tolist() == [2, 1, 0]
+    values = np.array([[9.0, 9.0], [0.0, 0.0], [1.0, 0.0]])
+    assert front_numbers(values, np.array([[0.001], [-1.0], [0.0]])).tolist() == [2, 1, 0]
 
 
 def test_violations_count_on_the_scale_of_their_worst() -> None:
-    gains, percent_and_share = np.zeros((3, 2)), np.array([[10.0, 0.0], [5.0, 0.02], [0.0, 0.04]])
-    assert front_numbers(gains, percent_and_share).tolist() == [0, 0, 0]
-    assert front_numbers(gains, np.array([[10.0, 0.0], [4.0, 0.02], [0.0, 0.04]])).tolist() == [1, 0, 1]
+    values, percent_and_share = np.zeros((3, 2)), np.array([[10.0, 0.0], [5.0, 0.02], [0.0, 0.04]])
+    assert front_numbers(values, percent_and_share).tolist() == [0, 0, 0]
+    assert front_numbers(values, np.array([[10.0, 0.0], [4.0, 0.02], [0.0, 0.04]])).tolist() == [1, 0, 1]
 
 
 def test_a_violation_without_bounds_comes_last() -> None:
@@ -75,7 +75,7 @@ def test_every_point_comes_once_duplicates_last() -> None:
 def test_the_unit_of_an_objective_does_not_matter(unit: float) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
-        gains, none = rng.random((15, 2)), np.empty((15, 0))
-        scaled = gains * [1.0, unit]
-        decisions = [is_last_among_first(vectors, none, 3) for vectors in (gains, scaled)]
+        values, none = rng.random((15, 2)), np.empty((15, 0))
+        scaled = values * [1.0, unit]
+        decisions = [is_last_in_top(vectors, none, 3) for vectors in (values, scaled)]
         assert decisions[0] is decisions[1]

@@ -193,6 +193,6 @@ def test_one_objective_takes_no_look_at_positions_but_constraints_do() -> None:
     one, constrained = Rung({"loss": "min"}, {}, 3), Rung({"loss": "min"}, {"loss": "<= 9"}, 3)
     for trial, loss in enumerate([1.0, 0.0, 0.9]):
         for rung in (one, constrained):
-            rung.enter(trial, row(loss=loss))
-    assert one.stops_newcomer()
-    assert not constrained.stops_newcomer()
+            rung.add(trial, row(loss=loss))
+    assert one.should_stop()
+    assert not constrained.should_stop()

@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.check import MAX_GRID
-from codeq.search import sampler_study as memory_module
-from codeq.search.outcome import Told, ending, for_sampler
-from codeq.search.sampler_study import Exhausted, SamplerMemory
+from codeq.search import sampler_study as module
+from codeq.search.outcome import StudyReport, for_sampler, trial_end
+from codeq.search.sampler_study import Exhausted, SamplerStudy
 from tests.search.conftest import row
 from tests.search.test_samplers import SAMPLERS
 
@@ -42,48 +42,48 @@ def loguniform(low: float, high: float) -> dict[str, Any]:
     return {"distribution": "loguniform", "low": low, "high": high}
 
 
-def propose_all(memory: SamplerMemory) -> list[dict[str, Any]]:
+def propose_all(study: SamplerStudy) -> list[dict[str, Any]]:
     found = []
     with pytest.raises(Exhausted):
         while True:
-            proposal = memory.propose()
-            found.append(proposal.asked.params)
-            memory.tell(proposal.asked, Told(TrialState.COMPLETE, [float(len(found)), 0.0]))
+            proposal = study.propose()
+            found.append(proposal.trial.params)
+            study.tell(proposal.trial, StudyReport(TrialState.COMPLETE, [float(len(found)), 0.0]))
     return found
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_config_of_a_small_space_is_proposed_once_and_then_the_search_ends(load: Load, sampler: str) -> None:
     template = load(choice(0.1, 0.2, 0.3), choice(1.0, 2.0), search={"sampler": sampler, "startup_trials": 3})
-    found = propose_all(SamplerMemory(template))
+    found = propose_all(SamplerStudy(template))
     assert len(found) == len({tuple(params.values()) for params in found}) == 6
 
 
 def test_why_the_search_ends_is_said(load: Load) -> None:
-    memory = SamplerMemory(load(choice(0.1, 0.2), choice(1.0, 2.0)))
-    propose_all(memory)
+    study = SamplerStudy(load(choice(0.1, 0.2), choice(1.0, 2.0)))
+    propose_all(study)
     with pytest.raises(Exhausted, match="all 4 configs that can be drawn have been tried"):
-        memory.propose()
+        study.propose()
 
 
 def test_trials_that_run_are_not_proposed_again(load: Load) -> None:
-    memory = SamplerMemory(load(choice(0.1, 0.2), choice(1.0, 2.0), search={"sampler": "random"}))
-    assert len({tuple(memory.propose().asked.params.values()) for _ in range(4)}) == 4
+    study = SamplerStudy(load(choice(0.1, 0.2), choice(1.0, 2.0), search={"sampler": "random"}))
+    assert len({tuple(study.propose().trial.params.values()) for _ in range(4)}) == 4
 
 
 def test_multiples_of_a_step_are_the_same_whoever_has_rounded_them(load: Load) -> None:
     steps = {"distribution": "uniform", "low": 0.1, "high": 0.9, "step": 0.1}
-    memory = SamplerMemory(load(steps, choice(1.0)))
-    memory.remember({LR: 0.7, DECAY: 1.0}, Told(TrialState.FAIL))
-    memory.put_in_queue({LR: 0.1 + 6 * 0.1})
-    assert memory.propose().asked.params[LR] != pytest.approx(0.7)
+    study = SamplerStudy(load(steps, choice(1.0)))
+    study.add_trial({LR: 0.7, DECAY: 1.0}, StudyReport(TrialState.FAIL))
+    study.enqueue({LR: 0.1 + 6 * 0.1})
+    assert study.propose().trial.params[LR] != pytest.approx(0.7)
 
 
 def test_a_config_in_the_queue_that_was_tried_already_is_passed_over(load: Load) -> None:
-    memory = SamplerMemory(load(loguniform(1e-4, 1.0), choice(1.0, 2.0)))
+    study = SamplerStudy(load(loguniform(1e-4, 1.0), choice(1.0, 2.0)))
     for lr in (0.1, 0.1, 0.2):
-        memory.put_in_queue({LR: lr, DECAY: 2.0})
-    assert [memory.propose().asked.params[LR] for _ in range(2)] == [0.1, 0.2]
+        study.enqueue({LR: lr, DECAY: 2.0})
+    assert [study.propose().trial.params[LR] for _ in range(2)] == [0.1, 0.2]
 
 
 def test_a_config_whose_values_do_not_fit_together_is_drawn_again(
@@ -99,21 +99,21 @@ def test_a_config_whose_values_do_not_fit_together_is_drawn_again(
         return config
 
     monkeypatch.setattr(template, "draw", draw_only_small)
-    memory = SamplerMemory(template)
-    assert {params[DECAY] for params in propose_all(memory)} == {1.0, 2.0}
+    study = SamplerStudy(template)
+    assert {params[DECAY] for params in propose_all(study)} == {1.0, 2.0}
     assert "cannot be trained" in caplog.text
 
 
 @pytest.mark.parametrize("trials_before", [0, 7])
 def test_where_the_sampler_repeats_itself_what_is_drawn_instead_is_new(load: Load, trials_before: int) -> None:
     many = {"distribution": "int", "low": 1, "high": MAX_GRID + 200}
-    memory = SamplerMemory(load(many, 1.0, search={"sampler": "random"}), trials_before)
-    found = {memory.propose().asked.params[LR] for _ in range(MAX_GRID)}
+    study = SamplerStudy(load(many, 1.0, search={"sampler": "random"}), trials_before)
+    found = {study.propose().trial.params[LR] for _ in range(MAX_GRID)}
     assert len(found) == MAX_GRID
 
 
 def test_a_space_without_a_valid_config_is_exhausted(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "MAX_DRAWS", 3)
+    monkeypatch.setattr(module, "MAX_DRAWS", 3)
     template = load(loguniform(1e-4, 1.0), choice(1.0, 2.0))
 
     def invalid(suggest: Any) -> RunConfig:
@@ -121,7 +121,7 @@ def test_a_space_without_a_valid_config_is_exhausted(load: Load, monkeypatch: py
 
     monkeypatch.setattr(template, "draw", invalid)
     with pytest.raises(Exhausted, match="of 3 draws none"):
-        SamplerMemory(template).propose()
+        SamplerStudy(template).propose()
 
 
 LEARNERS = ["tpe", "nsga2", "gp"]
@@ -142,12 +142,12 @@ def test_what_is_remembered_moves_the_very_first_draws(load: Load, sampler: str)
     template = two_scales(load, sampler)
 
     def first_draws(known: int) -> float:
-        memory = SamplerMemory(template)
+        study = SamplerStudy(template)
         for index in range(known):
             small, any_order = 10.0 ** (-4 * index / known), 10.0 ** (-4 * (index * 7 % known) / known)
             parameters = {LR: small, DECAY: any_order}
-            memory.remember(parameters, Told(TrialState.COMPLETE, [orders(parameters)]))
-        return sum(orders(memory.propose().asked.params) for _ in range(10)) / 10
+            study.add_trial(parameters, StudyReport(TrialState.COMPLETE, [orders(parameters)]))
+        return sum(orders(study.propose().trial.params) for _ in range(10)) / 10
 
     assert first_draws(24) < first_draws(0) - 0.5
 
@@ -158,12 +158,12 @@ def test_constraints_move_the_draws(load: Load, sampler: str) -> None:
     template = two_scales(load, sampler)
 
     def later_draws(constrained: bool) -> float:
-        memory, drawn = SamplerMemory(template), []
+        study, drawn = SamplerStudy(template), []
         for _ in range(16 if sampler == "gp" else 30):  # gp takes its time
-            proposal = memory.propose()
-            drawn.append(orders(proposal.asked.params))
+            proposal = study.propose()
+            drawn.append(orders(proposal.trial.params))
             constraints = {"val_acc": -4 - drawn[-1]} if constrained else {}
-            memory.tell(proposal.asked, Told(TrialState.COMPLETE, [(drawn[-1] + 6) ** 2], constraints))
+            study.tell(proposal.trial, StudyReport(TrialState.COMPLETE, [(drawn[-1] + 6) ** 2], constraints))
         return sum(drawn[10:]) / len(drawn[10:])
 
     assert later_draws(True) > later_draws(False) + 0.5
@@ -177,10 +177,10 @@ def test_what_collapsed_is_no_better_than_what_misses_the_constraints(load: Load
         objectives={"loss": "min"},
         constraints={"val_acc": ">= 99"},
     )
-    memory, drawn = SamplerMemory(template), []
+    study, drawn = SamplerStudy(template), []
     for _ in range(40):
-        proposal = memory.propose()
-        drawn.append(orders(proposal.asked.params))
+        proposal = study.propose()
+        drawn.append(orders(proposal.trial.params))
         last = row(val_acc=50 - drawn[-1], status="finished" if drawn[-1] < -4 else "collapsed")
-        memory.tell(proposal.asked, for_sampler(ending(last, template.sweep.scheduler), template.sweep))
+        study.tell(proposal.trial, for_sampler(trial_end(last, template.sweep.scheduler), template.sweep))
     assert sum(order >= -4 for order in drawn[10:]) < 10

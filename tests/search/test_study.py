@@ -16,9 +16,9 @@ from optuna_dashboard._serializer import serialize_frozen_trial
 
 from codeq.config import Template
 from codeq.config.sweep import METRICS
-from codeq.search.outcome import Ending, ending, for_study
+from codeq.search.outcome import TrialEnd, for_study, trial_end
 from codeq.search.samplers import as_optuna
-from codeq.search.study import begin_trial, end_trial, lay_aside, open_study, study_url, take_up
+from codeq.search.study import begin_trial, end_trial, mark_waiting, open_study, resume_waiting, study_url
 from tests.search.conftest import row
 
 
@@ -28,7 +28,7 @@ def asked(template: Template) -> FrozenTrial:
 
 
 def end(trial: optuna.Trial, template: Template, last: dict[str, Any] | None) -> None:
-    ended = ending(last, template.sweep.scheduler)
+    ended = trial_end(last, template.sweep.scheduler)
     end_trial(trial, ended, for_study(ended, template.sweep))
 
 
@@ -149,9 +149,9 @@ def test_an_ending_comes_back_from_the_study_as_it_was(nested: Callable[..., Tem
     template = nested()
     study = open_study(template.sweep, tmp_path)
     trial = begin_trial(study, asked(template), {})
-    assert Ending.of_stored(study.trials[0]) is None
+    assert TrialEnd.of_stored(study.trials[0]) is None
     end(trial, template, row(status="running", epoch=3))
-    again = Ending.of_stored(study.trials[0])
+    again = TrialEnd.of_stored(study.trials[0])
     assert again is not None and (again.status, again.reason) == ("stopped", "asha at epoch 3")
     assert {name: again.row[name] for name in ("epoch", *METRICS)} == {
         name: row(epoch=3)[name] for name in ("epoch", *METRICS)
@@ -163,7 +163,7 @@ def test_what_is_laid_aside_waits_and_is_taken_up_in_its_order(nested: Callable[
     study = open_study(template.sweep, tmp_path)
     trials = [begin_trial(study, asked(template), {}) for _ in range(3)]
     end(trials[1], template, row())
-    lay_aside(study)
+    mark_waiting(study)
     assert [t.state for t in study.trials] == [TrialState.WAITING, TrialState.COMPLETE, TrialState.WAITING]
-    assert [take_up(study).number, take_up(study).number] == [0, 2]
+    assert [resume_waiting(study).number, resume_waiting(study).number] == [0, 2]
     assert study.trials[2].state is TrialState.RUNNING and study.trials[2].params == {"epochs": 5}

@@ -15,8 +15,8 @@ from upath import UPath
 from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.execution.searcher import OptunaSearcher
-from codeq.search.outcome import ending, for_study
-from codeq.search.study import end_trial, take_up
+from codeq.search.outcome import for_study, trial_end
+from codeq.search.study import end_trial, resume_waiting
 from codeq.search.sweep_state import SweepState, open_sweep
 from codeq.storage.trial_folder import StateDamaged, trial_folder
 from tests.search.conftest import row
@@ -51,7 +51,7 @@ def finish(state: SweepState, number: int) -> None:
     record = folder.read_record()
     assert record is not None
     folder.write_record(replace(record, status="finished"))
-    ended = ending(row(), state.template.sweep.scheduler)
+    ended = trial_end(row(), state.template.sweep.scheduler)
     trial = optuna.Trial(state.study, state.study.trials[number]._trial_id)
     end_trial(trial, ended, for_study(ended, state.template.sweep))
 
@@ -163,7 +163,7 @@ def test_nothing_is_running_where_no_driver_is(template: Callable[..., Template]
 def test_what_a_killed_driver_left_running_goes_on(template: Callable[..., Template]) -> None:
     with open_sweep(template(), resume=False) as state:
         propose(state, 1)
-    take_up(state.study)  # and the driver is killed here
+    resume_waiting(state.study)  # and the driver is killed here
     with open_sweep(template(), resume=True) as state:
         assert states(state) == [TrialState.WAITING]
         assert [proposal["trial"] for proposal in propose(state, 2)] == [0, 1]

@@ -14,7 +14,7 @@ from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.execution.searcher import OptunaSearcher
 from codeq.search.sweep_state import open_sweep
-from codeq.search.warm_start import KnownTrial, known_trials
+from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from tests.search.conftest import row
 
 LR = "optimizer.param_groups.base.lr"
@@ -60,15 +60,15 @@ def warm(load: Load, other: object, **more: Any) -> Template:
     return load("this", **{"search": search, **more})
 
 
-def known(template: Template) -> list[KnownTrial]:
-    return known_trials(template, UPath(template.sweep.storage) / "this")
+def known(template: Template) -> list[WarmStartTrial]:
+    return warm_start_trials(template, UPath(template.sweep.storage) / "this")
 
 
 def test_trials_that_have_ended_are_known_with_their_rows(load: Load, other: Path) -> None:
     found = known(warm(load, other))
     assert [trial.parameters for trial in found] == [{LR: lr} for lr in (0.002, 0.005, 0.01)]
-    assert [trial.ending.status for trial in found] == ["finished", "stopped", "collapsed"]
-    assert [trial.ending.row["sparsity"] for trial in found] == [0.0, 0.1, 0.2]
+    assert [trial.end.status for trial in found] == ["finished", "stopped", "collapsed"]
+    assert [trial.end.row["sparsity"] for trial in found] == [0.0, 0.1, 0.2]
 
 
 def test_only_trials_within_this_sweeps_ranges_are_known(load: Load, other: Path) -> None:
@@ -96,7 +96,7 @@ def test_the_sampler_knows_them_under_this_sweeps_constraints_and_nobody_else_do
     with open_sweep(template, resume=False) as state:
         searcher = OptunaSearcher(template, state.study, state.folder, state.warm_start)
         first = searcher.suggest("id")
-        known = searcher._memory._study.trials[:3]
+        known = searcher._sampler_study._study.trials[:3]
         assert [trial.state for trial in known] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED]
         assert known[0].constraints == {"val_acc": 0.05}
         assert first["trial"] == 0

@@ -14,14 +14,14 @@ import torch
 
 from codeq.config import RunConfig
 from codeq.train.checkpoint import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
-from codeq.train.loop import TrainState, build, fit
+from codeq.train.loop import TrainState, create_train_state, fit
 
 CPU = torch.device("cpu")
 SPEC_KEYS = {"epoch", "model", "optimizer", "scheduler", "best_prec1", "config"}
 
 
 def start(config: dict[str, Any]) -> TrainState:
-    return build(RunConfig.model_validate(config))
+    return create_train_state(RunConfig.model_validate(config))
 
 
 def train(state: TrainState, epochs: int) -> list[dict[str, Any]]:

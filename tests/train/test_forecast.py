@@ -14,9 +14,9 @@ from codeq.config import RunConfig, Template
 from codeq.config.epoch_budget import epoch_budget
 from codeq.train import epoch_time, forecast
 from codeq.train.epoch_time import EpochTime, measure_epoch
-from codeq.train.forecast import NEXT_S, REPORT_S, START_S, forecast_lines, in_words, trials_at_once
-from codeq.train.fused.probe import Choice
-from codeq.train.loop import build
+from codeq.train.forecast import NEXT_S, REPORT_S, START_S, forecast_lines, format_duration, trials_at_once
+from codeq.train.fused.probe import FusionPlan
+from codeq.train.loop import create_train_state
 
 Make = Callable[..., Template]
 
@@ -64,7 +64,7 @@ def test_few_batches_are_enough_where_they_take_long(tiny: dict[str, Any], monke
     monkeypatch.setattr(epoch_time.time, "perf_counter", lambda: clock)
     monkeypatch.setattr(epoch_time, "_end_s", lambda state: 0.0)
     monkeypatch.setattr(epoch_time, "evaluate", lambda state, batches: second())
-    state = build(RunConfig.model_validate(tiny))
+    state = create_train_state(RunConfig.model_validate(tiny))
     epoch = 10.0 * len(state.data.train)
     monkeypatch.setattr(epoch_time, "PASS_S", 35.0)
     assert measure_epoch(state).train_s == pytest.approx(epoch)
@@ -74,7 +74,7 @@ def test_few_batches_are_enough_where_they_take_long(tiny: dict[str, Any], monke
 
 
 def test_an_epoch_is_its_steps_and_what_follows_them(tiny: dict[str, Any]) -> None:
-    found = measure_epoch(build(RunConfig.model_validate(tiny)))
+    found = measure_epoch(create_train_state(RunConfig.model_validate(tiny)))
     assert min(found.build_s, found.train_s, found.rest_s) > 0
     assert found.epoch_s == found.train_s + found.rest_s
 
@@ -83,7 +83,7 @@ def test_a_whole_epoch_is_measured_where_it_is_quick(tiny: dict[str, Any], monke
     seen = []
     monkeypatch.setattr(epoch_time, "train_steps", lambda state: seen.append(len(state.data.train)))
     monkeypatch.setattr(epoch_time, "_end_s", lambda state: 0.0)
-    state = build(RunConfig.model_validate(tiny))
+    state = create_train_state(RunConfig.model_validate(tiny))
     measure_epoch(state)
     assert seen[2:] == [len(state.data.train)] * 3
 
@@ -149,7 +149,7 @@ def test_resources_that_are_not_there_are_named(template: Make, machine: Callabl
 def test_trials_that_train_together_share_the_time_of_a_step(
     template: Make, machine: Callable[..., None], epoch_s: dict[int, EpochTime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = Choice(8, "", {1: 2.0, 2: 1.5, 4: 0.75, 8: 0.5})
+    measured = FusionPlan(8, "", {1: 2.0, 2: 1.5, 4: 0.75, 8: 0.5})
     monkeypatch.setattr(forecast, "choose_runs", lambda state: measured)
     (probe,) = forecast.forecast(template({"resources": {"fuse": 5}})).probes
     assert (probe.together, probe.time.train_s, probe.time.rest_s) == (4, 0.75, 1.0)
@@ -164,7 +164,7 @@ def test_published_weights_are_not_fetched(
         built.append(config)
         return SimpleNamespace(config=config)
 
-    monkeypatch.setattr(forecast, "build", build_nothing)
+    monkeypatch.setattr(forecast, "create_train_state", build_nothing)
     forecast.forecast(template({"resources": {"cpu": 2}}, model="vit", pretrained=True, img_size=32, threads=None))
     assert [(config.pretrained, config.threads) for config in built] == [(False, 2)]
 
@@ -192,4 +192,4 @@ def test_the_lines_say_what_was_measured_and_what_follows(
     ("seconds", "words"), [(59.6, "60 s"), (119, "119 s"), (180, "3 min"), (7200, "2.0 h"), (4e5, "4.6 days")]
 )
 def test_times_are_given_in_a_unit_that_fits(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert format_duration(seconds) == words

@@ -10,7 +10,7 @@ import pytest
 from codeq.train.health import diagnose
 
 FINE: dict[str, Any] = {
-    "epoch": 5, "loss": 1.0, "val_acc": 50.0, "empty_layers": (), "majority_share": 0.1, "grace_epochs": 5,
+    "epoch": 5, "loss": 1.0, "val_acc": 50.0, "empty_layers": (), "majority_class_fraction": 0.1, "grace_epochs": 5,
 }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_accuracy_at_chance_is_collapsed_from_the_grace_epoch_on() -> None:
 
 
 def test_chance_is_the_share_of_the_most_frequent_class() -> None:
-    assert diagnose(**{**FINE, "val_acc": 60.0, "majority_share": 0.7})[0] == "collapsed"
+    assert diagnose(**{**FINE, "val_acc": 60.0, "majority_class_fraction": 0.7})[0] == "collapsed"
 
 
 def test_just_above_chance_is_healthy() -> None:

@@ -10,16 +10,16 @@ import torch
 
 from codeq.config import RunConfig
 from codeq.config.sweep import METRICS
-from codeq.train.loop import EpochRow, build, evaluate, fit
+from codeq.train.loop import EpochMetrics, create_train_state, evaluate, fit
 
 TIMES = {"epoch_s", "images_per_s"}
 
 
-def rows(config: dict[str, Any], **options: Any) -> list[EpochRow]:
-    return list(fit(build(RunConfig.model_validate(config)), **options))
+def rows(config: dict[str, Any], **options: Any) -> list[EpochMetrics]:
+    return list(fit(create_train_state(RunConfig.model_validate(config)), **options))
 
 
-def without_times(found: list[EpochRow]) -> list[dict[str, Any]]:
+def without_times(found: list[EpochMetrics]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.as_dict().items() if key not in TIMES} for row in found]
 
 
@@ -80,13 +80,13 @@ def test_a_learnable_bit_width_moves_with_its_weight_decay(tiny: dict[str, Any])
 
 
 def test_convolutions_train_in_channels_last(tiny: dict[str, Any]) -> None:
-    state = build(RunConfig.model_validate({**tiny, "model": "resnet20", "epochs": 1}))
+    state = create_train_state(RunConfig.model_validate({**tiny, "model": "resnet20", "epochs": 1}))
     weight = next(p for p in state.model.parameters() if p.dim() == 4 and p.shape[1] > 1)
     assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_training_never_reads_the_test_split(tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    state = build(RunConfig.model_validate({**tiny, "epochs": 8}))
+    state = create_train_state(RunConfig.model_validate({**tiny, "epochs": 8}))
     test = state.data.test
     read: list[int] = []
     epoch = test.epoch
@@ -98,7 +98,7 @@ def test_training_never_reads_the_test_split(tiny: dict[str, Any], monkeypatch: 
 
 
 def test_val_fraction_zero_decides_on_the_test_split(tiny: dict[str, Any]) -> None:
-    state = build(RunConfig.model_validate({**tiny, "val_fraction": 0.0, "epochs": 1}))
+    state = create_train_state(RunConfig.model_validate({**tiny, "val_fraction": 0.0, "epochs": 1}))
     assert [row.val_acc for row in fit(state)] == [evaluate(state, state.data.test)]
 
 
@@ -113,7 +113,7 @@ def test_a_device_that_is_not_there_is_said_in_one_line(tiny: dict[str, Any]) ->
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     with pytest.raises(ValueError, match="device: cuda was asked for, but PyTorch sees no CUDA device"):
-        build(RunConfig.model_validate({**tiny, "device": "cuda"}))
+        create_train_state(RunConfig.model_validate({**tiny, "device": "cuda"}))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -136,7 +136,7 @@ def test_a_run_that_compiling_slows_down_is_not_compiled(model: nn.Module, compi
 def test_compiling_must_be_paid_back_by_the_steps_left(
     model: nn.Module, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_module, "WORTH_TRYING_S", 0)
+    monkeypatch.setattr(step_module, "MIN_COMPILE_S", 0)
     monkeypatch.setattr(step_module, "LATER_COMPILES", 1e6)
     assert is_eager(chosen(model), model)
     assert compiler.asked == 1

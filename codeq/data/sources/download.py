@@ -1,4 +1,4 @@
-"""Fetching a data set's files into the data folder: once, whole, and by one process at a time."""
+"""Download of a data set's files into the data folder: once, atomically, and by one process at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _may_download: ContextVar[bool] = ContextVar("may_download", default=True)
 
 @contextmanager
 def no_downloads() -> Iterator[None]:
-    """Inside, a data set whose files are not there is unavailable: nothing is fetched."""
+    """A context in which nothing is downloaded: data sets without files are unavailable."""
     token = _may_download.set(False)
     try:
         yield
@@ -39,8 +39,8 @@ def no_downloads() -> Iterator[None]:
 class Download(Generic[Found]):
     """How to find a data set's files and how to get them.
 
-    wanted: what belongs into the folder, for the message. locate: the files in a folder, None if they are not
-    all there. fetch: puts them into an empty folder, laid out as `locate` looks for them.
+    wanted: what must be in the folder, for the message. locate: the files in a folder, None if any is missing.
+    fetch: puts them into an empty folder, where `locate` finds them.
     """
 
     name: str
@@ -49,9 +49,9 @@ class Download(Generic[Found]):
     fetch: Callable[[str], object]
 
     def find_or_fetch(self, data_dir: str) -> Found:
-        """What `locate` finds; only if that is nothing is anything downloaded or written.
+        """What `locate` finds, if necessary after a download.
 
-        Processes that come at the same time wait for the first. Raises DataUnavailable without network, without
+        Concurrent processes wait for the first. Raises DataUnavailable without network, without
         permission to write or inside `no_downloads`.
         """
         folder = Path(data_dir).expanduser()
@@ -95,7 +95,7 @@ def _fetch(fetch: Callable[[str], object], folder: Path) -> None:
 
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """A time limit on connections opened meanwhile: torchvision sets none and takes no argument for it."""
+    """A time limit for connections: torchvision sets none and has no argument for it."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -1,4 +1,4 @@
-"""Made-up images that can be learned: a faint fixed pattern per class under noise. Needs no file."""
+"""Synthetic images that can be learned: a faint fixed pattern per class plus noise. Needs no file."""
 
 from __future__ import annotations
 

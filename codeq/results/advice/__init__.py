@@ -1,4 +1,4 @@
-"""What a good experimenter would say after a sweep, as far as its trials support it."""
+"""Advice after a sweep, as far as its trials support it statistically."""
 
 from codeq.results.advice.advice import Advice, advise
 from codeq.results.advice.text import write_advice

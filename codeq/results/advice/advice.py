@@ -1,4 +1,4 @@
-"""All the advice there is after a sweep, as data."""
+"""The advice after a sweep, as data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from codeq.config import Template
 from codeq.config.objectives import is_feasible
-from codeq.results.advice.edges import Edge, edges
+from codeq.results.advice.boundary_hits import BoundaryHit, boundary_hits
 from codeq.results.advice.failures import FailureRegion, failure_regions
 from codeq.results.advice.observations import healthy, observations
 from codeq.results.advice.ties import Accuracies, accuracies
@@ -17,7 +17,7 @@ from codeq.search.importance import importances
 
 @dataclass(frozen=True)
 class Advice:
-    """What a sweep's trials support.
+    """The advice that a sweep's trials support.
 
     importances: by objective, the share of each parameter that matters for it, most important first, as `observed`
     trials show it after `epoch`; None and no importances where these are too few.
@@ -26,7 +26,7 @@ class Advice:
     observed: int
     epoch: int | None
     importances: Mapping[str, Mapping[str, float]]
-    edges: Sequence[Edge]
+    boundary_hits: Sequence[BoundaryHit]
     accuracies: Accuracies | None
     failures: Sequence[FailureRegion]
 
@@ -34,7 +34,7 @@ class Advice:
 def advise(template: Template, trials: Sequence[TrialResult], front: Sequence[TrialResult]) -> Advice:
     """The advice on a sweep with these trials, of which those on the front are the winners.
 
-    Where none satisfies the constraints there is nothing to choose from, and nothing is said of ties.
+    Without a trial that satisfies the constraints there are no ties: nothing can be chosen.
     """
     to_choose_from = [trial for trial in front if is_feasible(trial.row, template.sweep.constraints)]
     seen = observations(trials)
@@ -43,7 +43,7 @@ def advise(template: Template, trials: Sequence[TrialResult], front: Sequence[Tr
         observed=len(seen.rows if seen else healthy(trials)),
         epoch=seen.epoch if seen else None,
         importances=important,
-        edges=edges(front, template, important),
+        boundary_hits=boundary_hits(front, template, important),
         accuracies=accuracies(to_choose_from, template.sweep.objectives),
         failures=failure_regions(trials, template),
     )

@@ -1,11 +1,11 @@
-"""How likely something is by chance alone."""
+"""Probabilities under chance alone, for significance tests."""
 
 from __future__ import annotations
 
 from math import comb
 
-LEVEL = 0.01
-"""What is likelier than this by chance is not said: some ten questions are asked of every sweep."""
+ALPHA = 0.01
+"""Significance level of each test; low, because about ten tests are made for every sweep."""
 
 
 def at_least(hits: int, tries: int, share: float) -> float:
@@ -13,6 +13,6 @@ def at_least(hits: int, tries: int, share: float) -> float:
     return sum(comb(tries, k) * share**k * (1 - share) ** (tries - k) for k in range(hits, tries + 1))
 
 
-def all_last(few: int, of: int) -> float:
+def tail_probability(few: int, of: int) -> float:
     """The probability that a given `few` stand last in a random order of `of`."""
     return 1 / comb(of, few)

@@ -1,4 +1,4 @@
-"""The end of a range in which every trial of a kind went wrong, and none that stayed healthy lies."""
+"""Ends of ranges that hold only trials that diverged or collapsed, and no healthy ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from codeq.config import Template
 from codeq.config.distributions import Choice
-from codeq.results.advice.chance import LEVEL, all_last
+from codeq.results.advice.chance import ALPHA, tail_probability
 from codeq.results.advice.observations import healthy
 from codeq.results.trials import TrialResult
 
@@ -17,7 +17,7 @@ Status = Literal["collapsed", "diverged"]
 
 @dataclass(frozen=True)
 class FailureRegion:
-    """Where trials went wrong. bound: the outermost value of a healthy trial on that side."""
+    """An end of a range where all trials failed alike. bound: the outermost value of a healthy trial there."""
 
     status: Status
     parameter: str
@@ -38,7 +38,7 @@ def _regions(trials: Sequence[TrialResult], name: str, status: Status) -> Iterat
     wrong = [trial for trial in drawn if trial.record.status == status]
     values = [trial.record.parameters[name] for trial in wrong]
     good = [trial.record.parameters[name] for trial in healthy(drawn)]
-    if not wrong or not good or all_last(len(wrong), len(wrong) + len(good)) > LEVEL:
+    if not wrong or not good or tail_probability(len(wrong), len(wrong) + len(good)) > ALPHA:
         return
     numbers = tuple(trial.record.trial for trial in wrong)
     if min(values) > max(good):

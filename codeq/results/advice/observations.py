@@ -1,4 +1,4 @@
-"""The trials of a sweep at one and the same epoch, so that early-stopped ones tell something too."""
+"""The trials of a sweep at one common epoch, so that early-stopped trials can be compared too."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from codeq.config.objectives import Row
 from codeq.results.trials import TrialResult
 
-ENOUGH = 16
-"""With fewer trials chance explains nearly everything: a parameter that decides alone is found in half the cases."""
+MIN_TRIALS = 16
+"""With fewer trials the test has little power: even a single decisive parameter is found in half of the cases."""
 NEARLY_ALL = 0.9
-"""Of the trials, those that must have reached an epoch: the few that went furthest were chosen for what they show."""
+"""The share of trials that must have reached the epoch: the few that went further were selected by their results."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Observations:
 def observations(trials: Sequence[TrialResult]) -> Observations | None:
     """The healthy trials at the last epoch that nearly all of them reached; None where there are not enough."""
     candidates = healthy(trials)
-    if len(candidates) < ENOUGH:
+    if len(candidates) < MIN_TRIALS:
         return None
     reached = sorted((int(trial.row["epoch"]) for trial in candidates), reverse=True)
     epoch = reached[math.ceil(NEARLY_ALL * len(reached)) - 1]
@@ -38,5 +38,5 @@ def observations(trials: Sequence[TrialResult]) -> Observations | None:
 
 
 def healthy(trials: Sequence[TrialResult]) -> list[TrialResult]:
-    """The trials that went as far as they were let: finished, or stopped early."""
+    """The trials that finished or were stopped early."""
     return [trial for trial in trials if trial.record.status in ("finished", "stopped") and trial.row]

@@ -1,4 +1,4 @@
-"""The advice in words, for the terminal and for advice.txt."""
+"""The advice as text, for the terminal and for advice.txt."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from upath import UPath
 from codeq.config import Template
 from codeq.config.text import first_line, join_and, pluralize
 from codeq.results.advice.advice import Advice, advise
-from codeq.results.advice.edges import Edge
+from codeq.results.advice.boundary_hits import BoundaryHit
 from codeq.results.advice.failures import FailureRegion
-from codeq.results.advice.observations import ENOUGH
+from codeq.results.advice.observations import MIN_TRIALS
 from codeq.results.advice.ties import Accuracies, Tie
 from codeq.results.trials import TrialResult
 from codeq.storage.atomic_files import write_atomically
@@ -25,14 +25,14 @@ def write_advice(
 ) -> str:
     """Write advice.txt into the sweep's folder and return what it says; empty where nothing was searched or found.
 
-    Never raises: a sweep's results do not depend on what may be said about them. What goes wrong is logged in a line.
+    Never raises, so that an error in the advice does not cost the results; it is logged in one line.
     """
     try:
         text = "".join(f"{line}\n" for line in advice_lines(advise(template, trials, front), template))
         if text:
             write_atomically(folder / "advice.txt", text)
         return text
-    except Exception as error:  # whatever Optuna, odd values or the disk may raise
+    except Exception as error:  # any error of Optuna, of unusual values or of the disk
         log.warning("no advice: %s", first_line(error) or type(error).__name__)
         return ""
 
@@ -42,8 +42,8 @@ def advice_lines(advice: Advice, template: Template) -> Iterator[str]:
     if not template.parameters:
         return
     yield from _importances(advice)
-    yield from map(_edge, advice.edges)
-    if advice.edges:
+    yield from map(_boundary_hit, advice.boundary_hits)
+    if advice.boundary_hits:
         sweep = template.sweep
         warm = f"; --set sweep.search.warm_start={sweep.storage}/{sweep.name} lets it learn from this one"
         yield f"Other ranges are another sweep: --name NAME{warm if sweep.search.learns else ''}."
@@ -55,7 +55,7 @@ def advice_lines(advice: Advice, template: Template) -> Iterator[str]:
 def _importances(advice: Advice) -> Iterator[str]:
     if advice.epoch is None:
         observed = f"{pluralize(advice.observed, 'healthy trial')} {'is' if advice.observed == 1 else 'are'}"
-        yield f"What mattered: {observed} too few to tell, {ENOUGH} are needed."
+        yield f"What mattered: {observed} too few to tell, {MIN_TRIALS} are needed."
     for objective, shares in advice.importances.items():
         named = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
         yield f"What mattered for {objective} ({advice.observed} trials at epoch {advice.epoch}): " + (
@@ -63,13 +63,13 @@ def _importances(advice: Advice) -> Iterator[str]:
         )
 
 
-def _edge(edge: Edge) -> str:
-    who = f"{_trials(edge.trials)} of {edge.winners} winners"
-    if edge.objective:
-        who = f"{_trials(edge.trials)}, the best in {edge.objective},"
-    verb = "lies" if len(edge.trials) == 1 else "lie"
-    do = f"try a {edge.end} {'above' if edge.end == 'high' else 'below'} {edge.bound:g}"
-    return f"{_capital(who)} {verb} at the {edge.end} end of {edge.parameter}: {do}."
+def _boundary_hit(hit: BoundaryHit) -> str:
+    who = f"{_trials(hit.trials)} of {hit.winners} winners"
+    if hit.objective:
+        who = f"{_trials(hit.trials)}, the best in {hit.objective},"
+    verb = "lies" if len(hit.trials) == 1 else "lie"
+    do = f"try a {hit.end} {'above' if hit.end == 'high' else 'below'} {hit.bound:g}"
+    return f"{_capital(who)} {verb} at the {hit.end} end of {hit.parameter}: {do}."
 
 
 def _accuracies(found: Accuracies) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Winners whose accuracies differ by less than the validation split can tell."""
+"""Winners whose accuracies differ by less than the sampling noise of the validation split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACCURACY = "val_acc"
 def noise(accuracy: float, images: int) -> float:
     """The standard deviation of an accuracy measured on so many images, both in percent: sqrt(p (1 - p) / n).
 
-    One image at least: near 0 and 100 % the formula knows less than that.
+    At least the share of one image: near 0 and 100 % the formula would be smaller.
     """
     share = accuracy / 100.0
     return 100.0 * max(math.sqrt(share * (1.0 - share) / images), 1.0 / images)
@@ -38,7 +38,7 @@ class Tie:
 
 @dataclass(frozen=True)
 class Accuracies:
-    """What the winners' accuracies are worth. noise: of the most accurate, in percent; images: that they count."""
+    """The precision of the winners' accuracies. noise: of the most accurate, in percent; images: that they count."""
 
     winners: int
     images: int
@@ -47,7 +47,7 @@ class Accuracies:
 
 
 def accuracies(front: Sequence[TrialResult], objectives: Objectives) -> Accuracies | None:
-    """The ties among several winners; None where accuracy is no objective or nobody wrote down on how many images."""
+    """The ties among several winners; None if accuracy is no objective or the number of images is not recorded."""
     images = min((int(trial.row.get("val_images", 0)) for trial in front), default=0)
     if ACCURACY not in objectives or len(front) < 2 or not images:
         return None

@@ -5,6 +5,6 @@ gets its own back. So they come and go between epochs, and are saved and continu
 """
 
 from codeq.train.fused.epoch import train_together
-from codeq.train.fused.shape import shape_of
+from codeq.train.fused.shape import fusion_key
 
-__all__ = ["shape_of", "train_together"]
+__all__ = ["fusion_key", "train_together"]

@@ -18,18 +18,18 @@ from codeq.data import epochs_together
 from codeq.quant import bake, quantize_stacked
 from codeq.train.compression import compression_of, count_weights
 from codeq.train.fused.optimizer import RunByRunOptimizer, StackedOptimizer, stack_optimizer
-from codeq.train.fused.run_by_run import RunByRun
+from codeq.train.fused.run_by_run import PerRunOps
 from codeq.train.fused.stack import Stack, stack_runs, unstack_runs
-from codeq.train.loop import EpochRow, Measured, TrainState, complete_epoch
+from codeq.train.loop import EpochMetrics, Measured, TrainState, complete_epoch
 from codeq.train.losses import WeightedTerm, added_loss, weighted_terms
 
 Optimizers = StackedOptimizer | RunByRunOptimizer
 
 
-def train_together(states: Sequence[TrainState], grace_epochs: int) -> list[EpochRow]:
+def train_together(states: Sequence[TrainState], grace_epochs: int) -> list[EpochMetrics]:
     """Train each run one epoch further, all of them at once; afterwards each is ready to be saved, as after `fit`.
 
-    states: of configs with one `shape_of`, their images resident on one device, with the data of one of them
+    states: of configs with one `fusion_key`, their images resident on one device, with the data of one of them
     (`DataSplits.with_seed`). They may be in different epochs. Returns their rows in order; a row's times are the
     run's share of the epoch's.
 
@@ -106,10 +106,10 @@ def _forward_with_added_loss(
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """From images (K, B, C, S, S) to logits (K, B, classes) and what the loss terms add (K,)."""
     plain = bake(model)
-    names, numbers = _stacked_terms(states)
+    fixed, numbers = _stacked_terms(states)
 
     def one(tensors: dict[str, Tensor], images: Tensor, numbers: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
-        terms = [_term(name, values) for name, values in zip(names, numbers, strict=True)]
+        terms = [_term(term, values) for term, values in zip(fixed, numbers, strict=True)]
 
         def forward(inner: nn.Module) -> tuple[Tensor, Tensor]:
             logits: Tensor = inner(images)
@@ -131,21 +131,26 @@ def _plain_tensors(model: nn.Module, stack: Stack) -> dict[str, Tensor]:
     return plain
 
 
-def _stacked_terms(states: Sequence[TrainState]) -> tuple[list[str], list[dict[str, Tensor]]]:
-    """The loss terms' names, and of each its factor and arguments, (K,) each. Terms off in every run are left out."""
+def _stacked_terms(states: Sequence[TrainState]) -> tuple[list[WeightedTerm], list[dict[str, Tensor]]]:
+    """The loss terms of the first run, and of each the coefficient (under "") and the floats among its arguments, (K,)
+    each. Terms off in every run are left out."""
     by_run = [weighted_terms(state.config.loss_terms) for state in states]
-    names, numbers = [], []
+    fixed, numbers = [], []
     for terms in zip(*by_run, strict=True):
-        if any(term.factor for term in terms):
-            names.append(terms[0].name)
-            values = [{"": term.factor, **term.arguments} for term in terms]
+        if any(term.coefficient for term in terms):
+            fixed.append(terms[0])
+            values = [{"": term.coefficient, **term.arguments} for term in terms]
+            floats = [key for key, value in values[0].items() if isinstance(value, float)]
             device = states[0].device
-            numbers.append({key: torch.tensor([value[key] for value in values], device=device) for key in values[0]})
-    return names, numbers
+            numbers.append({key: torch.tensor([value[key] for value in values], device=device) for key in floats})
+    return fixed, numbers
 
 
-def _term(name: str, values: dict[str, Tensor]) -> WeightedTerm:
-    return WeightedTerm(name, values[""], {key: value for key, value in values.items() if key})
+def _term(fixed: WeightedTerm, numbers: dict[str, Tensor]) -> WeightedTerm:
+    """A run's own term: what is the same in all runs, and its own numbers."""
+    own = {key: value for key, value in numbers.items() if key}
+    return WeightedTerm(fixed.name, numbers[""], {**fixed.arguments, **own})
+
 
 
 class _Call(nn.Module):
@@ -155,7 +160,7 @@ class _Call(nn.Module):
         super().__init__()
         self.model = model
         on_cpu = next(model.parameters()).device.type == "cpu"
-        self._mode: contextlib.AbstractContextManager[Any] = RunByRun() if on_cpu else contextlib.nullcontext()
+        self._mode: contextlib.AbstractContextManager[Any] = PerRunOps() if on_cpu else contextlib.nullcontext()
 
     def forward(self, function: Callable[[nn.Module], Any]) -> Any:
         with parametrize.cached(), self._mode:

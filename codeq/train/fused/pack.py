@@ -14,15 +14,15 @@ import torch
 from codeq.config.run import RunConfig
 from codeq.config.text import first_line
 from codeq.data import DataSplits, RawImages, load_data
-from codeq.storage.trial_folder import NO_ROW, Row, TrialFolder
+from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder
 from codeq.train.checkpoint import rng_state, set_rng_state
-from codeq.train.device import is_lost, prepare_device
+from codeq.train.device import is_device_lost, prepare_device
 from codeq.train.fused.epoch import train_together
 from codeq.train.fused.journal import Journal
-from codeq.train.fused.probe import Choice, choose_runs
-from codeq.train.fused.shape import shape_of
-from codeq.train.loop import EpochRow, TrainState, fit
-from codeq.train.trial_run import ended_row, failed_row, keep_epoch, open_run, test_accuracy
+from codeq.train.fused.probe import FusionPlan, choose_runs
+from codeq.train.fused.shape import fusion_key
+from codeq.train.loop import EpochMetrics, TrainState, fit
+from codeq.train.trial_run import ended_row, failed_row, open_run, save_epoch, test_accuracy
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,12 @@ class Member:
     folder: TrialFolder
     config: RunConfig
     built: TrainState | None = None
-    row: Row = field(default_factory=lambda: dict(NO_ROW))
+    row: Row = field(default_factory=lambda: dict(EMPTY_METRICS))
     rng: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def shape(self) -> str:
-        return shape_of(self.config)
+        return fusion_key(self.config)
 
     @property
     def state(self) -> TrainState:
@@ -75,12 +75,12 @@ class Pack:
         self._journal = Journal(journal)
         self._raw = raw
         self._data: dict[tuple[Any, ...], DataSplits] = {}
-        self._choices: dict[tuple[str, str], Choice] = {}
+        self._plans: dict[tuple[str, str], FusionPlan] = {}
 
     @property
-    def choices(self) -> Mapping[tuple[str, str], Choice]:
+    def plans(self) -> Mapping[tuple[str, str], FusionPlan]:
         """How many runs of each model and shape are trained together."""
-        return self._choices
+        return self._plans
 
     def train_epoch(self, members: Sequence[Member]) -> Iterator[tuple[int, Row]]:
         """Train each member one epoch further: (number, row) of each as soon as it is there, its files written."""
@@ -104,9 +104,9 @@ class Pack:
         """Build the member, if it is new; a row if it has ended already or cannot be built."""
         if member.built is not None:
             return None
-        deaths = self._journal.deaths(member.number)
-        if deaths > self._max_failures:
-            times = "" if deaths == 1 else f" {deaths} times"
+        crash_count = self._journal.crash_count(member.number)
+        if crash_count > self._max_failures:
+            times = "" if crash_count == 1 else f" {crash_count} times"
             return {**member.row, "status": "failed", "reason": f"its process died{times}"}
         try:
             member.built = open_run(member.folder, member.config, self._data_of(member.config))
@@ -127,25 +127,25 @@ class Pack:
         """The members by shape, in parts of one size as nearly as can be, none larger than pays."""
         by_shape: dict[str, list[Member]] = {}
         for member in members:
-            alone = f" {member.number}" if self._journal.deaths(member.number) else ""
+            alone = f" {member.number}" if self._journal.crash_count(member.number) else ""
             by_shape.setdefault(member.shape + alone, []).append(member)
         for group in by_shape.values():
-            choice = self._choice(group[0])
-            parts = -(-len(group) // choice.runs) if choice.pays(len(group)) else len(group)
+            plan = self._plan(group[0])
+            parts = -(-len(group) // plan.runs) if plan.is_faster(len(group)) else len(group)
             yield from (group[part::parts] for part in range(parts))
 
-    def _choice(self, member: Member) -> Choice:
+    def _plan(self, member: Member) -> FusionPlan:
         key = (str(member.config.model), member.shape)
-        if key not in self._choices:
-            self._choices[key] = self._choose(member)
-            log.info("%d runs of %s train together: %s", self._choices[key].runs, key[0], self._choices[key].reason)
-        return self._choices[key]
+        if key not in self._plans:
+            self._plans[key] = self._make_plan(member)
+            log.info("%d runs of %s train together: %s", self._plans[key].runs, key[0], self._plans[key].reason)
+        return self._plans[key]
 
-    def _choose(self, member: Member) -> Choice:
+    def _make_plan(self, member: Member) -> FusionPlan:
         if self._fuse == 1:
-            return Choice(1, "as configured")
+            return FusionPlan(1, "as configured")
         if not member.state.data.train.is_resident:
-            return Choice(1, "its images are read from files")
+            return FusionPlan(1, "its images are read from files")
         return choose_runs(member.state, self._fuse)
 
     def _train(self, part: list[Member]) -> list[tuple[int, Row]]:
@@ -155,16 +155,17 @@ class Pack:
         try:
             rows = train_together([member.state for member in part], self._grace_epochs)
         except Exception as error:  # what is wrong with one of them shows when it trains alone
-            if is_lost(error):
+            if is_device_lost(error):
                 raise
             half = len(part) // 2
             reason = first_line(error)
-            self._choices[str(part[0].config.model), part[0].shape] = Choice(half, f"{len(part)} together failed: {reason}")
+            plan = FusionPlan(half, f"{len(part)} together failed: {reason}")
+            self._plans[str(part[0].config.model), part[0].shape] = plan
             log.warning("%d runs together failed, going on with %d: %s", len(part), half, reason)
             if part[0].state.device.type == "cuda":
                 torch.cuda.empty_cache()
             return self._train(part[:half]) + self._train(part[half:])
-        return [(member.number, _keep(member, row)) for member, row in zip(part, rows, strict=True)]
+        return [(member.number, _save(member, row)) for member, row in zip(part, rows, strict=True)]
 
     def _train_alone(self, member: Member) -> Row:
         try:
@@ -173,13 +174,13 @@ class Pack:
             member.rng = rng_state(member.state.device)
         except Exception as error:
             return failed_row(member.folder, member.row, error)
-        return _keep(member, row)
+        return _save(member, row)
 
 
-def _keep(member: Member, row: EpochRow) -> Row:
+def _save(member: Member, row: EpochMetrics) -> Row:
     try:
         set_rng_state(member.rng, member.state.device)  # the checkpoint holds it
-        member.row = keep_epoch(member.folder, member.state, row)
+        member.row = save_epoch(member.folder, member.state, row)
         return member.row
     except Exception as error:
         return failed_row(member.folder, member.row, error)

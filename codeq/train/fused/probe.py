@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from codeq.config.text import first_line
-from codeq.train.device import is_lost, wait_for
+from codeq.train.device import is_device_lost, synchronize
 from codeq.train.fused.epoch import train_steps_together
-from codeq.train.loop import TrainState, build, train_steps
+from codeq.train.loop import TrainState, create_train_state, train_steps
 
 MAX_RUNS = {"cpu": 16, "cuda": 256}
 """More than this gains nothing on a CPU, whose cores are busy by then."""
-WORTH_DOUBLING = 0.85
+MAX_TIME_RATIO = 0.85
 """Twice the runs must bring a run's step below this share of its time before."""
 LONG_STEP_S = 0.2
 """A solo step that takes longer is bound by arithmetic, which fusing cannot save."""
@@ -28,41 +28,41 @@ STEPS = 2
 
 
 @dataclass(frozen=True)
-class Choice:
+class FusionPlan:
     """How many runs to train together, and why not more, in words. epoch_s: of one run's training, by their number."""
 
     runs: int
     reason: str
     epoch_s: dict[int, float] = field(default_factory=dict)
 
-    def pays(self, runs: int) -> bool:
+    def is_faster(self, runs: int) -> bool:
         """Whether so many runs are better trained together than one after the other, as far as that was measured."""
         measured = [number for number in self.epoch_s if 1 < number <= runs]
         return not self.epoch_s or bool(measured) and self.epoch_s[max(measured)] < self.epoch_s[1]
 
 
-def choose_runs(state: TrainState, wanted: int | None = None) -> Choice:
+def choose_runs(state: TrainState, requested: int | None = None) -> FusionPlan:
     """The number of runs like `state` that trains each of them quickest, measured by doubling it while that pays.
 
     state: not changed. wanted: measure nothing, only make sure that runs like it can train together at all.
     """
     copies = _Copies(state)
     try:
-        if wanted is None:
+        if requested is None:
             return _measured(copies)
         train_steps_together(copies.take(2))
-        return Choice(wanted, "as configured")
+        return FusionPlan(requested, "as configured")
     except Exception as error:  # whatever a model may do that cannot be stacked
-        if is_lost(error):
+        if is_device_lost(error):
             raise
-        return Choice(1, f"cannot be trained together: {first_line(error)}")
+        return FusionPlan(1, f"cannot be trained together: {first_line(error)}")
 
 
-def _measured(copies: _Copies) -> Choice:
+def _measured(copies: _Copies) -> FusionPlan:
     started = time.perf_counter()
     seconds = {1: _seconds_per_run(copies, 1)}  # of a step, by the number of runs
     if seconds[1] > LONG_STEP_S:
-        return Choice(1, f"a step takes {seconds[1]:.2f} s, which is arithmetic", copies.epoch_s(seconds))
+        return FusionPlan(1, f"a step takes {seconds[1]:.2f} s, which is arithmetic", copies.epoch_s(seconds))
     most = min(_room(copies.take(1)[0]), MAX_RUNS.get(copies.device.type, 1))
     runs = 2
     while runs <= most and time.perf_counter() - started < BUDGET_S:
@@ -70,13 +70,13 @@ def _measured(copies: _Copies) -> Choice:
             seconds[runs] = _seconds_per_run(copies, runs)
         except torch.OutOfMemoryError:
             break
-        if runs > 2 and seconds[runs] > WORTH_DOUBLING * seconds[runs // 2]:
+        if runs > 2 and seconds[runs] > MAX_TIME_RATIO * seconds[runs // 2]:
             break
         runs *= 2
-    best = next(runs for runs in seconds if seconds[runs] * WORTH_DOUBLING <= min(seconds.values()))
+    best = next(runs for runs in seconds if seconds[runs] * MAX_TIME_RATIO <= min(seconds.values()))
     share = ", ".join(f"{runs} together {seconds[runs] / seconds[1]:.2f}" for runs in seconds if runs > 1)
     reason = f"time per run, alone 1: {share}" if share else f"memory for {most}"
-    return Choice(best, reason, copies.epoch_s(seconds))
+    return FusionPlan(best, reason, copies.epoch_s(seconds))
 
 
 class _Copies:
@@ -90,7 +90,7 @@ class _Copies:
     def take(self, count: int) -> list[TrainState]:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             while len(self._states) < count:
-                self._states.append(build(self._config, self._data))
+                self._states.append(create_train_state(self._config, self._data))
         return self._states[:count]
 
     def epoch_s(self, step_s: dict[int, float]) -> dict[int, float]:
@@ -103,13 +103,13 @@ def _seconds_per_run(copies: _Copies, runs: int) -> float:
     states = copies.take(runs)
     times = []
     for _ in range(3):
-        wait_for(copies.device)
+        synchronize(copies.device)
         started = time.perf_counter()
         if runs == 1:
             train_steps(states[0])
         else:
             train_steps_together(states)
-        wait_for(copies.device)
+        synchronize(copies.device)
         times.append(time.perf_counter() - started)
     return min(times) / len(states[0].data.train) / runs
 

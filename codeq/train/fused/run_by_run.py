@@ -31,7 +31,7 @@ _SUMMING: dict[Callable[..., Any], Callable[..., Tensor]] = {
 """Those of the MLP, the ResNets and the vision transformer; what other networks sum besides may round differently."""
 
 
-class RunByRun(TorchFunctionMode):
+class PerRunOps(TorchFunctionMode):
     """While it is active, the summing operators treat each run of a vmapped call by itself."""
 
     def __torch_function__(
@@ -43,11 +43,11 @@ class RunByRun(TorchFunctionMode):
     ) -> Any:
         named = dict(kwargs or {})
         if func in _SUMMING:
-            return _RunByRun.apply(_SUMMING[func], tuple(named), *args, *named.values())
+            return _PerRunOp.apply(_SUMMING[func], tuple(named), *args, *named.values())
         return func(*args, **named)
 
 
-class _RunByRun(torch.autograd.Function):
+class _PerRunOp(torch.autograd.Function):
     """Exists for its vmap rule; what that calls is recorded by autograd as usual. names: of the last arguments."""
 
     @staticmethod

@@ -8,24 +8,28 @@ from typing import Any
 from codeq.config.run import RunConfig
 
 # What each run of a stack has for itself, or what does not enter the computation.
-_OF_ITS_OWN = ("seed", "epochs", "lr_scheduler", "warmup_epochs", "wandb_project", "save_dir", "workers")
+_PER_RUN_KEYS = ("seed", "epochs", "lr_scheduler", "warmup_epochs", "wandb_project", "save_dir", "workers")
 _NUMBERS_OF_A_QUANTIZER = ("fixed_bit_val", "max_bits", "init_bit_logit", "init_deadzone_logit")
 
 
-def shape_of(config: RunConfig) -> str:
+def fusion_key(config: RunConfig) -> str:
     """A text that is equal for configs that can train together.
 
     They may differ in seed, epochs and schedule, in the learning rates, weight decays and other numbers of the
-    optimizer's groups, in the loss terms' lambdas, and in the dead-zone quantizer's initial logits and bit-widths.
+    optimizer's groups, in the loss terms' lambdas and their arguments of type float, and in the dead-zone quantizer's
+    initial logits and bit-widths.
     """
     data = config.as_dict()
-    for key in _OF_ITS_OWN:
+    for key in _PER_RUN_KEYS:
         del data[key]
-    if data["quantizer"] is not None:
+    if config.quantizer is not None and config.quantizer.name == "deadzone":
         for key in _NUMBERS_OF_A_QUANTIZER:
             data["quantizer"]["kwargs"].pop(key, None)
     data["optimizer"]["param_groups"] = _without_numbers(data["optimizer"]["param_groups"])
-    data["loss_terms"] = _without_numbers(data["loss_terms"])
+    for term in data["loss_terms"]:
+        # A number of another type may decide what is computed: an exponent, a count.
+        term["kwargs"] = {key: 0 if isinstance(value, float) else value for key, value in term["kwargs"].items()}
+        term["lambda"] = 0
     return json.dumps(data, sort_keys=True)
 
 

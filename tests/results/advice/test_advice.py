@@ -13,7 +13,7 @@ from upath import UPath
 from codeq.config import Template
 from codeq.results.advice import advice as advice_module
 from codeq.results.advice import advise, write_advice
-from codeq.results.advice.observations import ENOUGH, observations
+from codeq.results.advice.observations import MIN_TRIALS, observations
 from codeq.results.trials import TrialResult
 from tests.results.advice.conftest import DECAY, LR
 
@@ -42,15 +42,15 @@ def test_trials_are_compared_at_the_last_epoch_that_nearly_all_reached(make_tria
 
 
 def test_too_few_trials_are_said_to_be_too_few(template: Template, make_trial: Make, tmp_path: Path) -> None:
-    trials = [make_trial(i) for i in range(ENOUGH - 1)]
+    trials = [make_trial(i) for i in range(MIN_TRIALS - 1)]
     assert observations(trials) is None
     text = write_advice(UPath(tmp_path), template, trials, [])
-    assert text == f"What mattered: {ENOUGH - 1} healthy trials are too few to tell, {ENOUGH} are needed.\n"
+    assert text == f"What mattered: {MIN_TRIALS - 1} healthy trials are too few to tell, {MIN_TRIALS} are needed.\n"
 
 
 def test_a_single_healthy_trial_is_counted_as_one(template: Template, make_trial: Make, tmp_path: Path) -> None:
     text = write_advice(UPath(tmp_path), template, [make_trial(0)], [])
-    assert text == f"What mattered: 1 healthy trial is too few to tell, {ENOUGH} are needed.\n"
+    assert text == f"What mattered: 1 healthy trial is too few to tell, {MIN_TRIALS} are needed.\n"
 
 
 def test_the_advice_says_what_mattered_what_to_widen_what_is_equal_and_where_trials_collapse(
@@ -104,7 +104,7 @@ def test_no_error_in_the_advice_reaches_the_sweep(
 
 def test_trials_without_a_single_epoch_and_an_empty_front_are_no_error(template: Template, make_trial: Make) -> None:
     advice = advise(template, [make_trial(0, status="failed", epochs=0)], [])
-    assert (advice.observed, advice.epoch, list(advice.edges), advice.accuracies) == (0, None, [], None)
+    assert (advice.observed, advice.epoch, list(advice.boundary_hits), advice.accuracies) == (0, None, [], None)
     assert not advice.failures
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from codeq.config import RunConfig
-from codeq.train.loop import TrainState, build
+from codeq.train.loop import TrainState, create_train_state
 
 Changes = dict[str, Any]
 
@@ -32,7 +32,7 @@ def runs(tiny: dict[str, Any]) -> Callable[..., list[TrainState]]:
 
     def build_all(each: Sequence[Changes], common: Changes | None = None, steps: int = 20) -> list[TrainState]:
         configs = [changed(tiny, {**(common or {}), **changes}) for changes in each]
-        data = build(configs[0]).data.first(steps)
-        return [build(config, data.with_seed(config.seed)) for config in configs]
+        data = create_train_state(configs[0]).data.first(steps)
+        return [create_train_state(config, data.with_seed(config.seed)) for config in configs]
 
     return build_all

@@ -13,7 +13,7 @@ from torch import nn
 from codeq.models.mlp import MLP
 from codeq.train.checkpoint import load_checkpoint, save_checkpoint
 from codeq.train.fused import train_together
-from codeq.train.loop import EpochRow, TrainState, build, fit
+from codeq.train.loop import EpochMetrics, TrainState, create_train_state, fit
 from tests.train.fused.conftest import Changes
 
 Runs = Callable[..., list[TrainState]]
@@ -62,11 +62,11 @@ def largest_difference(a: nn.Module, b: nn.Module) -> float:
     return max((x.float() - y.float()).abs().max().item() for x, y in pairs)
 
 
-def train_alone(states: list[TrainState], grace_epochs: int = 5) -> list[EpochRow]:
+def train_alone(states: list[TrainState], grace_epochs: int = 5) -> list[EpochMetrics]:
     return [next(fit(state, grace_epochs)) for state in states]
 
 
-def scores(rows: list[EpochRow]) -> list[dict[str, Any]]:
+def scores(rows: list[EpochMetrics]) -> list[dict[str, Any]]:
     """What a row says, but the times."""
     return [{k: v for k, v in row.as_dict().items() if k not in ("epoch_s", "images_per_s")} for row in rows]
 
@@ -112,7 +112,7 @@ def test_the_checkpoint_of_a_run_that_trained_together_continues_alone(runs: Run
     train_alone(alone)
     train_together(together, 5)
     save_checkpoint(tmp_path / "checkpoint.th", together[0])
-    continued = build(together[0].config, together[0].data)
+    continued = create_train_state(together[0].config, together[0].data)
     load_checkpoint(tmp_path / "checkpoint.th", continued)
     train_alone([alone[0]])
     train_alone([continued])

@@ -16,7 +16,7 @@ from codeq.storage.trial_folder import trial_folder
 from codeq.train.fused import pack as pack_module
 from codeq.train.fused.pack import Member, Pack
 from codeq.train.loop import TrainState
-from codeq.train.trial_run import keep_epoch
+from codeq.train.trial_run import save_epoch
 from tests.train.fused.conftest import Changes, changed
 
 MakePack = Callable[..., Pack]
@@ -85,9 +85,9 @@ def test_each_run_trains_with_its_own_number_of_threads(
 
     def record(folder: Any, state: TrainState, row: Any) -> dict[str, Any]:
         threads[state.config.threads] = torch.get_num_threads()
-        return keep_epoch(folder, state, row)
+        return save_epoch(folder, state, row)
 
-    monkeypatch.setattr(pack_module, "keep_epoch", record)
+    monkeypatch.setattr(pack_module, "save_epoch", record)
     each: list[Changes] = [{"threads": 1}, {"threads": 1, "seed": 2}, {"threads": 2}]
     epochs_of(make_pack(), members([{"batch_size": 1024, **changes} for changes in each]), 2)
     torch.set_num_threads(1)
@@ -153,9 +153,9 @@ def test_a_run_whose_files_cannot_be_written_fails_alone(
     def keep(folder: Any, state: TrainState, row: Any) -> dict[str, Any]:
         if state.config.seed == 2:
             raise OSError("No space left on device")
-        return keep_epoch(folder, state, row)
+        return save_epoch(folder, state, row)
 
-    monkeypatch.setattr(pack_module, "keep_epoch", keep)
+    monkeypatch.setattr(pack_module, "save_epoch", keep)
     (rows,) = epochs_of(make_pack(), members([{"seed": 1}, {"seed": 2}]), 1)
     assert [rows[number]["status"] for number in (0, 1)] == ["running", "failed"]
     assert rows[1]["reason"] == "OSError: No space left on device"

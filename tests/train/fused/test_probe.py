@@ -12,7 +12,7 @@ from torch import nn
 
 from codeq.models.mlp import MLP
 from codeq.train.fused import probe
-from codeq.train.fused.probe import Choice, choose_runs
+from codeq.train.fused.probe import FusionPlan, choose_runs
 from codeq.train.loop import TrainState
 from tests.train.fused.conftest import Changes
 from tests.train.fused.test_epoch import WithDropout, largest_difference
@@ -64,27 +64,27 @@ def test_measuring_leaves_the_run_as_it_is(runs: Runs) -> None:
 
 
 def test_a_configured_number_is_taken_where_it_works(runs: Runs) -> None:
-    assert choose_runs(runs(EACH)[0], wanted=3).runs == 3
+    assert choose_runs(runs(EACH)[0], requested=3).runs == 3
 
 
 def test_what_cannot_train_together_says_why(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = probe.build
+    built = probe.create_train_state
 
     def with_dropout(*arguments: object) -> TrainState:
         state = built(*arguments)  # type: ignore[arg-type]
         state.model.__class__ = WithDropout
         return state
 
-    monkeypatch.setattr(probe, "build", with_dropout)
-    choice = choose_runs(runs(EACH)[0], wanted=3)
+    monkeypatch.setattr(probe, "create_train_state", with_dropout)
+    choice = choose_runs(runs(EACH)[0], requested=3)
     assert choice.runs == 1
     assert "random" in choice.reason
 
 
 def test_few_runs_train_alone_where_only_many_pay() -> None:
-    choice = Choice(8, "", {1: 1.0, 2: 1.5, 4: 0.9, 8: 0.5})
-    assert [choice.pays(runs) for runs in (1, 2, 3, 4, 8, 9)] == [False, False, False, True, True, True]
-    assert Choice(4, "as configured").pays(2)
+    choice = FusionPlan(8, "", {1: 1.0, 2: 1.5, 4: 0.9, 8: 0.5})
+    assert [choice.is_faster(runs) for runs in (1, 2, 3, 4, 8, 9)] == [False, False, False, True, True, True]
+    assert FusionPlan(4, "as configured").is_faster(2)
 
 
 class WithSpare(MLP):
@@ -97,7 +97,7 @@ def test_a_model_with_a_parameter_that_gets_no_gradient_trains_alone(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codeq.models.mlp.MLP", WithSpare)
-    choice = choose_runs(runs(EACH)[0], wanted=3)
+    choice = choose_runs(runs(EACH)[0], requested=3)
     assert choice.runs == 1
     assert re.search(r"spare\.\S+ gets no gradient", choice.reason)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codeq.train.fused import shape_of
+from codeq.train.fused import fusion_key
 from tests.train.fused.conftest import changed
 
 BASE = "optimizer.param_groups.base"
@@ -24,7 +24,7 @@ BASE = "optimizer.param_groups.base"
     ],
 )
 def test_numbers_of_a_runs_own_do_not_matter(tiny: dict[str, Any], changes: dict[str, Any]) -> None:
-    assert shape_of(changed(tiny, changes)) == shape_of(changed(tiny, {}))
+    assert fusion_key(changed(tiny, changes)) == fusion_key(changed(tiny, {}))
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_numbers_of_a_runs_own_do_not_matter(tiny: dict[str, Any], changes: dict
     ],
 )
 def test_another_computation_is_another_shape(tiny: dict[str, Any], changes: dict[str, Any]) -> None:
-    assert shape_of(changed(tiny, changes)) != shape_of(changed(tiny, {}))
+    assert fusion_key(changed(tiny, changes)) != fusion_key(changed(tiny, {}))
 
 
 def test_uniform_quantizers_of_other_bits_do_not_train_together(tiny: dict[str, Any]) -> None:
     shapes = {
-        shape_of(changed(tiny, {"quantizer": {"name": "uniform", "kwargs": {"bitwidth": bits}}})) for bits in (4, 8)
+        fusion_key(changed(tiny, {"quantizer": {"name": "uniform", "kwargs": {"bitwidth": bits}}})) for bits in (4, 8)
     }
     assert len(shapes) == 2

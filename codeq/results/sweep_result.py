@@ -1,4 +1,4 @@
-"""What a sweep found: its front, the winner and those next to it, what fresh seeds made of them. Reads no files."""
+"""The result of a sweep as data: front, ranking, winner, confirmations. Reads no files."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from codeq.config.objectives import Objectives, describe_constraints, is_feasibl
 from codeq.config.pick import describe, selection_objectives
 from codeq.results.confirmation import Confirmed, confirmed_trials
 from codeq.results.front import pareto_front, ranked
-from codeq.results.hypervolume import Box, box, hypervolume
+from codeq.results.hypervolume import HypervolumeBounds, hypervolume, hypervolume_bounds
 from codeq.results.trials import TrialResult
 
 FAILURES = ("diverged", "collapsed", "failed")
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What a sweep found.
+class SweepResult:
+    """The result of a sweep.
 
     front: by the first objective, best first. ranking: the front from the winner on; empty where no trial satisfies
-    the constraints. selection_objectives: what the winner is good at. choice: the same in words, with the
-    constraints. hypervolume: of the ranking in `box`, 0..1. selected_on: what val_acc was measured on.
+    the constraints. selection_objectives: what the winner was selected by. choice: the same in words, with the
+    constraints. hypervolume: of the ranking between `hypervolume_bounds`, 0..1. selected_on: what val_acc was measured
+    on.
     """
 
     trials: Sequence[TrialResult]
@@ -31,7 +32,7 @@ class Findings:
     selection_objectives: Objectives
     choice: str
     hypervolume: float
-    box: Box
+    hypervolume_bounds: HypervolumeBounds
     confirmed: Sequence[Confirmed]
     selected_on: str
 
@@ -53,7 +54,7 @@ class Findings:
 
     @property
     def files(self) -> list[str]:
-        """What the report has written, for people."""
+        """The files that the report has written, for messages."""
         best = ["best.yaml (marked *)"] if self.winner else []
         return ["trials.csv", "pareto.csv", *(["confirm.csv"] if self.confirmed else []), *best]
 
@@ -62,10 +63,10 @@ class Findings:
         return next((found for found in self.confirmed if found.trial == trial.record.trial), None)
 
 
-def judge(
+def analyze(
     trials: Sequence[TrialResult], runs: Sequence[TrialResult], template: Template, pick: str | None = None
-) -> Findings:
-    """The findings in a sweep's `trials` and in the `runs` with fresh seeds.
+) -> SweepResult:
+    """The result of a sweep's `trials` and their `runs` with fresh seeds.
 
     pick: see `codeq.config.pick.selection_objectives`. The front is that of the trials that satisfy the constraints. If
     none does, it is that of all trials, which shows how far they are from it; its hypervolume is 0 and there is no
@@ -77,16 +78,16 @@ def judge(
     front = pareto_front(satisfying or finished, sweep.objectives)
     goal = selection_objectives(sweep, pick)
     ranking = ranked(front, goal, sweep.objectives) if satisfying else []
-    measured_in = box([trial.row for trial in finished], sweep.objectives)
+    measured_in = hypervolume_bounds([trial.row for trial in finished], sweep.objectives)
     on_test = any(config.val_fraction == 0 for config in template.boundary_configs)
-    return Findings(
+    return SweepResult(
         trials=trials,
         front=front,
         ranking=ranking,
         selection_objectives=goal,
         choice=describe(goal) + (f" with {describe_constraints(sweep.constraints)}" if sweep.constraints else ""),
         hypervolume=hypervolume([trial.row for trial in ranking], measured_in),
-        box=measured_in,
+        hypervolume_bounds=measured_in,
         confirmed=confirmed_trials(runs, ranking),
         selected_on="the test set (val_fraction is 0)" if on_test else "the validation split",
     )

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from benchmarks import plain_tune
-from benchmarks.literature.dead_zone import kthvalue_quantile
-from benchmarks.literature.networks import Mlp, ResNet20
-from benchmarks.literature.quantizer import LiteralDeadZone, attach
-from benchmarks.literature.training import adamw, group_lasso, sparsity
+from benchmarks.reference.dead_zone import kthvalue_quantile
+from benchmarks.reference.networks import Mlp, ResNet20
+from benchmarks.reference.quantizer import LiteralDeadZone, attach
+from benchmarks.reference.training import adamw, group_lasso, sparsity
 from codeq.config import Template
 from codeq.config.distributions import LogUniform
 from codeq.models import build_model

@@ -1,4 +1,4 @@
-"""Winners at the edge of a range: better ones may lie beyond it."""
+"""Winners at the bounds of ranges: better configs may lie beyond."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from typing import Literal
 from codeq.config import ConfigError, Template
 from codeq.config.distributions import Choice, Int, LogUniform, Uniform
 from codeq.config.objectives import Objectives, maximized_values
-from codeq.results.advice.chance import LEVEL, at_least
+from codeq.results.advice.chance import ALPHA, at_least
 from codeq.results.trials import TrialResult
 
-EDGE = 0.05
-"""The outermost share of a range, in its own scale."""
+BOUNDARY_SHARE = 0.05
+"""The outermost share of a range that counts as its boundary, in the scale of the distribution."""
 
 End = Literal["low", "high"]
 Range = Uniform | LogUniform | Int
 
 
 @dataclass(frozen=True)
-class Edge:
-    """One end of a parameter's range that is worth widening.
+class BoundaryHit:
+    """An end of a parameter's range that should be widened.
 
-    bound: the value there. trials: the winners near it, of the `winners` that drew the parameter. objective: where
-    they are but the best in this objective, for which the parameter matters; None: more winners than chance explains.
+    bound: the value there. trials: the winners near it, of the `winners` that have the parameter. objective: set if
+    the only winner near it is the best in this objective, for which the parameter matters; None if more winners are
+    near it than chance explains.
     """
 
     parameter: str
@@ -36,8 +37,10 @@ class Edge:
     objective: str | None = None
 
 
-def edges(front: Sequence[TrialResult], template: Template, important: Mapping[str, Mapping[str, float]]) -> list[Edge]:
-    """The ends of ranges at which winners lie, save those that the config's own limits leave no room beyond.
+def boundary_hits(
+    front: Sequence[TrialResult], template: Template, important: Mapping[str, Mapping[str, float]]
+) -> list[BoundaryHit]:
+    """The ends of ranges at which winners lie, except ends that the config's own limits do not let widen.
 
     front: the winners. important: by objective, the parameters that matter for it.
     """
@@ -46,7 +49,7 @@ def edges(front: Sequence[TrialResult], template: Template, important: Mapping[s
     for name, searched in _ranges(template).items():
         matters_for = {o: direction for o, direction in objectives.items() if name in important.get(o, {})}
         winners = [trial for trial in front if name in trial.record.parameters]
-        found += [edge for edge in _edges_of(name, searched, winners, matters_for) if _has_room(edge, front, template)]
+        found += [hit for hit in _hits_of(name, searched, winners, matters_for) if _can_widen(hit, front, template)]
     return found
 
 
@@ -63,46 +66,46 @@ def _ranges(template: Template) -> dict[str, Range]:
     return {name: distribution for name, distribution in searched.items() if not isinstance(distribution, Choice)}
 
 
-def _edges_of(
+def _hits_of(
     name: str, searched: Range, winners: Sequence[TrialResult], matters_for: Objectives
-) -> Iterator[Edge]:
+) -> Iterator[BoundaryHit]:
     best_in = [(_best(winners, {o: direction}), o) for o, direction in matters_for.items() if winners]
     ends: tuple[tuple[End, float], ...] = (("low", searched.low), ("high", searched.high))
     for end, bound in ends:
         there = tuple(trial.record.trial for trial in winners if _is_near(trial.record.parameters[name], searched, end))
-        alone = [Edge(name, end, bound, (number,), len(winners), o) for number, o in best_in if number in there]
-        if there and at_least(len(there), len(winners), _by_chance(searched, end)) <= LEVEL:
-            yield Edge(name, end, bound, there, len(winners))
+        alone = [BoundaryHit(name, end, bound, (number,), len(winners), o) for number, o in best_in if number in there]
+        if there and at_least(len(there), len(winners), _by_chance(searched, end)) <= ALPHA:
+            yield BoundaryHit(name, end, bound, there, len(winners))
         else:
             yield from alone[:1]
 
 
 def _is_near(value: float, searched: Range, end: End) -> bool:
     place = position(value, searched)
-    return place <= EDGE if end == "low" else place >= 1 - EDGE
+    return place <= BOUNDARY_SHARE if end == "low" else place >= 1 - BOUNDARY_SHARE
 
 
 def _by_chance(searched: Range, end: End) -> float:
-    """The share of random draws that lie near an end: of few values more than the outermost share of the range."""
+    """The share of random draws near an end; with few values it is more than BOUNDARY_SHARE."""
     if isinstance(searched, Int) and searched.log:
         low, high = searched.low - 0.5, searched.high + 0.5  # Optuna draws between these and rounds
-        reach = (searched.high / searched.low) ** EDGE
+        reach = (searched.high / searched.low) ** BOUNDARY_SHARE
         inner = math.floor(searched.low * reach) + 0.5 if end == "low" else math.ceil(searched.high / reach) - 0.5
         return math.log(inner / low if end == "low" else high / inner) / math.log(high / low)
     if math.isinf(size := searched.size()):
-        return EDGE
-    return (math.floor(EDGE * (size - 1)) + 1) / size
+        return BOUNDARY_SHARE
+    return (math.floor(BOUNDARY_SHARE * (size - 1)) + 1) / size
 
 
 def _best(trials: Sequence[TrialResult], wanted: Objectives) -> int:
     return max(trials, key=lambda trial: maximized_values(trial.row, wanted)).record.trial
 
 
-def _has_room(edge: Edge, front: Sequence[TrialResult], template: Template) -> bool:
-    """Whether the config of the first winner there is still valid with a value beyond the end."""
-    winner = next(trial for trial in front if trial.record.trial == edge.trials[0])
-    beyond = _beyond(_ranges(template)[edge.parameter], edge.end)
-    values = {**winner.record.parameters, edge.parameter: beyond}
+def _can_widen(hit: BoundaryHit, front: Sequence[TrialResult], template: Template) -> bool:
+    """Whether the first winner's config is valid with a value beyond the bound."""
+    winner = next(trial for trial in front if trial.record.trial == hit.trials[0])
+    beyond = _beyond(_ranges(template)[hit.parameter], hit.end)
+    values = {**winner.record.parameters, hit.parameter: beyond}
     try:
         template.draw(lambda name, distribution: values[name])
     except ConfigError:
@@ -116,8 +119,8 @@ def _beyond(searched: Range, end: End) -> float:
     if isinstance(searched, Int):
         return bound + sign * searched.step
     if _is_log(searched):
-        return float(bound * (searched.high / searched.low) ** (sign * EDGE))
-    return float(bound + sign * (searched.high - searched.low) * EDGE)
+        return float(bound * (searched.high / searched.low) ** (sign * BOUNDARY_SHARE))
+    return float(bound + sign * (searched.high - searched.low) * BOUNDARY_SHARE)
 
 
 def _is_log(searched: Range) -> bool:

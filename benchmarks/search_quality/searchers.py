@@ -24,10 +24,10 @@ from codeq.execution.schedulers import build_scheduler
 from codeq.execution.searcher import OptunaSearcher
 from codeq.search.outcome import Rule, for_sampler
 from codeq.search.study import directions
-from codeq.storage.trial_folder import NO_ROW
+from codeq.storage.trial_folder import EMPTY_METRICS
 
 
-class Contestant(Protocol):
+class SearchRun(Protocol):
     """A search and an early stopping."""
 
     def suggest(self, unused: Unused) -> int:
@@ -37,7 +37,7 @@ class Contestant(Protocol):
         """Hear a row of a running trial; False where it ends, by itself or because it is stopped."""
 
 
-Make = Callable[[Table, int, Path], Contestant]
+Make = Callable[[Table, int, Path], SearchRun]
 """A contestant from the table, a seed and a folder for what it writes."""
 
 
@@ -88,7 +88,7 @@ class TuneSearch:
         """What the scheduler decides."""
         trial: Any = self._trials[index]
         controller: Any = None
-        row = {**NO_ROW, **row}  # what a sweep's trials report and the table does not hold
+        row = {**EMPTY_METRICS, **row}  # what a sweep's trials report and the table does not hold
         if is_last:
             self._scheduler.on_trial_complete(controller, trial, row)
         elif self._scheduler.on_trial_result(controller, trial, row) == TrialScheduler.CONTINUE:
@@ -103,7 +103,7 @@ def sweep_template(*overrides: str) -> Template:
     return Template.load(TEMPLATE, overrides)
 
 
-def ours(table: Table, seed: int, folder: Path, learn: Rule = for_sampler, overrides: Sequence[str] = ()) -> Contestant:
+def ours(table: Table, seed: int, folder: Path, learn: Rule = for_sampler, overrides: Sequence[str] = ()) -> SearchRun:
     """What `tune_main.py` runs. folder: for the trials' configs. learn: what the sampler is told of a trial."""
     template = sweep_template(f"sweep.search.seed={seed}", *overrides)
     study = optuna.create_study(directions=directions(template.sweep))
@@ -116,7 +116,7 @@ def ours(table: Table, seed: int, folder: Path, learn: Rule = for_sampler, overr
     )
 
 
-def stock(table: Table, seed: int) -> Contestant:
+def stock(table: Table, seed: int) -> SearchRun:
     """What Ray's documentation puts together: its Optuna searcher, told both objectives, and ASHA on accuracy."""
     logging.getLogger("ray.tune.search.optuna.optuna_search").setLevel(logging.ERROR)
     template = sweep_template()

@@ -1,4 +1,4 @@
-"""Made-up images in the shape of a data set that would have to be downloaded: as quick to train on as the real ones."""
+"""Fake images in the shape of a data set that is not downloaded, for measurements of speed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codeq.data.sources.load_raw import load_raw
 
 @dataclass(frozen=True)
 class _Shape:
-    """As published; square images of `size` pixels."""
+    """The published shape of a data set; square images of `size` pixels."""
 
     num_classes: int
     channels: int
@@ -31,10 +31,10 @@ _SHAPES = {
 }
 
 
-def load_or_make_up(config: RunConfig) -> tuple[RawImages, bool]:
-    """The images of `config.dataset`, and whether they are made up: nothing is downloaded.
+def load_or_fake(config: RunConfig) -> tuple[RawImages, bool]:
+    """The images of `config.dataset`, and whether they are fake; nothing is downloaded.
 
-    Raises DataUnavailable (DataDamaged for a broken file) where they are not there and their shape is not known.
+    Raises DataUnavailable (DataDamaged for a broken file) if they are missing and their shape is not known.
     """
     try:
         with no_downloads():
@@ -44,15 +44,13 @@ def load_or_make_up(config: RunConfig) -> tuple[RawImages, bool]:
     except DataUnavailable:
         if config.dataset.name not in _SHAPES:
             raise
-        return _made_up(config.dataset.name, _SHAPES[config.dataset.name]), True
-
-
-def _made_up(name: str, shape: _Shape) -> RawImages:
-    return RawImages(name, shape.num_classes, _pixels(shape, shape.num_train), _pixels(shape, shape.num_test))
+        shape = _SHAPES[config.dataset.name]
+        train, test = _pixels(shape, shape.num_train), _pixels(shape, shape.num_test)
+        return RawImages(config.dataset.name, shape.num_classes, train, test), True
 
 
 def _pixels(shape: _Shape, count: int) -> PixelSet:
-    """Noise, the same thousand images again and again; the classes take turns."""
+    """Noise: a thousand images, repeated; the classes alternate."""
     noise = np.random.RandomState(0).randint(0, 256, (1000, shape.channels, shape.size, shape.size), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int64) % shape.num_classes
     return PixelSet(np.resize(noise, (count, *noise.shape[1:])), labels)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torchvision
 
-from codeq.data import DataUnavailable, PixelSet, load_or_make_up, load_raw
+from codeq.data import DataUnavailable, PixelSet, load_or_fake, load_raw
 from codeq.data.sources import cifar, fashion_mnist
 from codeq.data.sources.download import no_downloads
 
@@ -36,8 +36,8 @@ def no_fetching(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_data_set_that_is_not_there_is_made_up_in_its_shape_and_nothing_is_fetched_or_written(
     name: str, shape: tuple[int, ...], classes: int, tmp_path: Path, make_config: Callable[..., Any], no_fetching: None
 ) -> None:
-    raw, made_up = load_or_make_up(make_config(dataset=name, data_dir=str(tmp_path / "data")))
-    assert made_up and (raw.name, raw.num_classes) == (name, classes)
+    raw, is_fake = load_or_fake(make_config(dataset=name, data_dir=str(tmp_path / "data")))
+    assert is_fake and (raw.name, raw.num_classes) == (name, classes)
     assert isinstance(raw.train, PixelSet) and isinstance(raw.test, PixelSet)
     assert raw.train.pixels.shape == shape and len(raw.test.labels) == 10_000
     assert set(raw.train.labels) == set(range(classes))
@@ -48,14 +48,14 @@ def test_images_that_are_there_are_taken(
     tmp_path: Path, make_config: Callable[..., Any], write_cifar: Callable[..., None], no_fetching: None
 ) -> None:
     write_cifar(tmp_path / "cifar-10-batches-py", count=100, fine=False)
-    raw, made_up = load_or_make_up(make_config(dataset="cifar10", data_dir=str(tmp_path)))
-    assert not made_up
+    raw, is_fake = load_or_fake(make_config(dataset="cifar10", data_dir=str(tmp_path)))
+    assert not is_fake
     assert len(raw.train.labels) < 50_000
 
 
 def test_image_folders_cannot_be_made_up(tmp_path: Path, make_config: Callable[..., Any]) -> None:
     with pytest.raises(DataUnavailable, match="imagefolder cannot read"):
-        load_or_make_up(make_config(dataset="imagefolder", data_dir=str(tmp_path / "nothing")))
+        load_or_fake(make_config(dataset="imagefolder", data_dir=str(tmp_path / "nothing")))
 
 
 def test_downloads_are_forbidden_only_inside(

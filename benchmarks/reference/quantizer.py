@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from benchmarks.literature.dead_zone import kthvalue_quantile, literal_dead_zone
+from benchmarks.reference.dead_zone import kthvalue_quantile, literal_dead_zone
 
 
 class LiteralDeadZone(nn.Module):
