@@ -10,12 +10,14 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import linecache
 import os
 import re
 import sys
 import threading
+import traceback
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from codeq.registry import (
     QUANTIZERS,
     REGISTRIES,
     Definition,
+    PluginError,
     RegistrationError,
     line_in,
     load_builtin_parts,
@@ -44,6 +47,7 @@ FOLDER = "plugins"
 
 _loaded: set[tuple[str, str]] = set()
 """Base name and digest of the content of every plug-in that this process has run."""
+_sources: set[str] = set()
 _lock = threading.RLock()
 
 
@@ -81,6 +85,12 @@ class Plugin:
     path: str
     name: str
     content: bytes
+
+
+def add_plugin_option(parser: argparse.ArgumentParser) -> None:
+    """Let a command line take `--plugin FILE.py`, any number of times, as `options.plugin`."""
+    text = "a Python file that registers models, data sets, loss terms or quantizers; repeatable"
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help=text)
 
 
 def load_plugins(paths: Iterable[str]) -> list[Plugin]:
@@ -138,7 +148,19 @@ def load_plugin(path: str | Path | UPath) -> Plugin:
                     registry.restore(parts)
                 raise
             _loaded.add((name, digest))
+            _sources.add(source)
     return Plugin(source, name, content)
+
+
+def error_line(error: BaseException) -> str | None:
+    """One line on an exception that came out of a plug-in's code, with the plug-in's file and line; else None."""
+    if isinstance(error, PluginError):
+        return str(error)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in _sources:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            return f"{SourceLocation(frame.filename, frame.lineno)}: {reason}"
+    return None
 
 
 def _run(source: str, module_name: str, content: bytes) -> None:

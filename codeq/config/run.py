@@ -258,7 +258,7 @@ class RunConfig(StrictModel):
 
     @property
     def run_name(self) -> str:
-        """`MODEL_QUANTIZERBITSb_eEPOCHS_lrLR` (no bits of a plug-in), or `MODEL_baseline_eEPOCHS_lrLR` without a quantizer."""
+        """`MODEL_QUANTIZERBITSb_eEPOCHS_lrLR`, or `MODEL_baseline_eEPOCHS_lrLR` without a quantizer."""
         return f"{self.network}_e{self.epochs}_lr{self.optimizer.param_groups.base.lr:g}"
 
     @property
@@ -274,6 +274,12 @@ class RunConfig(StrictModel):
         if name == "deadzone":
             return f"deadzone{kwargs['max_bits'] if kwargs['learnable_bit'] else kwargs['fixed_bit_val']}b"
         return f"uniform{kwargs['bitwidth']}b" if name == "uniform" else name
+
+    @property
+    def has_own_parts(self) -> bool:
+        """Whether it names a plug-in's part, or a network with arguments: what only the user can have tried."""
+        named = [self.model, self.dataset, *self.loss_terms, *([self.quantizer] if self.quantizer else [])]
+        return self.model.has_kwargs or any(config.part.is_plugin for config in named)
 
     @property
     def images_key(self) -> str:

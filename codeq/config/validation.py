@@ -116,7 +116,8 @@ def _invalid(details: ErrorDetails, model: type[StrictModel], data: Any) -> Fiel
             loc = (context["loc"],) if context["loc"] else ()
             return FieldError(path, None, str(context["reason"]), loc=loc)
         case kind if kind in _REQUIREMENTS:
-            return FieldError(path, format_value(value), _REQUIREMENTS[kind].format(**context), _hint(details, model, data))
+            requirement = _REQUIREMENTS[kind].format(**context)
+            return FieldError(path, format_value(value), requirement, _hint(details, model, data))
     return FieldError(path, format_value(value), re.sub(r"^Input should", "must", details["msg"]))
 
 

@@ -19,6 +19,7 @@ from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
 from codeq.execution.cluster import check_resources, free_slots, gpus_per_trial, start_ray, trials_that_fit
+from codeq.plugins import error_line
 from codeq.registry import PluginError
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Session:
         if self._is_started:
             return
         raw = _fetch_data(self.template) if self.options.address is None else {}
+        if self.options.address is None:
+            _check_parts(self.template, raw)
         with _preserve_sigterm():
             dashboard = start_ray(self.options.address, self.options.dashboard)
         import ray  # reads its environment when it is imported, so not before start_ray
@@ -194,6 +197,21 @@ def _fetch_data(template: Template) -> dict[str, RawImages]:
             except (DataUnavailable, PluginError) as error:
                 raise BadInput(str(error)) from None
     return found
+
+
+def _check_parts(template: Template, raw: dict[str, RawImages]) -> None:
+    """Try the user's own parts once. Raises BadInput with the line that is to blame."""
+    if not any(config.has_own_parts for config in template.boundary_configs):
+        return
+    from codeq.train.check_parts import check_parts  # imports torch, which takes seconds
+
+    try:
+        check_parts(template.boundary_configs, raw)
+    except Exception as error:
+        line = error_line(error) or (str(error) if isinstance(error, ValueError) else None)
+        if line is None:
+            raise
+        raise BadInput(line) from None
 
 
 @contextlib.contextmanager

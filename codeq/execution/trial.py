@@ -16,6 +16,7 @@ from ray.exceptions import RayActorError
 from upath import UPath
 
 from codeq.config import RunConfig, SweepConfig
+from codeq.plugins import load_stored
 from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class SweepTrial(tune.Trainable):
         """config: see `trial_config`."""
         self._folder = TrialFolder(UPath(config["folder"]))
         images = ray.get(config["images"]) if config.get("images") is not None else None
+        load_stored(self._folder.sweep_folder)  # a config may name their parts
         run_config = RunConfig.model_validate(config["run_config"])
         self._rows = epochs(self._folder, run_config, config["grace_epochs"], images)
 

@@ -94,7 +94,7 @@ def test_existing_configs_load_as_they_are(data: dict[str, Any]) -> None:
         ("use_compile", [0, 1, True, False, "auto"], [2, -1, "1", "Auto", None]),
         ("pretrained", [True, False], [1, "yes", None]),
         ("device", ["auto", "cpu", "mps", "cuda", "cuda:3"], ["gpu", "cuda:", "cuda:x", "", "cuda:-1"]),
-        ("model", [*MODELS.names(), "timm/vit_tiny_patch16_224.augreg"], ["resnet21", "timm/", "timm/a/b", "", "timm/a b"]),
+        ("model", [*MODELS.names(), "timm/vit_tiny.a"], ["resnet21", "timm/", "timm/a/b", "", "timm/a b", None]),
         ("dataset", ["digits", "synthetic"], ["mnist", "", None]),
         ("data_dir", ["data", "/a b/ü"], ["", "a\nb", "a\0b", "\ud800", 3, None]),
         ("wandb_project", [None, "x"], ["", "a\x1b[31m"]),
