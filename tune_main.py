@@ -102,10 +102,10 @@ def _forecast(template: Template) -> int:
     except KeyboardInterrupt:
         return interrupted(signal.SIGINT)
     except Exception as error:
-        line = error_line(error) or (str(error) if isinstance(error, DataUnavailable | ValueError) else None)
-        if line is None:
+        reason = error_line(error) or (str(error) if isinstance(error, DataUnavailable | ValueError) else None)
+        if reason is None:
             raise
-        print(line, file=sys.stderr)
+        print(reason, file=sys.stderr)
         return BAD_INPUT
     return DONE
 

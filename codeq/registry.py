@@ -113,18 +113,19 @@ class Registry:
         `-`, and for a signature that says too little to check `kwargs` by.
         """
 
+        what = f"{self.kind} {name}"
+        if not isinstance(name, str):
+            raise RegistrationError(f"{self.kind}: the decorator needs a name in parentheses and quotes")
+        if not (_NAME.fullmatch(name) or name == _FAMILY):
+            allowed = "must be at most 64 letters, digits, '_', '.' and '-', the first a letter or digit"
+            raise RegistrationError(f"{self.kind}: the name is {format_value(name)}, {allowed}")
+
         def add(definition: Definition) -> Definition:
-            what = f"{self.kind} {name if isinstance(name, str) else format_value(name)}"
-            if not isinstance(name, str) or not (_NAME.fullmatch(name) or name == _FAMILY):
-                allowed = "must be letters, digits, '_', '.' and '-', the first a letter or digit"
-                raise RegistrationError(f"{self.kind}: the name is {format_value(name)}, {allowed}")
             load_builtin_parts()
             if name in self._parts:
                 there = self._parts[name]
                 whose = f"by {there.location}" if there.is_plugin else "by one that ships"
                 raise RegistrationError(f"{what}: the name is taken {whose}; choose another")
-            if not callable(definition):
-                raise RegistrationError(f"{what}: is {format_value(definition)}, must be a function or class")
             self._parts[name] = _part(self.kind, name, definition, what)
             return definition
 
@@ -185,18 +186,22 @@ def line_in(error: BaseException, source: str) -> int | None:
 
 
 def _part(kind: str, name: str, definition: Callable[..., Any], what: str) -> Part:
+    if kind == "quantizer" and isinstance(definition, type) and not hasattr(definition, "get_bitwidth"):
+        raise RegistrationError(f"{what}: the class has no method get_bitwidth, which gives the bits of a weight")
     try:
         signature = inspect.signature(definition)
     except (TypeError, ValueError):
         raise RegistrationError(f"{what}: its signature cannot be read; write it as a function") from None
-    parameters = list(signature.parameters.values())
+    # A module without an __init__ of its own: nn.Module's takes anything, and then refuses it.
+    inherited = isinstance(definition, type) and definition.__init__.__module__ == "torch.nn.modules.module"  # type: ignore[misc]
+    parameters = [] if inherited else list(signature.parameters.values())
     if kind == "loss term":
         if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
             raise RegistrationError(f"{what}: must take the model as its first parameter")
         del parameters[0]
     supplied = frozenset(p.name for p in parameters if p.name in SUPPLIED[kind])
     schema = _schema(what, definition, [p for p in parameters if p.name not in supplied])
-    code = getattr(inspect.unwrap(definition), "__code__", None) or getattr(definition.__init__, "__code__", None)  # type: ignore[misc]
+    code = getattr(inspect.unwrap(definition), "__code__", None) or getattr(definition.__init__, "__code__", None)
     location = SourceLocation(code.co_filename, code.co_firstlineno) if code else SourceLocation(definition.__module__)
     return Part(kind, name, definition, location, supplied, schema)
 

@@ -54,8 +54,8 @@ def _parts(model: type[PartConfig], general: dict[str, Any]) -> dict[str, Any]:
         by_kwargs.setdefault(json.dumps(_kwargs(part)), []).append(part)
     found = {}
     for parts in by_kwargs.values():
-        names = {"enum": [part.name for part in parts]}
-        found[f"{parts[0].name} {kind}"] = _with(general, names, _searchable(_kwargs(parts[0])))
+        enum = {"enum": [part.name for part in parts]}
+        found[f"{parts[0].name} {kind}"] = _with(general, enum, _searchable(_kwargs(parts[0])))
     names = [part.name for part in shipped]
     other = {"type": "string", "not": {"enum": names}}
     found[f"other {kind}"] = _with(general, other, {"type": "object"})

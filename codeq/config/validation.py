@@ -194,8 +194,10 @@ def _sections_at(
             below = [section for field in fields for section in _sections(field.annotation)]
             tagged = [c for c in candidates if any(step in _names(c, name) for name in c.model_fields)]
             candidates = below or tagged or candidates
-        if isinstance(data, dict) or (isinstance(data, list) and isinstance(step, int) and step < len(data)):
-            data = data.get(step, data) if isinstance(data, dict) else data[step]
+        if isinstance(data, dict):
+            data = data.get(step, data)
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
         if issubclass(candidates[0], PartConfig) and isinstance(data, dict) and isinstance(data.get("name"), str):
             part = data["name"]
     return candidates, part

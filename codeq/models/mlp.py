@@ -14,14 +14,14 @@ class MLP(nn.Module):
 
     def __init__(self, in_features: int, hidden: Sequence[int], num_classes: int) -> None:
         super().__init__()
-        widths = (in_features, *hidden, num_classes)
-        for index, (before, after) in enumerate(pairwise(widths), start=1):
+        self.depth = len(hidden) + 1
+        for index, (before, after) in enumerate(pairwise((in_features, *hidden, num_classes)), start=1):
             self.add_module(f"fc{index}", nn.Linear(before, after))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) images to (B, num_classes) logits."""
-        first, *others = self.children()
-        x = first(x.flatten(1))
-        for layer in others:
-            x = layer(F.relu(x))
-        return x
+        x = x.flatten(1)
+        for index in range(1, self.depth):
+            x = F.relu(getattr(self, f"fc{index}")(x))
+        logits: Tensor = getattr(self, f"fc{self.depth}")(x)
+        return logits

@@ -88,8 +88,8 @@ def test_few_runs_train_alone_where_only_many_pay() -> None:
 
 
 class WithSpare(MLP):
-    def __init__(self, in_features: int, num_classes: int) -> None:
-        super().__init__(in_features, num_classes)
+    def __init__(self, in_features: int, hidden: list[int], num_classes: int) -> None:
+        super().__init__(in_features, hidden, num_classes)
         self.spare = nn.Linear(2, 2)
 
 
