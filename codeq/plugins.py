@@ -36,7 +36,6 @@ from codeq.registry import (
     PluginError,
     RegistrationError,
     line_in,
-    load_builtin_parts,
 )
 
 if TYPE_CHECKING:
@@ -136,7 +135,6 @@ def load_plugin(path: str | Path | UPath) -> Plugin:
     digest = hashlib.sha256(content).hexdigest()
     with _lock:
         if (name, digest) not in _loaded:
-            load_builtin_parts()
             before = [registry.snapshot() for registry in REGISTRIES.values()]
             try:
                 _run(source, f"{PLUGIN_MODULE}{re.sub(r'[^A-Za-z0-9_]', '_', name[:-3])}_{digest[:12]}", content)

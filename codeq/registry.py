@@ -15,11 +15,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import ConfigDict, Field, PydanticSchemaGenerationError, PydanticUserError, Strict, ValidationError
+from pydantic import (
+    ConfigDict,
+    Field,
+    PydanticSchemaGenerationError,
+    PydanticUserError,
+    Strict,
+    ValidationError,
+    model_validator,
+)
 from pydantic import create_model as create_pydantic_model
 
 from codeq.config.errors import SourceLocation, did_you_mean, format_value
-from codeq.config.types import StrictModel
+from codeq.config.types import StrictModel, invalid
 
 Definition = TypeVar("Definition", bound=Callable[..., Any])
 
@@ -157,6 +165,7 @@ class Registry:
 
     def snapshot(self) -> dict[str, Part]:
         """What is registered, for `restore`."""
+        load_builtin_parts()
         return dict(self._parts)
 
     def restore(self, parts: Mapping[str, Part]) -> None:
@@ -200,22 +209,27 @@ def _part(kind: str, name: str, definition: Callable[..., Any], what: str) -> Pa
             raise RegistrationError(f"{what}: must take the model as its first parameter")
         del parameters[0]
     supplied = frozenset(p.name for p in parameters if p.name in SUPPLIED[kind])
-    schema = _schema(what, definition, [p for p in parameters if p.name not in supplied])
+    schema = _schema(what, definition, [p for p in parameters if p.name not in supplied], SUPPLIED[kind])
     code = getattr(inspect.unwrap(definition), "__code__", None) or getattr(definition.__init__, "__code__", None)
     location = SourceLocation(code.co_filename, code.co_firstlineno) if code else SourceLocation(definition.__module__)
     return Part(kind, name, definition, location, supplied, schema)
 
 
-def _schema(what: str, definition: Callable[..., Any], parameters: list[inspect.Parameter]) -> type[StrictModel]:
-    """The schema of the parameters. Raises RegistrationError where one of them has no type that pydantic takes."""
+def _schema(
+    what: str, definition: Callable[..., Any], parameters: list[inspect.Parameter], supplied: set[str]
+) -> type[StrictModel]:
+    """The schema of the parameters; where it takes any key, it takes no `supplied` one.
+
+    Raises RegistrationError for a parameter without a type that pydantic takes.
+    """
     fields: dict[str, Any] = {}
     base: type[StrictModel] = _Kwargs
     for index, parameter in enumerate(parameters):
         if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL):
-            raise RegistrationError(f"{what}: parameter {parameter} has no name to pass it by")
+            raise RegistrationError(f"{what}: parameter {parameter.name} cannot be passed by its name")
         annotation = _annotation(what, definition, parameter)
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            base = _open_schema(annotation)
+            base = _open_schema(annotation, supplied)
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[f"p{index}"] = (annotation, Field(default, alias=parameter.name, validate_default=True))
@@ -228,9 +242,17 @@ class _Kwargs(StrictModel):
     model_config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=False)
 
 
-def _open_schema(annotation: Any) -> type[StrictModel]:
-    """The base of a schema that takes any key, each value of one type."""
+def _open_schema(annotation: Any, supplied: set[str]) -> type[StrictModel]:
+    """The base of a schema that takes any key but the supplied ones, each value of one type."""
+
+    def refuse_supplied(data: Any) -> Any:
+        for key in data if isinstance(data, dict) else ():
+            if key in supplied:
+                raise invalid(f"holds {key}, which is not an argument here: the data set or the config gives it", key)
+        return data
+
     body = {
+        "refuse_supplied": model_validator(mode="before")(refuse_supplied),
         "__annotations__": {"__pydantic_extra__": dict[str, annotation]},
         "__module__": __name__,
         "model_config": ConfigDict(extra="allow"),

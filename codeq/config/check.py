@@ -112,6 +112,8 @@ def _is_reported(data: Any, path: KeyPath) -> bool:
     for step in path:
         if isinstance(data, InvalidValue | SameAs):
             break
+        if not isinstance(data, dict | list):  # a part's name, whose kwargs would stand below it
+            return False
         data = data.get(step) if isinstance(data, dict) else data[step]
     return isinstance(data, InvalidValue | SameAs)
 

@@ -11,11 +11,11 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from codeq import registry  # used at call time only: the two modules import each other
 from codeq.config.document import KeyPath
 from codeq.config.errors import closest, format_value
 from codeq.config.run import PartConfig, RunConfig
 from codeq.config.types import StrictModel
-from codeq.registry import REGISTRIES, join_names
 
 WHOLE_NUMBER = "must be a whole number"
 _REQUIREMENTS = {
@@ -136,7 +136,7 @@ def _unknown_part(names: list[str], path: KeyPath, value: Any) -> FieldError:
     """What is written where the name of a part should be."""
     suggestion = closest(value, names)
     hint = "; a name of your own needs --plugin FILE.py" if isinstance(value, str) else ""
-    requirement = f"must be {'one of ' if len(names) > 1 else ''}{join_names(names)}"
+    requirement = f"must be {'one of ' if len(names) > 1 else ''}{registry.join_names(names)}"
     return FieldError(path, format_value(value), requirement, hint, suggestion)
 
 
@@ -187,7 +187,7 @@ def _sections_at(
     candidates, part = [model], None
     for step in location:
         if part and step == "kwargs" and issubclass(candidates[0], PartConfig):
-            found = REGISTRIES[candidates[0].kind].find(part)
+            found = registry.REGISTRIES[candidates[0].kind].find(part)
             candidates = [found.schema] if found else candidates
         else:
             fields = [field for c in candidates for n, field in c.model_fields.items() if step in (n, field.alias)]
@@ -213,6 +213,6 @@ def _sections(annotation: Any) -> Iterator[type[StrictModel]]:
 def _names(section: type[StrictModel], field: str) -> tuple[Any, ...]:
     """The values of a Literal field or of a part's `name`; empty for other fields."""
     if issubclass(section, PartConfig) and field == "name":
-        return REGISTRIES[section.kind].names()
+        return registry.REGISTRIES[section.kind].names()
     annotation = section.model_fields[field].annotation
     return get_args(annotation) if get_origin(annotation) is Literal else ()

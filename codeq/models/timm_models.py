@@ -15,9 +15,6 @@ VIT = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 
 _SET_ELSEWHERE = {
     "in_chans": "the data set sets it",
-    "num_classes": "the data set sets it",
-    "img_size": "it is a key of the config beside model",
-    "pretrained": "it is a key of the config beside model",
     "checkpoint_path": "weights come from pretrained: true only",
     "pretrained_cfg": "weights come from pretrained: true only",
     "pretrained_cfg_overlay": "weights come from pretrained: true only",
