@@ -577,5 +577,5 @@ def test_the_example_in_readme_is_what_it_says(write: Callable[..., str], capsys
     tiny = ["--set", "epochs=2", "--set", "device=cpu", "--set", "model.kwargs.width.high=16"]
     assert tune_main.main([*arguments, *tiny, "--probe"]) == DONE
     shown = capsys.readouterr().out
-    assert "model.kwargs.width: int [8, 16] step 8" in shown and "an epoch of small_cnn-" in shown
+    assert "model.kwargs.width: int [8, 16]" in shown and "an epoch of small_cnn-" in shown
     assert np.isfinite(float(re.findall(r"an epoch of \S+ batch 32: ([\d.e+-]+) s", shown)[0]))
