@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,13 @@ def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
 def test_a_room_does_not_know_libraries_below_it(path: Path) -> None:
     known = {module.split(".")[0] for module in imported_modules(path)}
     assert not known & FORBIDDEN_LIBRARIES.get(room(path), set())
+
+
+def test_importing_the_search_loads_neither_ray_nor_torch() -> None:
+    modules = [f"codeq.search.{path.stem}" for path in (ROOT / "codeq" / "search").glob("[a-z]*.py")]
+    code = f"import sys, {', '.join(modules)}; print({{'ray', 'torch'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def test_every_folder_of_the_package_is_a_known_room() -> None:

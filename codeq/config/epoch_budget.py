@@ -67,20 +67,20 @@ def expected_epochs(trials_per_rung: dict[int, float]) -> float:
 
 
 def expected_survivors(arrivals: float, reduction_factor: int) -> float:
-    """How many of the trials that arrive at a rung one after the other go on, in expectation.
+    """The expected number of trials that continue of those that arrive at a rung one after the other.
 
-    The n-th newcomer goes on at position 0 .. n / eta among the n that have arrived (MO-ASHA, arXiv 2106.12639; 0 is
-    the best). Where every order of arrival is equally likely, its position is uniform whatever came before, so
+    The n-th trial to arrive continues with rank 0 .. n / eta among the n that have arrived (MO-ASHA, arXiv 2106.12639;
+    0 is the best). If every order of arrival is equally likely, its rank is uniform whatever came before, so
 
         E(m) = sum over n = 1 .. m of (floor(n / eta) + 1) / n  ~  m / eta + (eta + 1) / (2 eta) ln m
 
     and more continue than one in eta, most of all at the start. With one objective the cut is interpolated between two
-    positions and keeps about one trial fewer. arrivals: m; of an expected number, which need not be whole, the sum is
+    ranks and keeps about one trial fewer. arrivals: m; of an expected number, which need not be whole, the sum is
     interpolated.
     """
     whole = math.floor(arrivals)
-    survivors = sum(_goes_on(n, reduction_factor) / n for n in range(1, whole + 1))
-    return survivors + (arrivals - whole) * _goes_on(whole + 1, reduction_factor) / (whole + 1)
+    survivors = sum(_surviving_ranks(n, reduction_factor) / n for n in range(1, whole + 1))
+    return survivors + (arrivals - whole) * _surviving_ranks(whole + 1, reduction_factor) / (whole + 1)
 
 
 def simulated_epochs(trials: int, epochs: tuple[int, ...], reduction_factor: int) -> list[int]:
@@ -99,13 +99,13 @@ def simulated_epochs(trials: int, epochs: tuple[int, ...], reduction_factor: int
 
 def _epochs_of_trial(loss: float, arrived: list[list[float]], epochs: tuple[int, ...], reduction_factor: int) -> int:
     for before, epoch in zip(arrived[:-1], epochs[:-1], strict=True):
-        position = bisect(before, loss)
+        rank = bisect(before, loss)
         insort(before, loss)
-        if position >= _goes_on(len(before), reduction_factor):
+        if rank >= _surviving_ranks(len(before), reduction_factor):
             return epoch
     return epochs[-1]
 
 
-def _goes_on(newcomer: int, reduction_factor: int) -> int:
-    """The number of positions at which the n-th newcomer goes on."""
-    return min(newcomer, newcomer // reduction_factor + 1)
+def _surviving_ranks(arrivals: int, reduction_factor: int) -> int:
+    """The number of ranks with which the n-th trial to arrive continues."""
+    return min(arrivals, arrivals // reduction_factor + 1)

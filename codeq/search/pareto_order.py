@@ -64,8 +64,8 @@ def is_last_in_top(values: Vectors, violations: Vectors, count: int) -> bool:
     points = np.roll(points, -int(points[-1].argmax()), axis=1)
     # Sorted by value, so that the result does not depend on the order of arrival.
     order = np.lexsort((front < len(values) - 1, *-points.T[::-1]))
-    newcomer = int(order.argmax())
-    return newcomer in islice(farthest_point_order(points[order]), left + 1)
+    last = int(order.argmax())
+    return last in islice(farthest_point_order(points[order]), left + 1)
 
 
 def _summed(violations: Vectors) -> Vectors:
