@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
-from codeq.execution.capacity import check_resources, free_slots, gpus_per_trial, trials_that_fit
+from codeq.execution.capacity import check_resources, describe_sharing, free_slots, gpus_per_trial, trials_that_fit
 from codeq.execution.cluster import start_ray
 from codeq.plugins import error_line
 from codeq.registry import PluginError
@@ -76,6 +76,8 @@ class Session:
         # With reused actors the dashboard would show the name of a process's first trial for all its trials.
         self._reuse_actors = not dashboard
         self._check_resources()
+        if sharing := describe_sharing(self.gpus):
+            print(sharing, flush=True)
         # In Ray's object store all processes of a machine share one copy.
         self.images = {key: ray.put(images) for key, images in raw.items()}
         self._is_started = True
