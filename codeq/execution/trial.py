@@ -94,11 +94,12 @@ def epochs(
     images, if they are loaded already.
     """
     from codeq.data import load_data  # imports torch, which the driver must not
-    from codeq.train.device import prepare_device
+    from codeq.train.device import free_cached_memory, prepare_device
     from codeq.train.loop import fit
     from codeq.train.trial_run import ended_row, failed_row, open_run, save_epoch
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    free_cached_memory()  # of the trial before
     row = dict(EMPTY_METRICS)
     try:
         config = folder.read_config().model_copy(update=dict(place))
