@@ -22,8 +22,8 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from codeq.config import Template
+from codeq.config.metrics import REPORTED
 from codeq.config.plan import plan
-from codeq.config.sweep import METRICS
 from tests.conftest import ROOT, TINY
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -107,7 +107,7 @@ def test_every_trial_is_named_for_how_it_ended_with_a_reason(mixed: Sweep) -> No
 def test_the_table_has_every_metric_and_every_drawn_value(mixed: Sweep) -> None:
     row = mixed.table("trials.csv")[0]
     assert list(row) == [
-        "trial", "status", "reason", "epoch", *METRICS, "model", LR, DECAY, LAMBDA, "seed", "run_name", "duration_s",
+        "trial", "status", "reason", "epoch", *REPORTED, "model", LR, DECAY, LAMBDA, "seed", "run_name", "duration_s",
     ]  # fmt: skip
     assert (row["model"], float(row[LR]), row["run_name"]) == ("mlp", 0.01, "mlp_deadzone4b_e9_lr0.01")
     assert float(row["val_acc"]) > 80 and float(row["sparsity"]) > 0.1
@@ -159,7 +159,7 @@ def test_each_trial_has_its_config_rows_checkpoint_and_tensorboard_events(mixed:
     assert (folder / "checkpoint.th").is_file()
     assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["param_groups"]["base"]["lr"] == 0.01
     events = EventAccumulator(str(folder)).Reload()
-    assert set(events.Tags()["scalars"]) == set(METRICS)
+    assert set(events.Tags()["scalars"]) == set(REPORTED)
     assert [event.step for event in events.Scalars("val_acc")] == list(range(1, 10))
     assert "Traceback" in (mixed.folder / "trials" / "0003" / "error.txt").read_text()
 

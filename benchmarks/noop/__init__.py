@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from codeq.config.sweep import METRICS
+from codeq.config.metrics import REPORTED
 
 
 def constant_row(epoch: int, epochs: int) -> dict[str, Any]:
     """What each trial reports: the keys of an epoch's row, and whether it is the last."""
     status = "running" if epoch < epochs else "finished"
-    row = {"epoch": epoch, **dict.fromkeys(METRICS, 0.5), "val_images": 512, "status": status, "reason": ""}
+    row = {"epoch": epoch, **dict.fromkeys(REPORTED, 0.5), "val_images": 512, "status": status, "reason": ""}
     return {**row, "done": epoch == epochs}
 
 

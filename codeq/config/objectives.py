@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
+from codeq.config.metrics import Direction
 from codeq.config.sweep import parse_bound
 
-Objectives = Mapping[str, Literal["max", "min"]]
+Objectives = Mapping[str, Direction]
 Constraints = Mapping[str, str]
 Row = Mapping[str, Any]
 

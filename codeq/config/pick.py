@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from codeq.config.errors import ConfigError, Problem, SourceLocation, did_you_mean, format_value
+from codeq.config.metrics import METRICS, REPORTED
 from codeq.config.objectives import Objectives
 from codeq.config.sweep import SweepConfig, parse_bound
 from codeq.config.text import join_and
 
 KNEE = "knee"
-
-DIRECTIONS: Objectives = {
-    "loss": "min", "train_acc": "max", "val_acc": "max", "sparsity": "max", "structured_sparsity": "max",
-    "rel_bops": "min", "mean_bits": "min", "epoch_s": "min", "images_per_s": "max",
-}  # fmt: skip
-"""The better direction of each reported metric that is no objective; a learning rate has none."""
 
 
 def selection_objectives(sweep: SweepConfig, pick: str | None = None) -> Objectives:
@@ -27,15 +22,16 @@ def selection_objectives(sweep: SweepConfig, pick: str | None = None) -> Objecti
         return _open_objectives(sweep) or sweep.objectives
     if pick == KNEE:
         return sweep.objectives
-    directions = {**DIRECTIONS, **sweep.objectives}
+    better = {name: direction for name in REPORTED if (direction := METRICS[name].direction)}
+    directions: Objectives = {**better, **sweep.objectives}
     if pick not in directions:
         raise ConfigError([Problem(SourceLocation("--pick"), "", _refusal(pick, [KNEE, *directions]))])
     return {pick: directions[pick]}
 
 
 def _refusal(pick: str, choices: list[str]) -> str:
-    if pick == "test_acc":
-        return "test_acc cannot be picked by: a winner chosen on the test set would have nothing left to be judged by"
+    if pick in METRICS and not METRICS[pick].reported:
+        return f"{pick} cannot be picked by: a winner chosen on the test set would have nothing left to be judged by"
     return f"is {format_value(pick)}, must be one of {', '.join(choices)}{did_you_mean(pick, choices)}"
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from codeq.config.errors import did_you_mean, format_value
+from codeq.config.metrics import METRICS, REPORTED, Direction
 from codeq.config.types import (
     NonEmptyString,
     NonNegativeFloat,
@@ -19,18 +20,6 @@ from codeq.config.types import (
     StrictModel,
     invalid,
 )
-
-METRICS = (
-    "loss", "train_acc", "val_acc", "sparsity", "structured_sparsity", "rel_bops", "mean_bits",
-    "lr", "epoch_s", "images_per_s",
-)  # fmt: skip
-"""What each epoch reports (besides `epoch`), in the order of the tables; no metric is below 0."""
-
-LARGEST = {
-    "train_acc": 100.0, "val_acc": 100.0, "sparsity": 1.0, "structured_sparsity": 1.0, "rel_bops": 1.0,
-    "mean_bits": 32.0,
-}  # fmt: skip
-"""The upper bounds of the metrics that have one: percent, fractions, and the bits of an uncompressed weight."""
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -52,8 +41,8 @@ def _duration(text: Any) -> Any:
 
 
 def _metric(name: str) -> str:
-    if name not in METRICS:
-        raise invalid(f"is not reported, must be one of {', '.join(METRICS)}{did_you_mean(name, METRICS)}")
+    if name not in REPORTED:
+        raise invalid(f"is not reported, must be one of {', '.join(REPORTED)}{did_you_mean(name, REPORTED)}")
     return name
 
 
@@ -79,11 +68,18 @@ def _bound(text: Any) -> Any:
 def _can_be_met(constraints: dict[str, str]) -> dict[str, str]:
     for name, text in constraints.items():
         relation, bound = parse_bound(text)
-        if relation == ">=" and bound > (most := LARGEST.get(name, math.inf)):
-            raise invalid(f"{name} {text} cannot be met: {name} is never above {most:g}", loc=name)
-        if relation == "<=" and bound < 0:
-            raise invalid(f"{name} {text} cannot be met: {name} is never below 0", loc=name)
+        low, high = METRICS[name].low, METRICS[name].high
+        if relation == ">=" and high is not None and bound > high:
+            raise invalid(f"{name} {text} cannot be met: {name} is never above {high:g}", loc=name)
+        if relation == "<=" and low is not None and bound < low:
+            raise invalid(f"{name} {text} cannot be met: {name} is never below {low:g}", loc=name)
     return constraints
+
+
+def _by_metric(value: dict[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of a mapping from reported metrics to `value`: editors complete and explain its keys."""
+    described = {name: {"description": METRICS[name].description, **value} for name in REPORTED}
+    return {"properties": described, "additionalProperties": False}
 
 
 def _sweep_name(name: str) -> str:
@@ -93,7 +89,7 @@ def _sweep_name(name: str) -> str:
     return name
 
 
-Metric = Annotated[str, AfterValidator(_metric)]
+MetricName = Annotated[str, AfterValidator(_metric)]
 Bound = Annotated[str, BeforeValidator(_bound)]
 Duration = Annotated[str, BeforeValidator(_duration)]
 
@@ -183,11 +179,15 @@ class SweepConfig(StrictModel):
     )
     trials: PositiveInt | None = Field(None, description="configs to try; default: 24, or 1 where nothing is searched")
     time_budget: Duration | None = Field(None, description="the search ends after this long: 90s, 30m, 2h")
-    objectives: Annotated[dict[Metric, Literal["max", "min"]], Field(min_length=1)] = Field(
-        {"val_acc": "max", "sparsity": "max"}, description="reported metrics and their directions"
+    objectives: Annotated[dict[MetricName, Direction], Field(min_length=1)] = Field(
+        {"val_acc": "max", "sparsity": "max"},
+        description="reported metrics and their directions",
+        json_schema_extra=_by_metric({"enum": list(get_args(Direction))}),
     )
-    constraints: Annotated[dict[Metric, Bound], AfterValidator(_can_be_met)] = Field(
-        {}, description='what a winner must satisfy, such as val_acc: ">= 90"'
+    constraints: Annotated[dict[MetricName, Bound], AfterValidator(_can_be_met)] = Field(
+        {},
+        description='what a winner must satisfy, such as val_acc: ">= 90"',
+        json_schema_extra=_by_metric({"type": "string"}),
     )
     search: Search = Search()
     scheduler: Scheduler = Scheduler()

@@ -35,6 +35,11 @@ class DatasetInfo:
     img_size: int
     num_classes: int
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, S, S) of one image."""
+        return self.channels, self.img_size, self.img_size
+
 
 @dataclass(frozen=True)
 class DataSplits:

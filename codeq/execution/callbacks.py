@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from dataclasses import replace
@@ -16,7 +15,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from upath import UPath
 
-from codeq.config.sweep import METRICS, Scheduler
+from codeq.config.metrics import describe_row, finite_metrics
+from codeq.config.sweep import Scheduler
 from codeq.execution.trial import folder_name
 from codeq.search.outcome import trial_end
 from codeq.storage.trial_folder import Row, TrialFolder, TrialRecord
@@ -68,7 +68,7 @@ def _line(name: str, record: TrialRecord, row: dict[str, Any], epochs: int) -> s
     epoch = f"{row.get('epoch', 0)}/{epochs}"
     parts = [f"trial {name}  {record.status:<9}  epoch {epoch:<7}"]
     if row.get("epoch"):
-        parts.append("val_acc {val_acc:6.2f}  sparsity {sparsity:.3f}  rel_bops {rel_bops:.4f}".format(**row))
+        parts.append(describe_row(row))
     parts.append(f"{record.duration_s:5.1f} s")
     if record.status not in ("finished", "stopped"):
         parts.append(record.reason)
@@ -111,7 +111,7 @@ class TensorBoardWriter(Callback):
             self._writers[folder] = EventFileWriter(str(local), flush_secs=5)
             # Makes TensorBoard discard events of this and later epochs that an interrupted sweep has written.
             self._add(folder, epoch, session_log=SessionLog(status=SessionLog.START))
-        values = [Summary.Value(tag=name, simple_value=row[name]) for name in METRICS if math.isfinite(row[name])]
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in finite_metrics(row).items()]
         self._add(folder, epoch, summary=Summary(value=values))
 
     def _add(self, folder: str, epoch: int, **content: Any) -> None:
@@ -156,8 +156,7 @@ class TrackerFeed(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Log one row."""
-        names = ("epoch", *METRICS)
-        self._tracker.log(trial.config["trial"], {name: result[name] for name in names})
+        self._tracker.log(trial.config["trial"], result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """End the run under the trial's status."""

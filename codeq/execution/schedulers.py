@@ -10,8 +10,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from codeq.config import Template
+from codeq.config.metrics import METRICS
 from codeq.config.objectives import Objectives, maximized_values
-from codeq.config.sweep import LARGEST
 from codeq.search.rungs import HEALTHY, Rungs
 from codeq.storage.trial_folder import Row
 
@@ -83,7 +83,7 @@ def stopping_score(row: Row, objectives: Objectives) -> float:
     Ranking by accuracy alone would stop the sparse trials. With the default objectives it is val_acc / 100 + sparsity.
     """
     values = zip(objectives, maximized_values(row, objectives), strict=True)
-    return sum(value / LARGEST.get(name, 1.0) for name, value in values)
+    return sum(value / METRICS[name].scale for name, value in values)
 
 
 def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> NoStopping:

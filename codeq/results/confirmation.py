@@ -9,13 +9,9 @@ from dataclasses import dataclass
 
 from upath import UPath
 
-from codeq.config.sweep import METRICS, Confirm
+from codeq.config.metrics import REPORTED, SCORES
+from codeq.config.sweep import Confirm
 from codeq.results.trials import TrialResult, write_rows
-
-SCORES = (
-    "val_acc", "test_acc", "sparsity", "structured_sparsity", "rel_bops", "mean_bits", "loss", "train_acc",
-)  # fmt: skip
-"""The metrics that are averaged over the seeds."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ def write_confirmation(folder: UPath, confirmed: Sequence[Confirmed]) -> None:
         return
     averages = [f"{score}_{part}" for score in SCORES for part in ("mean", "std")]
     write_rows(folder / "confirm.csv", ["trial", "runs", "finished", "seeds", *averages], map(_row, confirmed))
-    columns = ["trial", "seed", "status", "reason", "epoch", *METRICS, "test_acc", "run_name", "duration_s"]
+    columns = ["trial", "seed", "status", "reason", "epoch", *REPORTED, "test_acc", "run_name", "duration_s"]
     runs = [run.as_row() for trial in confirmed for run in trial.runs]
     write_rows(folder / "confirm_runs.csv", columns, runs)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import moocore
 import numpy as np
 
+from codeq.config.metrics import METRICS
 from codeq.config.objectives import Objectives, Row
-from codeq.config.sweep import LARGEST
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,21 @@ class HypervolumeBounds:
 def hypervolume_bounds(finished: Sequence[Row], objectives: Objectives) -> HypervolumeBounds:
     """From the worst to the best possible value of each objective.
 
-    Every reported metric is at least 0. For a metric without an upper bound (a loss, a time) the largest value of the
-    `finished` trials is taken, and the hypervolumes of two sweeps cannot be compared.
+    For a metric without an upper bound (a loss, a time) the largest value of the `finished` trials is taken, for one
+    without a lower bound the least of them or 0, and the hypervolumes of two sweeps cannot be compared.
     """
-    ends = {name: (0.0, LARGEST.get(name) or _largest(finished, name)) for name in objectives}
+    ends = {name: _range(finished, name) for name in objectives}
     return HypervolumeBounds(
         reference={name: ends[name][0 if objectives[name] == "max" else 1] for name in objectives},
         ideal={name: ends[name][1 if objectives[name] == "max" else 0] for name in objectives},
     )
 
 
-def _largest(finished: Sequence[Row], name: str) -> float:
-    return max((value for row in finished if math.isfinite(value := float(row[name]))), default=0.0) or 1.0
+def _range(finished: Sequence[Row], name: str) -> tuple[float, float]:
+    metric, values = METRICS[name], [value for row in finished if math.isfinite(value := float(row[name]))]
+    low = min([0.0, *values]) if metric.low is None else metric.low
+    high = max(values, default=low) if metric.high is None else metric.high
+    return low, high if high > low else low + 1.0
 
 
 def hypervolume(rows: Sequence[Row], bounds: HypervolumeBounds) -> float:

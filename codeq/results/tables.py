@@ -8,19 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from codeq.config import SweepConfig, Template
+from codeq.config.metrics import MAIN, METRICS
 from codeq.config.objectives import describe_constraints, is_feasible
 from codeq.config.text import join_and, pluralize
-from codeq.results.confirmation import Confirmed
+from codeq.results.confirmation import Confirmed, MeanStd
 from codeq.results.sweep_result import SweepResult
 
-_FORMATS = {
-    "val_acc": ".2f", "test_acc": ".2f", "sparsity": ".4f", "structured_sparsity": ".4f",
-    "rel_bops": ".4f", "mean_bits": ".2f", "loss": ".4f", "train_acc": ".2f",
-}  # fmt: skip
 _FILE_WIDTH = 200
 """Width of the table where the output is not a terminal."""
-
-_ALWAYS = ("val_acc", "test_acc", "sparsity", "rel_bops", "mean_bits")
 
 
 def print_front(found: SweepResult, template: Template) -> None:
@@ -55,7 +50,7 @@ def print_confirmation(found: SweepResult, template: Template) -> None:
     metrics = _metrics(found, sweep)
     table = _table("Trained again with fresh seeds: mean ± standard deviation", ["runs", *metrics])
     for confirmed in found.confirmed:
-        cells = ["" if (s := confirmed.mean_std(name)) is None else format(s, _format(name)) for name in metrics]
+        cells = [_metric(name, confirmed.mean_std(name)) for name in metrics]
         runs = f"{len(confirmed.finished)}/{len(confirmed.runs)}"
         table.add_row(_name(confirmed.trial, found), runs, *cells)
     _print(table)
@@ -71,12 +66,12 @@ def _disappointments(confirmed: Confirmed, sweep: SweepConfig) -> list[str]:
     for name, bound in sweep.constraints.items():
         mean_std = confirmed.mean_std(name)
         if mean_std is not None and not is_feasible({name: mean_std.mean}, {name: bound}):
-            lines.append(f"trial {confirmed.trial:04d} misses {name} {bound} in the mean: {mean_std:{_format(name)}}")
+            lines.append(f"trial {confirmed.trial:04d} misses {name} {bound} in the mean: {_metric(name, mean_std)}")
     return lines
 
 
 def _metrics(found: SweepResult, sweep: SweepConfig) -> list[str]:
-    return list(dict.fromkeys([*_ALWAYS, *sweep.objectives, *sweep.constraints, *found.selection_objectives]))
+    return list(dict.fromkeys([*MAIN, *sweep.objectives, *sweep.constraints, *found.selection_objectives]))
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
@@ -102,12 +97,8 @@ def _short(name: str) -> str:
     return ".".join(name.split(".")[-2:])
 
 
-def _format(metric: str) -> str:
-    return _FORMATS.get(metric, ".4g")
-
-
-def _metric(name: str, value: float | None) -> str:
-    return "" if value is None else format(value, _format(name))
+def _metric(name: str, value: float | MeanStd | None) -> str:
+    return "" if value is None else format(value, METRICS[name].format_spec)
 
 
 def _value(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from upath import UPath
 
-from codeq.config.sweep import METRICS
+from codeq.config.metrics import REPORTED
 from codeq.storage.atomic_files import write_atomically
 from codeq.storage.trial_folder import TrialFolder, TrialRecord, confirm_folders, trial_folders
 
@@ -43,7 +43,7 @@ class TrialResult:
             "status": status,
             "reason": reason,
             "epoch": self.row.get("epoch", 0),
-            **{name: self.row.get(name) for name in METRICS},
+            **{name: self.row.get(name) for name in REPORTED},
             "test_acc": self.record.test_acc,
             **self.record.parameters,
             "seed": self.record.seed,
@@ -80,7 +80,7 @@ def write_csv(
     """
     test = ["test_acc"] if with_test else []
     drawn = dict.fromkeys([*parameters, *(name for trial in trials for name in trial.record.parameters)])
-    columns = ["trial", "status", "reason", "epoch", *METRICS, *test, *drawn, "seed", "run_name", "duration_s"]
+    columns = ["trial", "status", "reason", "epoch", *REPORTED, *test, *drawn, "seed", "run_name", "duration_s"]
     write_rows(path, columns, [trial.as_row() for trial in trials])
 
 

@@ -14,6 +14,7 @@ from upath import UPath
 import codeq
 from codeq.config import Template
 from codeq.config.document import to_yaml
+from codeq.config.metrics import MAIN
 from codeq.config.run import RunConfig
 from codeq.plugins import stored_plugins
 from codeq.results.confirmation import Confirmed
@@ -23,8 +24,6 @@ from codeq.storage.atomic_files import write_atomically
 from codeq.storage.trial_folder import TrialFolder
 
 log = logging.getLogger(__name__)
-
-_SCORES = ("val_acc", "sparsity", "rel_bops", "mean_bits", "test_acc")
 
 TestAccuracy = Callable[[TrialFolder], float]
 MEASURED_BY = "codeq.train.trial_run"
@@ -67,7 +66,7 @@ def write_best(path: UPath, winner: TrialResult, found: SweepResult, template: T
 def _header(path: UPath, winner: TrialResult, found: SweepResult, config: RunConfig, template: Template) -> list[str]:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
     row = winner.as_row()
-    scores = ", ".join(f"{name} {row[name]:.6g}" for name in _SCORES if row[name] is not None)
+    scores = ", ".join(f"{name} {row[name]:.6g}" for name in MAIN if row[name] is not None)
     plugins = "".join(f" --plugin {shlex.quote(str(plugin))}" for plugin in stored_plugins(path.parent))
     where = f"Trial {winner.record.trial} of the sweep {template.sweep.name} ({template.source})"
     return [
@@ -84,7 +83,7 @@ def _confirmation(confirmed: Confirmed | None) -> list[str]:
         return []
     if not confirmed.finished:
         return [f"With fresh seeds none of {len(confirmed.runs)} runs finished."]
-    spreads = {name: spread for name in _SCORES if (spread := confirmed.mean_std(name)) is not None}
+    spreads = {name: spread for name in MAIN if (spread := confirmed.mean_std(name)) is not None}
     scores = ", ".join(f"{name} {spread:.4g}" for name, spread in spreads.items())
     seeds = ", ".join(map(str, confirmed.seeds))
     count = f"{len(confirmed.finished)} of {len(confirmed.runs)} runs with fresh seeds finished"

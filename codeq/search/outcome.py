@@ -9,8 +9,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from codeq.config.metrics import METRICS, finite_metrics
 from codeq.config.objectives import violations
-from codeq.config.sweep import LARGEST, METRICS, Scheduler, SweepConfig
+from codeq.config.sweep import Scheduler, SweepConfig
 from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialStatus
 
 
@@ -26,7 +27,7 @@ class TrialEnd:
     def attributes(self) -> dict[str, Any]:
         """User attributes for the stored study, from which `of_stored` restores this object."""
         # JSON has no NaN: the dashboard in the browser could not read the study.
-        metrics = {name: self.row[name] for name in ("epoch", *METRICS) if math.isfinite(self.row[name])}
+        metrics = {"epoch": self.row["epoch"], **finite_metrics(self.row)}
         return {"status": self.status, **({"reason": self.reason} if self.reason else {}), "metrics": metrics}
 
     @classmethod
@@ -80,7 +81,7 @@ def for_sampler(end: TrialEnd, sweep: SweepConfig) -> StudyReport:
     if end.status not in ("stopped", "diverged", "collapsed"):
         report = for_study(end, sweep)
         # Optuna sums the violations, so each is scaled to the range of its metric.
-        scaled = {name: missed / LARGEST.get(name, 1.0) for name, missed in report.constraints.items()}
+        scaled = {name: missed / METRICS[name].scale for name, missed in report.constraints.items()}
         return replace(report, constraints=scaled)
     # TPE takes a trial without constraints for feasible, and so for better than all infeasible COMPLETE trials.
     return StudyReport(TrialState.PRUNED, constraints=dict.fromkeys(sweep.constraints, math.inf))

@@ -20,8 +20,8 @@ from upath import UPath
 
 from codeq.config.document import parse_document, to_yaml
 from codeq.config.errors import ConfigError
+from codeq.config.metrics import REPORTED
 from codeq.config.run import RunConfig
-from codeq.config.sweep import METRICS
 from codeq.config.text import first_line
 from codeq.storage.atomic_files import is_local, write_atomically
 
@@ -29,7 +29,7 @@ TrialStatus = Literal["running", "finished", "stopped", "diverged", "collapsed",
 
 Row = dict[str, Any]
 
-EMPTY_METRICS: Row = {"epoch": 0, **{name: math.nan for name in METRICS}}
+EMPTY_METRICS: Row = {"epoch": 0, **{name: math.nan for name in REPORTED}}
 """What stands for a row before the first epoch."""
 
 

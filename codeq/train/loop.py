@@ -36,7 +36,7 @@ Status = Literal["running", "finished", "diverged", "collapsed"]
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What one epoch reports. Accuracies are percent, sparsities and rel_bops 0..1, times seconds.
+    """What one epoch reports. Units and meanings: `codeq.config.metrics`.
 
     epoch: completed epochs, from 1. loss: mean training loss, added terms included. train_acc: over the epoch's
     augmented batches. val_acc: on the validation split, after the epoch. lr: of the base group during the epoch.
@@ -50,6 +50,7 @@ class EpochMetrics:
     sparsity: float
     structured_sparsity: float
     rel_bops: float
+    structured_bops: float
     mean_bits: float
     lr: float
     epoch_s: float
@@ -119,7 +120,7 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
         precision=precision,
         optimizer=optimizer,
         scheduler=build_schedule(config, optimizer),
-        macs=dense_macs(model, (info.channels, info.img_size, info.img_size)),
+        macs=dense_macs(model, info.shape),
     )
 
 
@@ -146,7 +147,7 @@ def _epoch(state: TrainState, grace_epochs: int) -> EpochMetrics:
     trained = time.perf_counter()
     with parametrize.cached():
         val_acc = evaluate(state, state.data.val)
-        compression = measure_compression(state.model, state.macs)
+        compression = measure_compression(state.model, state.macs, state.data.info.shape)
     measured = Measured(loss, train_acc, val_acc, compression, trained - started, time.perf_counter() - started)
     return complete_epoch(state, measured, grace_epochs)
 
@@ -187,6 +188,7 @@ def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> 
         sparsity=compression.sparsity,
         structured_sparsity=compression.structured_sparsity,
         rel_bops=compression.rel_bops,
+        structured_bops=compression.structured_bops,
         mean_bits=compression.mean_bits,
         lr=lr,
         epoch_s=measured.epoch_s,

@@ -6,6 +6,7 @@ import json
 import logging
 from pathlib import Path
 
+from codeq.config.metrics import MAIN, describe_row
 from codeq.config.run import RunConfig
 from codeq.storage.atomic_files import write_atomically
 from codeq.train.checkpoint import save_checkpoint
@@ -66,7 +67,5 @@ def _save(state: TrainState, row: EpochMetrics) -> None:
 
 
 def _log_row(row: EpochMetrics, epochs: int) -> None:
-    log.info(
-        "epoch %d/%d  loss %.4f  train_acc %.2f  val_acc %.2f  sparsity %.4f  rel_bops %.4f  bits %.2f  %.1f s",
-        row.epoch, epochs, row.loss, row.train_acc, row.val_acc, row.sparsity, row.rel_bops, row.mean_bits, row.epoch_s,
-    )  # fmt: skip
+    metrics = describe_row(row.as_dict(), ["loss", "train_acc", *MAIN])
+    log.info("epoch %d/%d  %s  %.1f s", row.epoch, epochs, metrics, row.epoch_s)

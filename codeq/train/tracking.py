@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from codeq.config.metrics import REPORTED
 from codeq.config.text import first_line
 
 log = logging.getLogger(__name__)
 
 INIT_TIMEOUT_S = 15
 CLOSE_TIMEOUT_S = 60
-_NOT_METRICS = ("epoch", "status", "reason")
 
 
 def wandb_off_reason(project: str | None) -> str | None:
@@ -133,7 +133,7 @@ class WandbTracker(Tracker):
             case _Start(key, options):
                 self._runs[key] = self._open(options)
             case _Log(key, row):
-                metrics = {name: value for name, value in row.items() if name not in _NOT_METRICS}
+                metrics = {name: row[name] for name in REPORTED if name in row}
                 self._runs[key].log(metrics, step=row["epoch"])
             case _Finish(key, row):
                 run = self._runs.pop(key)

@@ -97,14 +97,14 @@ def test_a_refused_value_is_told_at_its_line_with_what_to_write(old: str, new: s
          "to 0 or auto"),
         (f"{PLAIN}sweep: {{objectives: {{}}}}\n", "15: sweep.objectives: is {}, must hold 1 or more entries"),
         (f"{PLAIN}sweep: {{objectives: {{val_ac: max}}}}\n", "15: sweep.objectives.val_ac: is not reported, must be "
-         "one of loss, train_acc, val_acc, sparsity, structured_sparsity, rel_bops, mean_bits, lr, epoch_s, "
-         "images_per_s; did you mean val_acc?"),
+         "one of loss, train_acc, val_acc, sparsity, structured_sparsity, rel_bops, structured_bops, mean_bits, lr, "
+         "epoch_s, images_per_s; did you mean val_acc?"),
         (f"{PLAIN}sweep: {{constraints: {{val_acc: 90}}}}\n", '15: sweep.constraints.val_acc: is 90, must be ">= '
          'NUMBER" or "<= NUMBER", in quotes'),
         (f"{PLAIN}sweep:\n  constraints:\n    val_acc: '>= 50'\n    sparsity: '>= 95'\n", "18: sweep.constraints: "
          "sparsity >= 95 cannot be met: sparsity is never above 1"),
-        (f"{PLAIN}sweep: {{constraints: {{loss: '<= -1'}}}}\n", "15: sweep.constraints: loss <= -1 cannot be met: "
-         "loss is never below 0"),
+        (f"{PLAIN}sweep: {{constraints: {{lr: '<= -1'}}}}\n", "15: sweep.constraints: lr <= -1 cannot be met: "
+         "lr is never below 0"),
         (f"{PLAIN}sweep: {{name: ../x}}\n", "15: sweep.name: is '../x', must be at most 100 letters, digits, '.', '_' "
          "and '-', the first a letter or digit"),
         (f"{PLAIN}sweep: {{time_budget: 90}}\n", "15: sweep.time_budget: is 90, must be a number with s, m, h or d, "

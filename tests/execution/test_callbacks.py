@@ -10,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from upath import UPath
 
-from codeq.config.sweep import METRICS
+from codeq.config.metrics import REPORTED
 from codeq.execution.callbacks import TensorBoardWriter
 from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder, trial_folder
 
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> TrialFolder:
 
 
 def row(epoch: int, val_acc: float = 50.0) -> Row:
-    return {"epoch": epoch, **dict.fromkeys(METRICS, 0.0), "val_acc": val_acc}
+    return {"epoch": epoch, **dict.fromkeys(REPORTED, 0.0), "val_acc": val_acc}
 
 
 def reported(tmp_path: Path, *rows: Row) -> None:

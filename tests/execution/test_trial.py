@@ -11,7 +11,7 @@ import pytest
 from upath import UPath
 
 from codeq.config import RunConfig
-from codeq.config.sweep import METRICS
+from codeq.config.metrics import REPORTED
 from codeq.execution.trial import epochs
 from codeq.storage.trial_folder import Row, TrialFolder, trial_folder
 
@@ -65,7 +65,7 @@ def test_an_exception_becomes_a_row_with_the_same_keys_and_a_traceback_in_the_fo
     (row,) = train(folder, tiny, model="timm/no_such_model")
     assert row["status"] == "failed"
     assert "no_such_model" in row["reason"] and "\n" not in row["reason"]
-    assert set(row) == {"epoch", *METRICS, "status", "reason"}
+    assert set(row) == {"epoch", *REPORTED, "status", "reason"}
     assert row["epoch"] == 0 and math.isnan(row["val_acc"])
     assert "Traceback" in (folder.path / "error.txt").read_text()
 

@@ -29,6 +29,8 @@ def test_a_metric_without_an_upper_end_takes_the_largest_of_the_finished_trials(
     found = [row(1, 1, loss=math.nan), row(1, 1, loss=0.5), row(1, 1, loss=2.5)]
     assert hypervolume_bounds(found, {"loss": "min"}) == HypervolumeBounds({"loss": 2.5}, {"loss": 0})
     assert hypervolume_bounds([], {"loss": "min"}).reference == {"loss": 1}
+    negative = [row(1, 1, loss=-0.5), row(1, 1, loss=-0.5)]  # a plugged-in loss term may be negative
+    assert hypervolume_bounds(negative, {"loss": "min"}) == HypervolumeBounds({"loss": 0.5}, {"loss": -0.5})
 
 
 def test_one_trial_dominates_the_product_of_its_shares() -> None:

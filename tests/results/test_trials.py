@@ -9,7 +9,7 @@ from typing import Any
 from upath import UPath
 
 from codeq.config import RunConfig
-from codeq.config.sweep import METRICS
+from codeq.config.metrics import REPORTED
 from codeq.results.trials import load_trials, write_csv
 from codeq.storage.trial_folder import TrialRecord, trial_folder
 
@@ -21,7 +21,7 @@ def leave_trial(folder: UPath, tiny: dict[str, Any], number: int, epochs: int = 
     trial.write_config(RunConfig.model_validate(tiny))
     trial.write_record(TrialRecord(number, "run", 0, {LR: 0.1 * number}, **fields))
     for epoch in range(1, epochs + 1):
-        metrics = {name: float(epoch) for name in METRICS}
+        metrics = {name: float(epoch) for name in REPORTED}
         trial.append_row({"epoch": epoch, **metrics, "status": "running", "reason": ""})
 
 

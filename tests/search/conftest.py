@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from codeq.config import Template
-from codeq.config.sweep import METRICS
+from codeq.config.metrics import REPORTED
 
 FINITE = {
     "lr": {"distribution": "uniform", "low": 0.1, "high": 0.5, "step": 0.1},
@@ -40,4 +40,4 @@ def nested(tiny: dict[str, Any], write_yaml: Callable[..., Path]) -> Callable[..
 
 def row(**values: Any) -> dict[str, Any]:
     """A whole row of metrics, of a trial that has finished unless `values` say otherwise."""
-    return {**dict.fromkeys(METRICS, 0.5), "epoch": 4, "val_acc": 90.0, "status": "finished", "reason": "", **values}
+    return {**dict.fromkeys(REPORTED, 0.5), "epoch": 4, "val_acc": 90.0, "status": "finished", "reason": "", **values}

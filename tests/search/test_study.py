@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna_dashboard._serializer import serialize_frozen_trial
 
 from codeq.config import Template
-from codeq.config.sweep import METRICS
+from codeq.config.metrics import REPORTED
 from codeq.search.outcome import TrialEnd, for_study, trial_end
 from codeq.search.samplers import as_optuna
 from codeq.search.study import begin_trial, end_trial, mark_waiting, open_study, resume_waiting, study_url
@@ -153,8 +153,8 @@ def test_an_ending_comes_back_from_the_study_as_it_was(nested: Callable[..., Tem
     end(trial, template, row(status="running", epoch=3))
     again = TrialEnd.of_stored(study.trials[0])
     assert again is not None and (again.status, again.reason) == ("stopped", "asha at epoch 3")
-    assert {name: again.row[name] for name in ("epoch", *METRICS)} == {
-        name: row(epoch=3)[name] for name in ("epoch", *METRICS)
+    assert {name: again.row[name] for name in ("epoch", *REPORTED)} == {
+        name: row(epoch=3)[name] for name in ("epoch", *REPORTED)
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from codeq.config import RunConfig
-from codeq.config.sweep import METRICS
+from codeq.config.metrics import REPORTED
 from codeq.train.loop import EpochMetrics, create_train_state, evaluate, fit
 
 TIMES = {"epoch_s", "images_per_s"}
@@ -27,7 +27,7 @@ def test_each_epoch_gives_a_row_with_every_metric_and_the_last_one_is_finished(t
     found = rows(tiny)
     assert [row.epoch for row in found] == [1, 2, 3, 4]
     assert [row.status for row in found] == ["running"] * 3 + ["finished"]
-    assert set(found[0].as_dict()) == {"epoch", *METRICS, "val_images", "status", "reason"}
+    assert set(found[0].as_dict()) == {"epoch", *REPORTED, "val_images", "status", "reason"}
     assert {row.val_images for row in found} == {287}  # a fifth of 1,437, class by class
 
 
