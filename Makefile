@@ -1,6 +1,7 @@
 # `make` alone prints the targets. Every target that needs the virtual environment makes it first, once.
 
 VENV := .venv
+OLDEST := .venv-oldest
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -12,16 +13,20 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 SWEEP ?= sweeps/dz_wd.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test check bench schema clean again
+.PHONY: help sweep test test-oldest check bench schema clean again
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 sweep: $(READY)  ## run the example sweep; make sweep SWEEP=FILE ARGS="--trials 4"
 	$(PY) tune_main.py $(SWEEP) $(ARGS)
 
 test: $(READY)  ## run the tests; make test ARGS="-k cluster"
 	@$(PY) -m pytest $(ARGS)
+
+# The releases that the lower bounds of requirements.txt name, on the oldest Python that is found: PyTorch 2.10.
+test-oldest: $(OLDEST)/.ready  ## test with the oldest releases allowed; once 8 GB of disk, then five minutes a run
+	@$(OLDEST)/bin/python -m pytest tests/quant tests/train tests/models tests/data $(ARGS)
 
 check: $(READY)  ## style and types
 	$(PY) -m ruff check .
@@ -34,18 +39,31 @@ schema: $(READY)  ## write the JSON Schema that editors check templates with
 	$(PY) -m codeq.config schema > $(VENV)/schema.json
 	mv $(VENV)/schema.json codeq/config/template.schema.json
 
-clean:  ## remove the virtual environment and all caches; results and data stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+clean:  ## remove the virtual environments and all caches; results and data stay
+	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Makes an empty environment in a folder, or says in one line why it cannot.
+define new_environment
+"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed$(if $(PYTHON),; $(PYTHON) is not). Name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+	"$(PYTHON)" -m venv --clear $(1) || { \
+		echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+endef
 
 # A half-made or broken environment (no pip, a Python that is gone or too old) is made again from nothing.
 # An interrupted installation is only gone on with: pip takes a package for installed once it is complete.
 $(READY): requirements.txt $(if $(shell $(PY) -c 'import pip' 2>/dev/null && echo whole),,again)
-	@$(PY) -c 'import pip; $(NEW_ENOUGH)' 2>/dev/null || { \
-		"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
-			echo "Python 3.11 or newer is needed$(if $(PYTHON),; $(PYTHON) is not). Name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
-		"$(PYTHON)" -m venv --clear $(VENV) || { \
-			echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }; }
+	@$(PY) -c 'import pip; $(NEW_ENOUGH)' 2>/dev/null || { $(call new_environment,$(VENV)); }
 	@echo "Installing requirements.txt into $(VENV): once, some minutes, about 6 GB"
 	$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+# Made anew whenever requirements.txt changes, so that nothing newer stays in it. uv, since pip cannot choose the oldest.
+$(OLDEST)/.ready: requirements.txt
+	@$(call new_environment,$(OLDEST))
+	@echo "Installing the oldest releases that requirements.txt allows into $(OLDEST): once, some minutes, about 8 GB"
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(OLDEST)/bin/python -m uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
+		--requirement requirements.txt
 	@touch $@

@@ -42,9 +42,9 @@ def test_the_kthvalue_quantile_is_the_quantile(count: int) -> None:
 
 @pytest.mark.parametrize("learnable_bit", [True, False])
 def test_the_literal_quantizer_gives_what_ours_gives(learnable_bit: bool) -> None:
-    w = torch.randn(30, 40)
-    ours = DeadZoneLDZCompander(learnable_bit=learnable_bit)
-    theirs = LiteralDeadZone(learnable_bit=learnable_bit)
+    w = torch.randn(30, 40, dtype=torch.float64)
+    ours = DeadZoneLDZCompander(learnable_bit=learnable_bit).double()
+    theirs = LiteralDeadZone(learnable_bit=learnable_bit).double()
     torch.testing.assert_close(theirs(w), ours(w))
 
 
