@@ -65,5 +65,5 @@ def _check_trained(table: Path, trials: int) -> None:
 def _theirs(trials: int, epochs: int) -> CommandRun:
     with temporary_folder() as folder:
         command = ["-m", "benchmarks.plain_tune", "--trials", str(trials), "--epochs", str(epochs)]
-        reports = "ray/session_2*/artifacts/*/*/driver_artifacts/*/result.json"  # does not follow the link session_latest
+        reports = "ray/session_2*/artifacts/*/*/driver_artifacts/*/result.json"  # skips the link session_latest
         return run_command([*command, "--storage", f"{folder}/plain"], Path(folder), reports)
