@@ -12,8 +12,8 @@ _GROUPED_FROM = 16_384
 def quantile(x: Tensor, q: float) -> Tensor:
     """Return the linearly interpolated `q`-quantile of each row of `x`, without gradient.
 
-    x: [..., n] -> [...], with n >= 1 of any size (old versions of `torch.quantile` stop at 2**24). q: 0..1, fastest near 1.
-    A NaN in a row gives NaN.
+    x: [..., n] -> [...], with n >= 1 of any size (old versions of `torch.quantile` stop at 2**24).
+    q: 0..1, fastest near 1. A NaN in a row gives NaN.
 
     Raises ValueError if a row is empty or `q` is outside 0..1.
     """
