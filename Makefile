@@ -1,4 +1,4 @@
-# `make` alone prints the targets. Every target that needs the virtual environment makes it first, once.
+# `make` without arguments prints the targets. Targets that need the virtual environment create it if it is missing.
 
 VENV := .venv
 OLDEST := .venv-oldest
@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-# The first Python on the path that is new enough; `make PYTHON=/path/to/python3 ...` names another.
+# The first Python on the path that is new enough; `make PYTHON=/path/to/python3 ...` selects another.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && echo $$p && break; done)
 
@@ -51,8 +51,8 @@ define new_environment
 		echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 endef
 
-# A half-made or broken environment (no pip, a Python that is gone or too old) is made again from nothing.
-# An interrupted installation is only gone on with: pip takes a package for installed once it is complete.
+# A broken environment (no pip, a Python that is missing or too old) is created again from scratch. An interrupted
+# installation is continued: pip skips the packages that are completely installed.
 $(READY): requirements.txt $(if $(shell $(PY) -c 'import pip' 2>/dev/null && echo whole),,again)
 	@$(PY) -c 'import pip; $(NEW_ENOUGH)' 2>/dev/null || { $(call new_environment,$(VENV)); }
 	@echo "Installing requirements.txt into $(VENV): once, some minutes, about 6 GB"

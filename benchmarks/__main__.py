@@ -1,8 +1,8 @@
-"""Measure the product against what it replaces, side by side, and print one table.
+"""Measure CoDeQ Tune and the code that it replaces in alternation, and print one table.
 
-    python -m benchmarks [ROW ...]     run all rows, or the named ones, and keep them in benchmarks/results
-    python -m benchmarks --table       print the table of what is kept there, without running anything
-    python -m benchmarks --quick       see that everything works: few repetitions, nothing is kept
+    python -m benchmarks [ROW ...]     run all rows, or the named ones, and store them in benchmarks/results
+    python -m benchmarks --table       print the table of the stored results, without running anything
+    python -m benchmarks --quick       check that everything works: few repetitions, nothing is stored
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A whole command from the shell, watched from outside: how long it takes, and how its reports come in.
+"""Runs a whole shell command and measures its time and the times of its reports from outside.
 
-Every report is a line appended to one of the command's own files, ours to `trials/*/metrics.jsonl`, Ray's to
-`result.json` of its JSON logger; both sides are watched alike, ten times a second. "Once running" is the time from the
-first lines seen to the last line written, and the reports that came in it.
+Every report is a line appended to one of the command's files, in our case `trials/*/metrics.jsonl`, in Ray's the
+`result.json` of its JSON logger; the files of both sides are read ten times a second. "Once running" is the time from
+the first lines seen to the last line written, with the reports in that time.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from benchmarks.options import ROOT
 
 POLL_S = 0.1
 LIMIT_S = 3600.0
-"""A command that takes longer hangs, and is ended."""
+"""A command that takes longer is killed."""
 
 
 class CommandFailed(Exception):
-    """The command's exit code was not 0; the end of what it printed."""
+    """The command's exit code was not 0; the message contains the end of its output."""
 
 
 @dataclass(frozen=True)
 class CommandRun:
-    """seconds: from start to exit. reports: lines in the end. first_report_s, last_report_s: after the start.
-    first_reports: lines there at the first sight of any. driver_cpu_s, driver_rss_mb: of the command's own process,
-    without the processes it starts; memory at its highest.
+    """seconds: from start to exit. reports: lines at the end. first_report_s, last_report_s: after the start.
+    first_reports: lines when any were first seen. driver_cpu_s, driver_rss_mb: processor time and peak memory of the
+    command's own process, without its child processes.
     """
 
     seconds: float
@@ -51,7 +51,7 @@ class CommandRun:
 
     @property
     def phases(self) -> list[str]:
-        """The command's time in three parts."""
+        """Return the command's time in three parts."""
         return [
             f"{self.first_report_s:.1f} s until the first report",
             f"{self.last_report_s - self.first_report_s:.1f} s until the last of {self.reports} reports",
@@ -60,10 +60,10 @@ class CommandRun:
 
 
 def run_command(arguments: Sequence[str], folder: Path, reports: str = "", *, follow: bool = True) -> CommandRun:
-    """Run this Python on `arguments` from the repository's root, with a Ray of its own below `folder`.
+    """Run this Python on `arguments` from the repository's root, with Ray's files below `folder`.
 
-    reports: pattern below `folder` of the files that get a line for each report, if any. follow: watch them as they
-    grow; without, the time of the first report is not known (0), which spares a long run of many trials the watching.
+    reports: pattern below `folder` of the files that get a line for each report, if any. follow: read these files
+    during the run; if False, the time of the first report is unknown (0), and a run of many trials is not slowed.
     Raises CommandFailed.
     """
     log = folder / "output.txt"
@@ -79,7 +79,7 @@ def run_command(arguments: Sequence[str], folder: Path, reports: str = "", *, fo
         while not _ended(process):
             driver.look()
             if time.perf_counter() - started > LIMIT_S:
-                process.kill()  # Ray's processes end after their driver
+                process.kill()  # Ray's processes exit after their driver
             if follow and not first[1] and (lines := _count(folder, reports)):
                 first = (time.time() - begun, lines)
         seconds = time.perf_counter() - started
@@ -106,22 +106,22 @@ def _files(folder: Path, reports: str) -> Iterator[Path]:
 
 
 class _Driver:
-    """The command's own process, looked at while it runs."""
+    """Samples the command's own process while it runs."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
         self.cpu_s = self.rss_mb = 0.0
 
     def look(self) -> None:
-        """Note the processor time until now and the highest memory so far."""
+        """Record the processor time and the peak memory so far."""
         try:
             times, memory = self._process.cpu_times(), self._process.memory_info()
-        except psutil.Error:  # it has just ended
+        except psutil.Error:  # the process has just exited
             return
         self.cpu_s = max(self.cpu_s, times.user + times.system)
         self.rss_mb = max(self.rss_mb, memory.rss / 2**20)
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder with a short path: the names of Ray's sockets below it may have 107 characters."""
+    """Return a folder with a short path: the paths of Ray's sockets below it may have at most 107 characters."""
     return tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)

@@ -1,4 +1,4 @@
-"""The published example configs, made to train for as long as anybody measures them."""
+"""The published example configs, changed so that they train until a measurement ends."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from benchmarks.options import ROOT
 from codeq.config import RunConfig, Template
 
 EXAMPLES = {"mlp": "sweeps/deadzone_mlp.yaml", "resnet20": "sweeps/deadzone_resnet20.yaml"}
-# As published they prune until the network collapses, which would end our run; the arithmetic is the same.
+# The published settings prune until the network collapses, which would end our run; the arithmetic is the same.
 MILD = ("optimizer.param_groups.dz.weight_decay=0.01", "loss_terms.group_lasso.lambda=1e-5", "lr_scheduler=constant")
 
 
 def synthetic_config(model: str, overrides: Sequence[str]) -> RunConfig:
-    """The example of `model` on made-up images, flipped and cropped, for a thousand epochs."""
+    """Return the example config of `model` on synthetic images, flipped and cropped, for a thousand epochs."""
     images = ("dataset=synthetic", "augment=standard", "epochs=1000")
     return Template.load(ROOT / EXAMPLES[model], [*images, *MILD, *overrides], single_run=True).run_config()

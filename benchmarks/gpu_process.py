@@ -1,8 +1,8 @@
-"""One of several processes that share a GPU: trains a published example by itself for some seconds.
+"""One of several processes that share a GPU: trains a published example for some seconds.
 
     python -m benchmarks.gpu_process CONFIG DEVICE SECONDS [KEY=VALUE ...]
 
-Says `ready` after an epoch to warm up, begins when it gets a line, and prints its epochs per second in the end.
+Prints `ready` after a warm-up epoch, starts when it reads a line, and prints its epochs per second at the end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Description of the machine that measured the figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy")
 
 
 def describe() -> dict[str, str]:
-    """Processor, GPU, versions, day and commit; nothing that names the machine."""
+    """Return processor, GPU, versions, date and commit; nothing that identifies the machine."""
     return {
         "cpu": f"{os.cpu_count()} cores of {_cpu_model()}",
         "gpu": _gpu_model(),
@@ -40,7 +40,7 @@ def _gpu_model() -> str:
 
 
 def _commit() -> str:
-    """The commit, with a + where the tree differs from it."""
+    """Return the commit, with a + if the working tree differs from it."""
     command = ["git", "describe", "--always", "--abbrev=8", "--dirty=+", "--exclude=*"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return found.stdout.strip() if found.returncode == 0 else "unknown"

@@ -1,11 +1,11 @@
-"""`sweeps/dz_wd.yaml` as a PyTorch user writes it from Ray Tune's documentation: what `tune_main.py` must outrun.
+"""`sweeps/dz_wd.yaml` as a PyTorch user writes it from Ray Tune's documentation: the baseline of `tune_main.py`.
 
     python -m benchmarks.plain_tune --storage FOLDER [--trials 24] [--epochs 30]
 
 A function trainable, a process for each trial on one core, ASHA, stock OptunaSearch on val_acc, Ray's default loggers
 and dashboard. The network, the quantizer and the loop are the literature's; data, batch size, search space, seed and
-rungs those of `sweeps/dz_wd.yaml`. Kinder than many: the data is loaded once and handed to the trials
-(`tune.with_parameters`), held as tensors, and no checkpoints are written.
+rungs are those of `sweeps/dz_wd.yaml`. It is faster than typical code: the data is loaded once, passed to the trials
+as tensors (`tune.with_parameters`), and no checkpoints are written.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Split = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 def load_splits() -> tuple[Split, Split]:
-    """Digits as 8x8 images, normalized: 70 % of what a fifth for testing leaves to train on, 30 % to decide on."""
+    """Return normalized 8x8 digits: a fifth is for testing, 70 % of the rest for training and 30 % for validation."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -53,7 +53,7 @@ def load_splits() -> tuple[Split, Split]:
 
 
 def train_digits(config: dict[str, Any], data: tuple[Split, Split], epochs: int) -> None:
-    """One trial: reports every epoch."""
+    """Train one trial and report every epoch."""
     train_set, val_set = (TensorDataset(torch.tensor(images), torch.tensor(labels)) for images, labels in data)
     train_loader = DataLoader(train_set, batch_size=32, shuffle=True, drop_last=True)
     val_loader = DataLoader(val_set, batch_size=512)
@@ -73,7 +73,7 @@ def train_digits(config: dict[str, Any], data: tuple[Split, Split], epochs: int)
 
 
 def build_tuner(trials: int, epochs: int, storage: str) -> tune.Tuner:
-    """The whole sweep."""
+    """Run the whole sweep."""
     trainable = tune.with_parameters(train_digits, data=load_splits(), epochs=epochs)
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
@@ -92,7 +92,7 @@ def build_tuner(trials: int, epochs: int, storage: str) -> tune.Tuner:
 
 
 def main() -> None:
-    """Run it and print the best config."""
+    """Run the command line and print the best config."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plain_tune", description=__doc__)
     parser.add_argument("--storage", required=True)
     parser.add_argument("--trials", type=int, default=24)

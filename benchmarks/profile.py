@@ -1,4 +1,4 @@
-"""Where the time of a function goes, operator by operator."""
+"""Profile of a function by operator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TOP = 8
 
 
 def top_operators(work: Callable[[], object], times: int = 3, *, on_gpu: bool = False) -> list[str]:
-    """The operators that take most of the processor's or the GPU's time in `work`, after one run to warm up."""
+    """Return the operators that take most of the CPU or GPU time of `work`, after one warm-up run."""
     work()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiler:

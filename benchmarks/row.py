@@ -1,4 +1,4 @@
-"""A line of the table: two sides measured in turns, so that what slows the machine down slows both."""
+"""A row of the table: two sides measured in alternation, so that a slow phase of the machine affects both."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of both sides, pair by pair; a pair was measured back to back.
+    """Figures of both sides in pairs; the two figures of a pair were measured one after the other.
 
-    unit: of the figures. lower_is_better: they are costs, not rates. target: of the median ratio, None: none was set.
-    against: what `theirs` is. details: further figures, shown below the table. profile: where the time goes, shown
-    there if the target is missed. not_run: why there are no figures.
+    unit: of the figures. lower_is_better: figures are costs, not rates. target: for the median ratio; None: no target.
+    against: describes `theirs`. details: further figures, printed below the table. profile: lines that say where the
+    time goes, printed there if the target is missed. not_run: why there are no figures.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Row:
 
     @property
     def ratios(self) -> list[float]:
-        """How many times better we are, pair by pair."""
+        """Return for each pair how many times better our figure is."""
         pairs = zip(self.ours, self.theirs, strict=False)
         return [theirs / ours if self.lower_is_better else ours / theirs for ours, theirs in pairs]
 
@@ -43,6 +43,6 @@ class Row:
 def interleave(
     ours: Callable[[], float], theirs: Callable[[], float], rounds: int, warmups: int = 1
 ) -> tuple[list[float], list[float]]:
-    """The figures of both sides, measured alternately after `warmups` unmeasured rounds."""
+    """Return the figures of both sides, measured in alternation after `warmups` unmeasured rounds."""
     pairs = [(ours(), theirs()) for _ in range(warmups + rounds)][warmups:]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -1,4 +1,4 @@
-"""How much of a config's score is luck: train it with several seeds, print mean ± standard deviation.
+"""Train a config with several seeds and print mean ± standard deviation of its scores.
 
     python -m benchmarks.seed_spread CONFIG [--seeds 5] [--set KEY=VALUE ...]
 """
@@ -17,7 +17,7 @@ COLUMNS = ("val_acc %", "test_acc %", "sparsity %", "rel_bops %")
 
 
 def measure(config: str, overrides: list[str], seed: int) -> tuple[float, ...]:
-    """The last row of one run, in percent, and its test accuracy. Raises ConfigError for a bad file."""
+    """Return the last row of one run, in percent, and its test accuracy. Raises ConfigError for a bad file."""
     state = create_train_state(Template.load(config, [*overrides, f"seed={seed}"], single_run=True).run_config())
     *_, row = fit(state)
     if row.status != "finished":

@@ -17,19 +17,19 @@ HEADER = ("measured", "against", "ours", "theirs", "ratio, median (min to max)",
 
 
 def write(path: Path, rows: Sequence[Row], machine: dict[str, str]) -> None:
-    """Keep one group's rows with what they were measured on."""
+    """Store one group's rows with the description of the machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
 
 
 def read(path: Path) -> tuple[list[Row], dict[str, str]]:
-    """What `write` kept."""
+    """Read the file of `write`."""
     stored: dict[str, Any] = json.loads(path.read_text())
     return [Row(**row) for row in stored["rows"]], stored["machine"]
 
 
 def markdown(groups: Iterable[tuple[list[Row], dict[str, str]]]) -> str:
-    """The table of all groups' rows, then on what machine, then details and the profiles of missed targets."""
+    """Return the table of all groups' rows, then the machines, the details and the profiles of missed targets."""
     groups = list(groups)
     rows = [row for group, _ in groups for row in group]
     lines = [HEADER, ("---",) * len(HEADER), *map(_cells, rows)]
@@ -67,7 +67,7 @@ def _figure(value: float) -> str:
 
 
 def _machines(groups: list[tuple[list[Row], dict[str, str]]]) -> str:
-    """One line for each machine and state of the code that measured something."""
+    """Return one line for each machine and commit that measured something."""
     lines = dict.fromkeys(", ".join(f"{key} {value}" for key, value in machine.items()) for _, machine in groups)
     return "\n".join(f"Measured on: {line}." for line in lines)
 

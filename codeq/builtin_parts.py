@@ -1,7 +1,7 @@
-"""The models, data sets, loss terms and quantizers that ship, registered as a plug-in's are.
+"""The built-in models, data sets, loss terms and quantizers, registered with the decorators for plug-ins.
 
-Signatures only, which is what a config is checked against: the modules that do the work, and torch with them, are
-imported when a part is used.
+This module contains only signatures, so that a config is checked without importing torch. The implementations, and
+torch with them, are imported when a part is used.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A user's own models, data sets, loss terms and quantizers: one Python file, given by `--plugin FILE.py`.
+"""Plug-ins: a user's own models, data sets, loss terms and quantizers in a Python file, given by `--plugin FILE.py`.
 
     from codeq.plugins import model
 
     @model("wide_mlp")
     def wide_mlp(*, in_channels: int, img_size: int, num_classes: int, hidden: int = 256) -> nn.Module: ...
 
-`hidden` is then what `model: {name: wide_mlp, kwargs: {hidden: 512}}` may hold, of that type, or a distribution of it.
+A config may then contain `model: {name: wide_mlp, kwargs: {hidden: 512}}`, with a value of that type or a distribution.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from upath import UPath
 
 FOLDER = "plugins"
-"""Where a sweep keeps its plug-ins, below its own folder."""
+"""Subfolder of a sweep's folder that contains copies of its plug-ins."""
 
 _loaded: set[tuple[str, str]] = set()
-"""Base name and digest of the content of every plug-in that this process has run."""
+"""Base name and content digest of every plug-in that this process has run."""
 _sources: set[str] = set()
 _lock = threading.RLock()
 
@@ -53,7 +53,7 @@ _lock = threading.RLock()
 def model(name: str) -> Callable[[Definition], Definition]:
     """Register a function that builds a network: (B, C, S, S) float images in, (B, num_classes) logits out.
 
-    It may declare in_channels, img_size, num_classes and pretrained, which it is then given.
+    The parameters in_channels, img_size, num_classes and pretrained are passed if the function declares them.
     """
     return MODELS.register(name)
 
@@ -61,8 +61,8 @@ def model(name: str) -> Callable[[Definition], Definition]:
 def dataset(name: str) -> Callable[[Definition], Definition]:
     """Register a function that returns ((images, labels), (images, labels)), the training and the test set.
 
-    Images are uint8 [N, C, S, S], labels integers [N] from 0. It may declare data_dir, img_size (None: the data set's
-    own) and workers (loader processes), which it is then given.
+    Images are uint8 [N, C, S, S], labels integers [N] from 0. The parameters data_dir, img_size (None: the data set's
+    own) and workers (loader processes) are passed if the function declares them.
     """
     return DATASETS.register(name)
 
@@ -73,13 +73,14 @@ def loss_term(name: str) -> Callable[[Definition], Definition]:
 
 
 def quantizer(name: str) -> Callable[[Definition], Definition]:
-    """Register a module class (or a function that builds one): forward(w) gives w's shape, get_bitwidth() a scalar."""
+    """Register a module class (or a function that returns a module) with forward(w), which keeps the shape of w, and
+    get_bitwidth(), which returns a scalar tensor."""
     return QUANTIZERS.register(name)
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in file that has run in this process. path: as it was given. name: its base name."""
+    """A plug-in file that has run in this process. path: as given. name: its base name."""
 
     path: str
     name: str
@@ -87,15 +88,15 @@ class Plugin:
 
 
 def add_plugin_option(parser: argparse.ArgumentParser) -> None:
-    """Let a command line take `--plugin FILE.py`, any number of times, as `options.plugin`."""
+    """Add the repeatable option `--plugin FILE.py`, stored in `options.plugin`."""
     text = "a Python file that registers models, data sets, loss terms or quantizers; repeatable"
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help=text)
 
 
 def load_plugins(paths: Iterable[str]) -> list[Plugin]:
-    """Run each file, `~` and `$VAR` in its path expanded; see `load_plugin`.
+    """Run each file with `load_plugin`; `~` and `$VAR` in paths are expanded.
 
-    Raises ConfigError also if two files have one base name: a sweep keeps its copies in one folder.
+    Also raises ConfigError if two files have the same base name, because a sweep copies them to one folder.
     """
     plugins: dict[str, Plugin] = {}
     for given in paths:
@@ -108,22 +109,22 @@ def load_plugins(paths: Iterable[str]) -> list[Plugin]:
 
 
 def load_stored(sweep_folder: Path | UPath) -> None:
-    """Run the plug-ins that a sweep keeps. A process runs each of them once."""
+    """Run the plug-ins stored in a sweep's folder. A process runs each of them once."""
     for path in stored_plugins(sweep_folder):
         load_plugin(path)
 
 
 def stored_plugins(sweep_folder: Path | UPath) -> list[Path | UPath]:
-    """The plug-ins that a sweep keeps, by name."""
+    """Return the paths of the plug-ins stored in a sweep's folder, in order of name."""
     folder = sweep_folder / FOLDER
     return sorted(folder.glob("*.py"), key=lambda path: path.name) if folder.exists() else []
 
 
 def load_plugin(path: str | Path | UPath) -> Plugin:
-    """Run the file at `path`, unless this process has run a file of that name and content, and keep what it registers.
+    """Run the file at `path` and register its parts, unless this process has run a file with that name and content.
 
-    Raises ConfigError, with the file's own line, if it cannot be read, raises, or registers nothing; what it had
-    registered is forgotten then.
+    Raises ConfigError with the file's line if it cannot be read, raises, or registers nothing; its parts are then
+    removed from the registry.
     """
     source, name = str(path), os.path.basename(str(path))
     if not name.endswith(".py"):
@@ -151,7 +152,7 @@ def load_plugin(path: str | Path | UPath) -> Plugin:
 
 
 def error_line(error: BaseException) -> str | None:
-    """One line on an exception that came out of a plug-in's code, with the plug-in's file and line; else None."""
+    """Return one line with the plug-in's file and line for an exception raised in a plug-in; None for others."""
     if isinstance(error, PluginError):
         return str(error)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -162,11 +163,11 @@ def error_line(error: BaseException) -> str | None:
 
 
 def _run(source: str, module_name: str, content: bytes) -> None:
-    """Run a plug-in's `content` as a module of its own. Raises ConfigError for whatever it raises."""
+    """Run a plug-in's `content` as a new module. Raises ConfigError for every exception of the plug-in."""
     module = types.ModuleType(module_name)
     module.__file__ = source
-    sys.modules[module_name] = module  # classes and dataclasses look their module up while they are made
-    # Tracebacks and inspect show the source as it ran, wherever the file lies.
+    sys.modules[module_name] = module  # dataclasses look up their module while they are created
+    # Tracebacks and inspect then show the source, also of a file that is not on a local disk.
     text = content.decode("utf-8", errors="replace")
     linecache.cache[source] = (len(content), None, text.splitlines(keepends=True), source)
     try:
@@ -177,7 +178,7 @@ def _run(source: str, module_name: str, content: bytes) -> None:
 
 
 def _failed(source: str, error: BaseException) -> ConfigError:
-    """Why running a plug-in failed, at its own line."""
+    """Return the error that says why a plug-in failed, with the plug-in's line."""
     if isinstance(error, SyntaxError) and error.filename == source:
         return _refused(source, error.lineno, f"is not valid Python: {error.msg}")
     reason = str(error) if isinstance(error, RegistrationError) else f"{type(error).__name__}: {error}"

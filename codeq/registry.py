@@ -1,8 +1,9 @@
-"""Parts that a config names: models, data sets, loss terms and quantizers, each with the schema of its `kwargs`.
+"""The registry of models, data sets, loss terms and quantizers, each with the schema of its `kwargs`.
 
-A part is a function or class under one of the decorators of `codeq.plugins`. The annotated signature is the schema:
-names, types, defaults, and ranges by `Annotated[..., pydantic.Field(ge=0)]`. What the product passes itself (the number
-of classes, the data folder, ...) is not in it. Parts that ship are registered by `codeq.builtin_parts` in the same way.
+A part is a function or class with one of the decorators of `codeq.plugins`. Its annotated signature is the schema:
+names, types, defaults, and ranges as `Annotated[..., pydantic.Field(ge=0)]`. The schema omits the arguments that the
+package passes itself (number of classes, data folder, ...). `codeq.builtin_parts` registers the built-in parts the same
+way.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ from codeq.config.types import StrictModel, invalid
 Definition = TypeVar("Definition", bound=Callable[..., Any])
 
 PLUGIN_MODULE = "codeq_plugin_"
-"""How the module of every plug-in is called, before its own name."""
+"""Prefix of the module name of every plug-in."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 _FAMILY = "timm/NAME"
-"""The one entry that stands for many names."""
+"""The one entry that matches many names."""
 
 
 class RegistrationError(ValueError):
-    """A part that cannot be registered as it is written."""
+    """A part cannot be registered; the message says why."""
 
 
 class PluginError(ValueError):
-    """A plug-in's own code raised, or gave what it must not; one line with the plug-in's file and line."""
+    """A plug-in raised or returned a wrong value; one line that contains the plug-in's file and line."""
 
 
 @dataclass(frozen=True)
 class Part:
     """A registered function or class.
 
-    supplied: the parameters that the product passes, of those that it could. schema: validates `kwargs`; a parameter is
-    known by its alias, so that it may have any name.
+    supplied: the parameters in `SUPPLIED` that the definition declares. schema: validates `kwargs`; each parameter is a
+    field with its name as alias, so that any name is allowed.
     """
 
     kind: str
@@ -67,20 +68,20 @@ class Part:
         return self.definition.__module__.startswith(PLUGIN_MODULE)
 
     def check(self, kwargs: Any) -> dict[str, Any]:
-        """`kwargs` as plain data, defaults filled in. Raises pydantic's ValidationError."""
+        """Return `kwargs` as plain data, with defaults. Raises pydantic's ValidationError."""
         plain: dict[str, Any] = _lists(self.schema.model_validate(kwargs).model_dump(by_alias=True))
         return plain
 
     def arguments(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """What the definition takes for checked `kwargs`, as it declares them (a list may be a tuple to it)."""
+        """Return checked `kwargs` in the types that the definition declares (a list becomes a tuple if it says so)."""
         values = self.schema.model_validate(kwargs)
         named = {str(field.alias): getattr(values, name) for name, field in type(values).model_fields.items()}
         return named | (values.__pydantic_extra__ or {})
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        """Call the definition; of the keywords that it could be supplied with it gets those that it declares.
+        """Call the definition; keywords of `SUPPLIED` that it does not declare are left out.
 
-        Raises PluginError for whatever a plug-in raises.
+        Raises PluginError for every exception of a plug-in.
         """
         undeclared = SUPPLIED[self.kind] - self.supplied
         passed = {name: value for name, value in keywords.items() if name not in undeclared}
@@ -92,7 +93,7 @@ class Part:
             raise self.error(f"{type(error).__name__}: {error}", error) from error
 
     def error(self, reason: str, cause: BaseException | None = None) -> PluginError:
-        """The one line that says what is wrong with the part, at the plug-in's line that is to blame for `cause`."""
+        """Return a PluginError whose one line contains `reason` and the plug-in's line that raised `cause`."""
         line = (cause and line_in(cause, self.location.source)) or self.location.line
         location = SourceLocation(self.location.source, line)
         return PluginError(f"{location}: {self.kind} {self.name}: {' '.join(reason.split())}")
@@ -104,7 +105,7 @@ SUPPLIED = {
     "loss term": set[str](),
     "quantizer": set[str](),
 }
-"""By kind, what the product passes by keyword. A loss term gets the model before that, without a name."""
+"""The keywords that the package passes, by kind. A loss term also gets the model, as its first positional argument."""
 
 
 class Registry:
@@ -115,10 +116,10 @@ class Registry:
         self._parts: dict[str, Part] = {}
 
     def register(self, name: str) -> Callable[[Definition], Definition]:
-        """Decorator of a function or class that becomes what `name` means in a config.
+        """Return a decorator that registers a function or class as `name`.
 
-        Raises RegistrationError for a name that is taken or holds other characters than letters, digits, `_`, `.` and
-        `-`, and for a signature that says too little to check `kwargs` by.
+        Raises RegistrationError for a name that is taken or contains other characters than letters, digits, `_`, `.`
+        and `-`, and for a signature without the types that are needed to check `kwargs`.
         """
 
         what = f"{self.kind} {name}"
@@ -140,7 +141,7 @@ class Registry:
         return add
 
     def names(self) -> tuple[str, ...]:
-        """Every registered name, what ships first; `timm/NAME` stands for any model of timm."""
+        """Return all registered names, built-in ones first; `timm/NAME` matches any timm model."""
         load_builtin_parts()
         return tuple(self._parts)
 
@@ -149,14 +150,14 @@ class Registry:
         return iter(tuple(self._parts.values()))
 
     def find(self, name: object) -> Part | None:
-        """The part of that name, or None."""
+        """Return the part of that name, or None."""
         load_builtin_parts()
         if isinstance(name, str) and re.fullmatch(r"timm/[\w.\-]+", name):
             return self._parts.get(_FAMILY)
         return self._parts.get(name) if isinstance(name, str) else None
 
     def __getitem__(self, name: str) -> Part:
-        """The part of that name. Raises ValueError, listing the names and the nearest, if there is none."""
+        """Return the part of that name. Raises ValueError with the known names and the nearest one if there is none."""
         part = self.find(name)
         if part is None:
             hint = did_you_mean(name, self.names())
@@ -164,12 +165,12 @@ class Registry:
         return part
 
     def snapshot(self) -> dict[str, Part]:
-        """What is registered, for `restore`."""
+        """Return the registered parts, for `restore`."""
         load_builtin_parts()
         return dict(self._parts)
 
     def restore(self, parts: Mapping[str, Part]) -> None:
-        """Forget what was registered since the snapshot."""
+        """Remove the parts that were registered since the snapshot."""
         self._parts = dict(parts)
 
 
@@ -178,18 +179,18 @@ REGISTRIES = {registry.kind: registry for registry in (MODELS, DATASETS, LOSS_TE
 
 
 def load_builtin_parts() -> None:
-    """Register what ships, once; at the first look-up, so that nobody has to remember an import."""
+    """Register the built-in parts, once, at the first look-up, so that no caller has to import them."""
     importlib.import_module("codeq.builtin_parts")
 
 
 def join_names(names: Collection[str]) -> str:
-    """The names as a message lists them; what stands for many names comes last."""
+    """Return the names as a message lists them; `timm/NAME` comes last."""
     plain = ", ".join(name for name in names if name != _FAMILY)
     return f"{plain} or {_FAMILY}" if _FAMILY in names else plain
 
 
 def line_in(error: BaseException, source: str) -> int | None:
-    """The line of the file `source` that `error` came from, if it came through that file."""
+    """Return the last line of the file `source` in the traceback of `error`, or None."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
     return lines[-1] if lines else None
 
@@ -201,7 +202,7 @@ def _part(kind: str, name: str, definition: Callable[..., Any], what: str) -> Pa
         signature = inspect.signature(definition)
     except (TypeError, ValueError):
         raise RegistrationError(f"{what}: its signature cannot be read; write it as a function") from None
-    # A module without an __init__ of its own: nn.Module's takes anything, and then refuses it.
+    # A module that inherits nn.Module's __init__: its signature accepts any argument, its body rejects them.
     inherited = isinstance(definition, type) and definition.__init__.__module__ == "torch.nn.modules.module"  # type: ignore[misc]
     parameters = [] if inherited else list(signature.parameters.values())
     if kind == "loss term":
@@ -218,9 +219,9 @@ def _part(kind: str, name: str, definition: Callable[..., Any], what: str) -> Pa
 def _schema(
     what: str, definition: Callable[..., Any], parameters: list[inspect.Parameter], supplied: set[str]
 ) -> type[StrictModel]:
-    """The schema of the parameters; where it takes any key, it takes no `supplied` one.
+    """Return the schema of the parameters; with `**kwargs` it accepts any key that is not in `supplied`.
 
-    Raises RegistrationError for a parameter without a type that pydantic takes.
+    Raises RegistrationError for a parameter without a type that pydantic supports.
     """
     fields: dict[str, Any] = {}
     base: type[StrictModel] = _Kwargs
@@ -243,7 +244,7 @@ class _Kwargs(StrictModel):
 
 
 def _open_schema(annotation: Any, supplied: set[str]) -> type[StrictModel]:
-    """The base of a schema that takes any key but the supplied ones, each value of one type."""
+    """Return the base of a schema that accepts any key that is not in `supplied`, with values of one type."""
 
     def refuse_supplied(data: Any) -> Any:
         for key in data if isinstance(data, dict) else ():
@@ -274,12 +275,12 @@ def _annotation(what: str, definition: Callable[..., Any], parameter: inspect.Pa
             reason = f"{annotation} cannot be evaluated ({type(error).__name__}: {error})"
             raise RegistrationError(f"{what}: the type of {parameter.name}, {reason}") from None
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    # YAML knows lists only; what is inside the tuple stays strict.
+    # YAML has no tuples, so a list is accepted; the items stay strict.
     return Annotated[annotation, Strict(False)] if tuple in (plain, get_origin(plain)) else annotation
 
 
 def _check_annotation(what: str, name: str, field: dict[str, Any]) -> None:
-    """Raises RegistrationError for a type that pydantic cannot take or a default that its own type refuses."""
+    """Raise RegistrationError for a type that pydantic does not support or a default that its type rejects."""
     try:
         schema = create_pydantic_model("schema", __base__=_Kwargs, **field)
         if not schema.model_fields["p"].is_required():
@@ -296,7 +297,7 @@ def _check_annotation(what: str, name: str, field: dict[str, Any]) -> None:
 
 
 def _lists(value: Any) -> Any:
-    """Plain data in which tuples have become lists."""
+    """Return plain data with tuples converted to lists."""
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Sweeps whose trials do nothing but report: what is left is the driver's own work."""
+"""Sweeps whose trials only report, to measure the driver's own work."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from codeq.config.metrics import REPORTED
 
 
 def constant_row(epoch: int, epochs: int) -> dict[str, Any]:
-    """What each trial reports: the keys of an epoch's row, and whether it is the last."""
+    """Return a trial's report: the keys of an epoch's row, and whether it is the last."""
     status = "running" if epoch < epochs else "finished"
     row = {"epoch": epoch, **dict.fromkeys(REPORTED, 0.5), "val_images": 512, "status": status, "reason": ""}
     return {**row, "done": epoch == epochs}
 
 
 def options(name: str) -> argparse.Namespace:
-    """The command line of both sides: storage, trials, epochs."""
+    """Parse the command line of both sides: storage, trials, epochs."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.noop.{name}")
     parser.add_argument("--storage", required=True)
     parser.add_argument("--trials", type=int, required=True)

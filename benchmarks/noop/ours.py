@@ -1,4 +1,4 @@
-"""Our driver, whole: study, records, TensorBoard, lines on the terminal. Only the trial is one that does nothing.
+"""Our complete driver (study, records, TensorBoard, terminal output) with trials that only report.
 
     python -m benchmarks.noop.ours --storage FOLDER --trials N --epochs N [--set KEY=VALUE ...]
 """
@@ -27,7 +27,7 @@ def main() -> None:
 
 def _start_ray_and_replace_the_trial(address: str | None, dashboard: bool) -> str | None:
     url = start_ray(address, dashboard)
-    from benchmarks.noop.trial import NoopTrial  # not before Ray is set up
+    from benchmarks.noop.trial import NoopTrial  # imports Ray, so after start_ray
     from codeq.execution import trial
 
     trial.SweepTrial = NoopTrial  # type: ignore[assignment, misc]

@@ -1,4 +1,4 @@
-"""Plain Ray Tune with its defaults, three loggers, random search, no early stopping; only that processes are reused.
+"""Plain Ray Tune with its defaults (three loggers, random search, no early stopping), except that processes are reused.
 
 Starting a process for each trial would take twenty minutes and is not the driver's work.
 
@@ -17,19 +17,19 @@ SPACE = {"base_lr": (2e-3, 2e-2), "dz_lr": (5e-4, 1e-2), "dz_weight_decay": (0.1
 
 
 class NoopTrial(tune.Trainable):
-    """A trial that does nothing but report."""
+    """A trial that only reports."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """config: the drawn values, and the number of epochs."""
         self._epochs = config["epochs"]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The next trial in the same process."""
+        """Run the next trial in the same process."""
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """The next report."""
+        """Return the next report."""
         return constant_row(self.iteration + 1, self._epochs)
 
 

@@ -1,4 +1,4 @@
-"""A trial of ours that does nothing but report. Imports Ray, which our driver does late."""
+"""A trial of ours that only reports. A separate module because it imports Ray, which our driver imports late."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from benchmarks.noop import constant_row
 
 
 class NoopTrial(tune.Trainable):
-    """Takes the place of `SweepTrial`."""
+    """Replaces `SweepTrial`."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """config: as `SweepTrial` gets it."""
+        """config: as for `SweepTrial`."""
         self._epochs = config["run_config"]["epochs"]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The next trial in the same process."""
+        """Run the next trial in the same process."""
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """The next report."""
+        """Return the next report."""
         return constant_row(self.iteration + 1, self._epochs)

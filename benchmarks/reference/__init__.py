@@ -1,1 +1,1 @@
-"""How the method's older scripts train: plain PyTorch, kept as it was. Shares no code with `codeq`."""
+"""The training of the method's older scripts in plain PyTorch. Shares no code with `codeq`."""

@@ -1,4 +1,4 @@
-"""The dead-zone quantizer transcribed equation by equation, slow and plain: what the product must equal and outrun.
+"""The dead-zone quantizer transcribed equation by equation, slow and simple: the reference for correctness and speed.
 
 CoDeQ, arXiv 2512.12981. Shares no code with `codeq`; autograd derives the gradients.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class _Through(torch.autograd.Function):
-    """The value of one tensor with the gradient of another."""
+    """Return the value of one tensor with the gradient of another."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torchvision import transforms
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):
-    """What torchvision's CIFAR10 does with its arrays: a PIL image for each index, then the transform."""
+    """Like torchvision's CIFAR10: creates a PIL image for each index, then applies the transform."""
 
     def __init__(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], transform: Any) -> None:
         """pixels: (N, 32, 32, 3). labels: (N,)."""
@@ -30,7 +30,7 @@ class PilImages(Dataset[tuple[Tensor, int]]):
 def training_loader(
     pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, batch_size: int, workers: int
 ) -> DataLoader[Any]:
-    """Shuffled batches, flipped and cropped. The workers stay from epoch to epoch, which spares their start."""
+    """Shuffled batches, flipped and cropped. The workers persist between epochs."""
     transform = transforms.Compose([
         transforms.RandomHorizontalFlip(),
         transforms.RandomCrop(32, padding=4),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Mlp(nn.Module):
-    """pixels, 120, 84, 10."""
+    """Linear layers: pixels, 120, 84, 10."""
 
     def __init__(self, in_features: int = 3 * 32 * 32) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ class LiteralDeadZone(nn.Module):
 
 
 def attach(model: nn.Module, exclude_layers: Collection[str] = (), **kwargs: int) -> None:
-    """A quantizer on every weight of `model` whose layer's name contains none of `exclude_layers`."""
+    """Attach a quantizer to every weight of `model` whose layer's name contains none of `exclude_layers`."""
     for name, module in list(model.named_modules()):
         has_weight = isinstance(getattr(module, "weight", None), nn.Parameter)
         if has_weight and not any(part in name for part in exclude_layers):

@@ -14,7 +14,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 def adamw(model: nn.Module, *, base: dict[str, Any], dz: dict[str, Any], bit: dict[str, Any]) -> torch.optim.AdamW:
-    """AdamW with a group each for the network, the dead-zone logits and the bit logits: lr and weight_decay."""
+    """Return AdamW with groups for network, dead-zone logits and bit logits, each with lr and weight_decay."""
     named = list(model.named_parameters())
     dz_logits = [p for name, p in named if name.endswith("logit_dz")]
     bit_logits = [p for name, p in named if name.endswith("logit_bit")]
@@ -24,7 +24,7 @@ def adamw(model: nn.Module, *, base: dict[str, Any], dz: dict[str, Any], bit: di
 
 
 def group_lasso(model: nn.Module, lambda_linear: float, lambda_conv: float) -> Tensor:
-    """The L2 norms of the quantized weights' columns; reading `module.weight` quantizes once more."""
+    """Sum the L2 norms of the quantized weights' columns; reading `module.weight` quantizes again."""
     total = torch.zeros(())
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -42,7 +42,7 @@ def train_epoch(
     lambda_linear: float,
     lambda_conv: float,
 ) -> tuple[float, float]:
-    """One pass over the training batches; (mean loss, accuracy in percent)."""
+    """Train one epoch; returns (mean loss, accuracy in percent)."""
     model.train()
     loss_sum = correct = seen = 0.0
     for images, labels in batches:
@@ -59,7 +59,7 @@ def train_epoch(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[Batch]) -> float:
-    """Accuracy in percent."""
+    """Return the accuracy in percent."""
     model.eval()
     correct = seen = 0.0
     for images, labels in batches:
@@ -70,7 +70,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> float:
 
 @torch.no_grad()
 def sparsity(model: nn.Module) -> float:
-    """The share of zeros among the quantized weights, 0..1."""
+    """Return the share of zeros among the quantized weights, 0..1."""
     layers: list[Any] = [module for module in model.modules() if parametrize.is_parametrized(module, "weight")]
     zeros = torch.cat([(layer.weight == 0).flatten() for layer in layers])
     return float(zeros.float().mean())

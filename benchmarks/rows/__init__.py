@@ -1,4 +1,4 @@
-"""The groups of rows by name: each a function of the options that measures and returns its rows."""
+"""The groups of rows by name: each is a function of the options that measures and returns its rows."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ _MODULES = {"solo_mlp": "solo", "solo_resnet20": "solo"}
 
 
 def group(name: str) -> Callable[[Options], list[Row]]:
-    """The function of a group; only what is run is imported."""
+    """Return the function of a group; imports only that group's module."""
     found: Callable[[Options], list[Row]] = getattr(import_module(f"benchmarks.rows.{_MODULES.get(name, name)}"), name)
     return found

@@ -1,7 +1,7 @@
 """One GPU: a run recorded as a CUDA graph against the same run step by step, and runs that share the GPU.
 
-A trial-epoch is 4,608 training images of 3x32x32 at batch 128, validation included. All rows take at most six minutes
-together; a row that fails says why and leaves the others alone.
+A trial-epoch is 4,608 training images of 3x32x32 at batch 128, validation included. All rows together take at most six
+minutes; a row that fails contains the reason and does not affect the others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from codeq.train.loop import create_train_state, fit
 from codeq.train.step import TrainStep
 
 TARGETS = {"mlp": 20.0, "resnet20": 4.0}
-"""Of a run by itself, recorded, at the default precision, against the same in float32 step by step."""
+"""For a single run, recorded, with the default precision, against the same run in float32 step by step."""
 PROCESSES = 8
 SECONDS = 6.0
 FP32 = "precision=fp32"
@@ -36,7 +36,7 @@ Pairs = tuple[list[float], list[float]]
 
 
 def gpu(options: Options) -> list[Row]:
-    """Three rows for each network."""
+    """Measure three rows for each network."""
     missing = "" if torch.cuda.is_available() else "no GPU"
     with _mps(not missing) as environment:
         return [row for model in TARGETS for row in _rows(model, options, environment, missing)]
@@ -50,7 +50,7 @@ def _rows(model: str, options: Options, environment: dict[str, str], missing: st
             return Row(f"{name}, {what}", "/s", against, target=target, not_run=missing)
         try:
             ours, theirs = measure()
-        except Exception as error:  # one row's failure must not cost the others the GPU's time
+        except Exception as error:  # the other rows are measured even if one fails
             return Row(f"{name}, {what}", "/s", against, target=target, not_run=f"failed: {first_line(error)}")
         finally:
             torch.cuda.empty_cache()
@@ -80,7 +80,7 @@ def _rows(model: str, options: Options, environment: dict[str, str], missing: st
 
 
 def one_run(model: str, options: Options, *overrides: str, graphed: bool = True, device: str = "cuda") -> Measure:
-    """Each call trains one run one epoch; trial-epochs per second."""
+    """Return a function that trains a run for one epoch and returns trial-epochs per second."""
     state = create_train_state(synthetic_config(model, [f"device={device}", *options.overrides, *overrides]))
     if not graphed:
         state.step = TrainStep(state.loss, state.optimizer, state.device)
@@ -95,7 +95,7 @@ def one_run(model: str, options: Options, *overrides: str, graphed: bool = True,
 
 
 def sharing(model: str, options: Options, environment: dict[str, str], device: str = "cuda") -> float:
-    """Trial-epochs per second of several processes that train at the same time."""
+    """Return trial-epochs per second of several processes that train at the same time."""
     seconds = str(options.rounds(int(SECONDS), 3))
     command = [sys.executable, "-m", "benchmarks.gpu_process", model, device, seconds, *options.overrides]
     started = [
@@ -119,7 +119,7 @@ def sharing(model: str, options: Options, environment: dict[str, str], device: s
 
 @contextlib.contextmanager
 def _mps(wanted: bool) -> Iterator[dict[str, str]]:
-    """NVIDIA's Multi-Process Service while the rows are measured; yields the variables that processes find it by."""
+    """Run NVIDIA's Multi-Process Service during the measurement; yields the environment variables for its clients."""
     if not wanted or shutil.which("nvidia-cuda-mps-control") is None:
         yield {}
         return

@@ -1,7 +1,8 @@
-"""The driver's own work: a thousand trials that only report, ours against plain Ray Tune with its defaults.
+"""The driver's own work: a thousand trials that only report, our driver against plain Ray Tune with its defaults.
 
-A figure is the processor time of the driver's process for each report more than a small sweep has, which leaves its
-start out, and the processes of the trials and of Ray. Ours keeps more: a study in SQLite, a folder for each trial.
+A figure is the additional processor time of the driver's process per additional report, relative to a small sweep. It
+excludes the driver's start and the processes of trials and Ray. Our driver stores more: a study in SQLite, a folder for
+each trial.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ AGAINST = "plain Ray Tune, its defaults (random search), processes reused"
 
 
 def noop(options: Options) -> list[Row]:
-    """With random search, as Tune's default is, and with the search that sweeps use."""
+    """Measure random search, which is Tune's default, and TPE, which is ours."""
     few, many = (4, 12) if options.quick else (FEW, TRIALS)
     plain = _runs("plain", few, many)
     ours = {"random search": _runs("ours", few, many, *RANDOM), "TPE": _runs("ours", few, many)}
@@ -48,7 +49,7 @@ def _runs(side: str, few: int, many: int, *more: str) -> Runs:
 
 
 def _profile(trials: int) -> list[str]:
-    """The functions of our driver's main thread in which most time passes, waiting included."""
+    """Return the functions of our driver's main thread that take most time, including waiting."""
     with temporary_folder() as folder:
         profiler = ["-m", "cProfile", "-o", f"{folder}/profile"]
         run_command([*profiler, *_command("ours", trials, folder)], Path(folder))

@@ -21,7 +21,7 @@ AGAINST = "literal autograd, kthvalue"
 
 
 def quantizer(options: Options) -> list[Row]:
-    """One large weight, and the 20 weights of a network."""
+    """Measure one large weight, and the 20 weights of a network."""
     torch.manual_seed(0)
     mlp = [0.02 * torch.randn(120, 3072)]
     resnet20 = [p.detach() for p in ResNet20().parameters() if p.dim() > 1]
@@ -48,7 +48,7 @@ def _one_after_the_other(quantizers: Sequence[Any], weights: Sequence[Tensor]) -
 
 
 def _step(kind: type[nn.Module], weights: Sequence[Tensor], quantize: Quantize) -> Callable[[], None]:
-    """Quantizes every weight with its own learnable bit-width and dead zone, then differentiates all of it."""
+    """Quantize every weight with its own learnable bit-width and dead zone, then compute all gradients."""
     quantizers = [kind(learnable_bit=True) for _ in weights]
     latent = [w.clone().requires_grad_() for w in weights]
     incoming = [torch.randn_like(w) for w in weights]

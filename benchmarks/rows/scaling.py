@@ -1,7 +1,7 @@
-"""More trials of a small sweep, digits MLP of 2 epochs without early stopping: what a trial costs, and the driver.
+"""Cost per trial and of the driver as a sweep grows: digits MLP, 2 epochs, no early stopping.
 
-Cost per trial must fall, the driver's memory and its time for a report stay flat. The time is that for each report more
-than the next smaller sweep has, which leaves the driver's start out.
+The cost per trial must fall; the driver's memory and its time per report must stay constant. The time per report is the
+additional time per additional report, relative to the next smaller sweep, which excludes the driver's start.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ SWEEP = ROOT / "sweeps" / "dz_wd.yaml"
 LR, DECAY = "optimizer.param_groups.base.lr", "optimizer.param_groups.dz.weight_decay"
 DRAWS = 10
 FLAT = 0.8
-"""The least ratio that counts as flat: single runs of a command spread by as much."""
+"""The lowest ratio that counts as constant: single runs of a command vary by this much."""
 
 Runs = dict[int, list[CommandRun]]
 
 
 def scaling(options: Options) -> list[Row]:
-    """Whole command and memory for each size, time per report for each step between sizes."""
+    """Measure time and memory for each size, and time per report for each step between sizes."""
     *smaller, largest = QUICK_SIZES if options.quick else SIZES
     rounds = {**dict.fromkeys(smaller, options.rounds(3)), largest: 1}
     runs = {size: [_run(size, options) for _ in range(count)] for size, count in rounds.items()}
@@ -68,7 +68,7 @@ def _per_report(runs: Runs) -> list[Row]:
 
 
 def _draws_profile(sizes: Sequence[int]) -> list[str]:
-    """What the sampler's draw of one trial takes in a sweep of each size, on average over its trials."""
+    """Return the mean time of the sampler's draw per trial, for a sweep of each size."""
     template = Template.load(SWEEP)
     lines = []
     for size in sizes:
@@ -85,7 +85,7 @@ def _draws_profile(sizes: Sequence[int]) -> list[str]:
 
 
 def _rows(what: str, unit: str, figures: dict[str, list[float]], target: float) -> list[Row]:
-    """The first of the figures alone, each of the others against the one before."""
+    """Compare each figure with the one before it; the first is alone."""
     first, base = next(iter(figures.items()))
     return [
         Row(f"{first}, {what}", unit, "itself", base, lower_is_better=True),

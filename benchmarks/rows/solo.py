@@ -1,7 +1,7 @@
-"""One network trained by itself at 3x32x32: the loop of `codeq.train` against the literature's.
+"""A single network at 3x32x32: the training loop of `codeq.train` against the literature's.
 
-Both train on the same made-up images, batch 128, flipped and cropped, with the settings of the published example
-configs, all logits learned. Figures are training images a second over the steps of one epoch, without validation.
+Both train on the same synthetic images, batch 128, flipped and cropped, with the settings of the published example
+configs and all logits learned. Figures are training images per second over the steps of one epoch, without validation.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def _row(name: str, literal: nn.Module, model: str, target: float, rounds: int, 
 
 
 def our_epoch(config: RunConfig) -> Measure:
-    """Each call trains one epoch; images a second as the loop reports them."""
+    """Return a function that trains one epoch and returns the images per second that the loop reports."""
     rows = fit(create_train_state(config))
     return lambda: next(rows).images_per_s
 
 
 def literature_epoch(model: nn.Module, config: RunConfig) -> Measure:
-    """Each call trains one epoch; images a second. The settings are those of `config`."""
+    """Return a function that trains one epoch with the settings of `config` and returns images per second."""
     if config.quantizer is None or not config.loss_terms:
         raise ValueError("the literature's loop needs a quantizer and a loss term")
     torch.manual_seed(config.seed)

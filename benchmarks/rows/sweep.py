@@ -1,7 +1,7 @@
 """The space of `sweeps/dz_wd.yaml`, 24 trials of at most 30 epochs: `tune_main.py` against plain Ray Tune.
 
-Whole commands from the shell. Each side stops trials early by its own rule, so the numbers of trial-epochs differ and
-are given; the rate once running is free of that.
+Both are whole shell commands. Each side stops trials early by its own rule, so the numbers of trial-epochs differ; they
+are listed. The rate once running does not depend on them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ AGAINST = "plain Ray Tune: a process for each trial, ASHA, OptunaSearch, the lit
 
 
 def sweep(options: Options) -> list[Row]:
-    """The whole command, and the rate once running."""
+    """Measure the whole command, and the rate once running."""
     rounds = options.rounds(5)
     trials, epochs = (6, 10) if options.quick else (TRIALS, EPOCHS)
     runs = [(_ours(trials, epochs, options), _theirs(trials, epochs)) for _ in range(rounds)]
@@ -43,7 +43,7 @@ def _ours(trials: int, epochs: int, options: Options) -> CommandRun:
 
 
 def run_ours(trials: int, overrides: list[str], *, follow: bool = True) -> CommandRun:
-    """`tune_main.py sweeps/dz_wd.yaml` with its results in a temporary folder."""
+    """Run `tune_main.py sweeps/dz_wd.yaml` with its results in a temporary folder."""
     with temporary_folder() as folder:
         flags = [flag for override in overrides for flag in ("--set", override)]
         place = ["--storage", folder, "--name", "ours", "--device", "cpu", "--trials", str(trials)]
@@ -54,7 +54,7 @@ def run_ours(trials: int, overrides: list[str], *, follow: bool = True) -> Comma
 
 
 def _check_trained(table: Path, trials: int) -> None:
-    """Raise CommandFailed unless the table shows every trial trained: one that raised is quick, and no figure."""
+    """Raise CommandFailed unless the table shows that all trials trained: failed trials look fast."""
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     failed = [row["reason"] for row in rows if row["status"] in ("failed", "running")]
@@ -65,5 +65,5 @@ def _check_trained(table: Path, trials: int) -> None:
 def _theirs(trials: int, epochs: int) -> CommandRun:
     with temporary_folder() as folder:
         command = ["-m", "benchmarks.plain_tune", "--trials", str(trials), "--epochs", str(epochs)]
-        reports = "ray/session_2*/artifacts/*/*/driver_artifacts/*/result.json"  # not through the link session_latest
+        reports = "ray/session_2*/artifacts/*/*/driver_artifacts/*/result.json"  # skips the link session_latest
         return run_command([*command, "--storage", f"{folder}/plain"], Path(folder), reports)

@@ -1,1 +1,1 @@
-"""How soon a search finds the front, replayed over recorded trials: see `__main__`."""
+"""Measures how fast a search finds the Pareto front by replaying recorded trials: see `__main__`."""

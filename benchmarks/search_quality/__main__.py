@@ -1,12 +1,12 @@
-"""How soon a search finds the front, measured by replaying recorded trials: minutes for what would take days to train.
+"""Measure how fast a search finds the Pareto front by replaying recorded trials, in minutes instead of days.
 
-    python -m benchmarks.search_quality             replay all searches, print the table, keep it and the plot
-    python -m benchmarks.search_quality --variants  ours with other rules and samplers; hours, keeps nothing
+    python -m benchmarks.search_quality             replay all searches, print the table, store it and the plot
+    python -m benchmarks.search_quality --variants  our search with other rules and samplers; hours, stores nothing
     python -m benchmarks.search_quality --record    train the table's trials again (see `record`), minutes
 
-The table holds all epochs of random digits configs. A search proposes parameters, the nearest config that was not
-tried yet stands for them, its rows are read instead of trained, and a stopped trial costs the epochs that it ran. What
-a search has found is the hypervolume of its trials that trained all their epochs, as a share of the whole table's.
+The table contains all epochs of random digits configs. A search proposes parameters; the nearest config that was not
+tried yet is used instead, and its rows are read instead of trained. A stopped trial costs the epochs that it ran. The
+score of a search is the hypervolume of its trials that trained all their epochs, as a share of the whole table's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.search_quality.table import Table, read_table
 from codeq.search.study import quiet_optuna
 
 SEEDS = 100
-"""Over the first twenty alone, the median cost of our search to 99.5 % is a third lower."""
+"""With only the first twenty seeds, the median cost of our search to 99.5 % is a third lower."""
 OURS, STOCK, RANDOM = "CoDeQ Tune", "stock OptunaSearch, ASHA on val_acc", "random search, no stopping"
 
 SEARCHES: dict[str, Make] = {
@@ -73,7 +73,7 @@ def _summary(table: Table, searches: Mapping[str, Make], options: argparse.Names
 
 
 def _replayed(table: Table, make: Make, seed: int, budget: int) -> Curve:
-    quiet_optuna()  # in a process of its own
+    quiet_optuna()  # in a separate process
     with temporary_folder() as folder:
         return replay(table, make(table, seed, Path(folder)), seed, budget=budget)
 

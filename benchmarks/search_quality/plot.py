@@ -1,4 +1,4 @@
-"""The gap to the table's own front against what was spent, as a picture."""
+"""Plots the hypervolume that is still missing against the trial-epochs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SMALLEST_GAP = 1e-4
 
 
 def plot(summary: Summary, path: Path = PICTURE) -> None:
-    """Mean gap of each search, on a logarithmic scale, and the 10 to 90 % of its seeds."""
+    """Plot the mean gap of each search on a logarithmic scale, with the 10 % to 90 % range of its seeds."""
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "codeq"  # the same figures give the same file
+    matplotlib.rcParams["svg.hashsalt"] = "codeq"  # makes the file depend only on the figures
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")

@@ -1,4 +1,4 @@
-"""Train the trials of the table: random configs of digits.yaml, all their epochs, nobody stops them."""
+"""Trains the trials of the table: random configs of digits.yaml, without early stopping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OVERRIDES = ("sweep.search.sampler=random", "sweep.scheduler.name=none")
 
 
 def record(path: Path = RECORDED) -> None:
-    """Run the sweep and keep the rows of its trials; minutes."""
+    """Run the sweep and store the rows of its trials; takes minutes."""
     with temporary_folder() as folder:
         overrides = [part for override in OVERRIDES for part in ("--set", override)]
         run_command(["tune_main.py", str(TEMPLATE), "--storage", folder, *overrides], Path(folder))
@@ -27,7 +27,7 @@ def record(path: Path = RECORDED) -> None:
 
 
 def recorded_trials(sweep_folder: Path) -> list[RecordedTrial]:
-    """The trials of a sweep that reported at all."""
+    """Return the trials of a sweep that reported at least once."""
     found = []
     for result in load_trials(UPath(sweep_folder)):
         rows = [

@@ -1,4 +1,4 @@
-"""Run a search over the table: trials that "train" by reading their recorded rows, several at a time."""
+"""Runs a search over the table: trials read their recorded rows instead of training, several at a time."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from benchmarks.search_quality.searchers import SearchRun
 from benchmarks.search_quality.table import RecordedTrial, Table
 
 WORKERS = 8
-"""Trials that run at a time."""
+"""Number of concurrent trials."""
 BUDGET = 6_000
-"""Trial-epochs that a replay may spend."""
+"""Maximum trial-epochs of a replay."""
 JITTER = 0.1
-"""How much an epoch's time differs from another's, standard deviation of its logarithm: trials get out of step."""
+"""Standard deviation of the logarithm of an epoch's time, so that concurrent trials do not stay in step."""
 
 
 @dataclass
 class Curve:
-    """How good what was found is, in steps. spent: trial-epochs, ascending, the last those of the whole replay;
-    hypervolume: from there on, as a share of the table's."""
+    """The hypervolume found, a step function. spent: trial-epochs, ascending, the last is that of the whole replay.
+    hypervolume: the value from there on, as a share of the table's."""
 
     spent: list[int] = field(default_factory=lambda: [0])
     hypervolume: list[float] = field(default_factory=lambda: [0.0])
 
     def at(self, epochs: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The share after each of these numbers of trial-epochs."""
+        """Return the share after each of these numbers of trial-epochs."""
         return np.array(self.hypervolume)[np.searchsorted(self.spent, epochs, side="right") - 1]
 
     def reaching(self, share: float) -> int | None:
-        """After how many trial-epochs the share was reached; None: never."""
+        """Return the trial-epochs after which the share was reached, or None."""
         reached = (spent for spent, found in zip(self.spent, self.hypervolume, strict=True) if found >= share)
         return next(reached, None)
 
@@ -40,11 +40,11 @@ class Curve:
 def replay(
     table: Table, contestant: SearchRun, seed: int, workers: int = WORKERS, budget: int = BUDGET
 ) -> Curve:
-    """Search until the table is used up or the budget spent. Only trials that train all their epochs count as found."""
+    """Search until the table or the budget is used up. Only trials that train all their epochs count."""
     randomness = np.random.default_rng(seed)
     unused = np.ones(len(table.trials), dtype=bool)
     curve, found, spent = Curve(), [], 0
-    running: list[tuple[float, int]] = []  # when the next row comes, of which trial
+    running: list[tuple[float, int]] = []  # time of the next row, and its trial
     epochs: dict[int, int] = {}
 
     def next_row(now: float, index: int) -> None:

@@ -1,4 +1,4 @@
-"""The searches that are compared, each with the code that a sweep would run, without Ray's processes."""
+"""The searches that are compared, each with the code that a sweep runs, but without Ray's processes."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ from codeq.storage.trial_folder import EMPTY_METRICS
 
 
 class SearchRun(Protocol):
-    """A search and an early stopping."""
+    """A search with an early-stopping rule."""
 
     def suggest(self, unused: Unused) -> int:
-        """The table's trial to run next, of those that are unused; at least one is."""
+        """Return the next trial of the table among those in `unused`, which contains at least one."""
 
     def goes_on(self, index: int, row: Row, *, is_last: bool) -> bool:
-        """Hear a row of a running trial; False where it ends, by itself or because it is stopped."""
+        """Receive a row of a running trial; returns False if the trial ends or is stopped."""
 
 
 Make = Callable[[Table, int, Path], SearchRun]
-"""A contestant from the table, a seed and a folder for what it writes."""
+"""Creates a search from the table, a seed and a folder for its files."""
 
 
 class RandomSearch:
-    """Trials in random order, all their epochs: what anybody does first."""
+    """Random order of trials, all epochs: the baseline."""
 
     def __init__(self, table: Table, seed: int) -> None:
         self._order = iter(np.random.default_rng(seed).permutation(len(table.trials)))
 
     def suggest(self, unused: Unused) -> int:
-        """The next one."""
+        """Return the next trial in random order."""
         return int(next(self._order))
 
     def goes_on(self, index: int, row: Row, *, is_last: bool) -> bool:
-        """To the end."""
+        """Continue until the trial has ended."""
         return not is_last
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """What schedulers see of Tune's trial."""
+    """The attributes of Tune's trial that schedulers use."""
 
     trial_id: str
     config: dict[str, Any]
@@ -70,13 +70,13 @@ class TuneSearch:
     def __init__(
         self, table: Table, searcher: Searcher, scheduler: TrialScheduler, parameters: Callable[[Any], dict[str, float]]
     ) -> None:
-        """parameters: of a config that the searcher suggests."""
+        """parameters: reads the drawn parameters from a config that the searcher suggests."""
         self._table, self._searcher, self._scheduler = table, searcher, scheduler
         self._parameters = parameters
         self._trials: dict[int, _Trial] = {}
 
     def suggest(self, unused: Unused) -> int:
-        """The unused trial nearest to what the searcher suggests."""
+        """Return the unused trial nearest to the searcher's suggestion."""
         trial_id = str(len(self._trials))
         config = self._searcher.suggest(trial_id)
         index = self._table.nearest(self._parameters(config), unused)
@@ -85,10 +85,10 @@ class TuneSearch:
         return index
 
     def goes_on(self, index: int, row: Row, *, is_last: bool) -> bool:
-        """What the scheduler decides."""
+        """Return the scheduler's decision."""
         trial: Any = self._trials[index]
         controller: Any = None
-        row = {**EMPTY_METRICS, **row}  # what a sweep's trials report and the table does not hold
+        row = {**EMPTY_METRICS, **row}  # keys of a sweep's reports that the table does not contain
         if is_last:
             self._scheduler.on_trial_complete(controller, trial, row)
         elif self._scheduler.on_trial_result(controller, trial, row) == TrialScheduler.CONTINUE:
@@ -99,12 +99,12 @@ class TuneSearch:
 
 
 def sweep_template(*overrides: str) -> Template:
-    """The table's sweep as it is run."""
+    """Return the template of the table's sweep."""
     return Template.load(TEMPLATE, overrides)
 
 
 def ours(table: Table, seed: int, folder: Path, learn: Rule = for_sampler, overrides: Sequence[str] = ()) -> SearchRun:
-    """What `tune_main.py` runs. folder: for the trials' configs. learn: what the sampler is told of a trial."""
+    """The search of `tune_main.py`. folder: for the trials' configs. learn: the rule for reports to the sampler."""
     template = sweep_template(f"sweep.search.seed={seed}", *overrides)
     study = optuna.create_study(directions=directions(template.sweep))
     searcher = OptunaSearcher(template, study, UPath(folder), learn=learn)
@@ -117,7 +117,7 @@ def ours(table: Table, seed: int, folder: Path, learn: Rule = for_sampler, overr
 
 
 def stock(table: Table, seed: int) -> SearchRun:
-    """What Ray's documentation puts together: its Optuna searcher, told both objectives, and ASHA on accuracy."""
+    """The combination in Ray's documentation: its Optuna searcher with both objectives, and ASHA on accuracy."""
     logging.getLogger("ray.tune.search.optuna.optuna_search").setLevel(logging.ERROR)
     template = sweep_template()
     sweep = template.sweep

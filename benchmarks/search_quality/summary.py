@@ -1,4 +1,4 @@
-"""What the curves of several seeds say: what it costs to find the front, and the mean and spread at every budget."""
+"""Statistics over several seeds: the cost of finding the front, and mean and spread at every budget."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from benchmarks.options import ROOT
 from benchmarks.search_quality.replay import BUDGET, Curve
 
 SHARE = 0.995
-"""Of the table's hypervolume: where a search counts as having found the front."""
+"""Share of the table's hypervolume at which a search counts as having found the front."""
 SHARES = (0.98, 0.99, SHARE)
-"""Costs are told for each."""
+"""Shares for which costs are reported."""
 POINTS = 200
 RESULT = ROOT / "benchmarks" / "results" / "search_quality.json"
 
@@ -28,8 +28,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Summary:
-    """curves: of each search, a replay per seed. baseline: the search that costs are compared with. trials: in the
-    table. budget: trial-epochs that a replay might spend."""
+    """curves: of each search, one replay per seed. baseline: the search that costs are compared with. trials: in the
+    table. budget: maximum trial-epochs of a replay."""
 
     curves: Mapping[str, Sequence[Curve]]
     baseline: str
@@ -38,25 +38,25 @@ class Summary:
 
     @property
     def budgets(self) -> NDArray[np.int64]:
-        """Trial-epochs from none to the longest replay's, evenly."""
+        """Return evenly spaced trial-epochs from 0 to those of the longest replay."""
         most = max(curve.spent[-1] for curves in self.curves.values() for curve in curves)
         return np.linspace(0, most, POINTS, dtype=np.int64)
 
     def shares(self, name: str) -> Floats:
-        """The search's share of the hypervolume, (seeds, budgets)."""
+        """Return the search's share of the hypervolume, (seeds, budgets)."""
         return self._shares(name, self.budgets)
 
     def costs(self, name: str, share: float = SHARE) -> list[int]:
-        """Trial-epochs to this share, of the seeds that reached it."""
+        """Return the trial-epochs to this share, for the seeds that reached it."""
         return [cost for curve in self.curves[name] if (cost := curve.reaching(share)) is not None]
 
     def cost(self, name: str, share: float = SHARE) -> float:
-        """The median cost over all seeds; infinite if half of them never got there."""
+        """Return the median cost over all seeds; infinite if half of them never reached the share."""
         costs = [float(cost) for cost in self.costs(name, share)]
         return statistics.median(costs + [float("inf")] * (len(self.curves[name]) - len(costs)))
 
     def behind(self, name: str, other: str) -> float:
-        """By how much the mean share of `name` is below that of `other` at the worst budget; 0: never."""
+        """Return how far the mean share of `name` is below that of `other` at the worst budget, at least 0."""
         budgets = np.unique([spent for which in (name, other) for curve in self.curves[which] for spent in curve.spent])
         difference = self._shares(other, budgets).mean(axis=0) - self._shares(name, budgets).mean(axis=0)
         return float(max(0.0, difference.max()))
@@ -66,7 +66,7 @@ class Summary:
 
 
 def markdown(summary: Summary) -> str:
-    """A line for each search; in brackets what its costs are of the baseline's."""
+    """Return a Markdown row per search; its costs are followed by their ratio to the baseline's in brackets."""
     header = (
         "search",
         *(f"trial-epochs to {100 * share:g} %, median" for share in SHARES),
@@ -93,7 +93,7 @@ def _cells(summary: Summary, name: str) -> tuple[str, ...]:
 
 
 def _cost(summary: Summary, name: str, share: float) -> str:
-    """The median, and what it is of the baseline's."""
+    """Return the median and its ratio to the baseline's."""
     cost, baseline = summary.cost(name, share), summary.cost(summary.baseline, share)
     if not math.isfinite(cost):
         return "most never" if summary.costs(name, share) else "never"
@@ -102,9 +102,9 @@ def _cost(summary: Summary, name: str, share: float) -> str:
 
 
 def write_json(summary: Summary, behind: Mapping[str, Mapping[str, float]], path: Path = RESULT) -> None:
-    """Keep the figures, and every search's mean and standard deviation at some budgets.
+    """Store the figures, and every search's mean and standard deviation at some budgets.
 
-    behind: by how much a search is behind another at the worst budget.
+    behind: the largest difference by which a search is behind another at any budget.
     """
     chosen = slice(None, None, POINTS // 20)
     searches = {

@@ -1,4 +1,4 @@
-"""Recorded trials of one sweep, as a pool that searches draw from without training anything."""
+"""Recorded trials of one sweep, which searches use instead of training."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ COLUMNS = ("trial", "epoch", *METRICS, "status")
 
 Row = dict[str, Any]
 Unused = NDArray[np.bool_]
-"""Whether a trial of the table is there to be drawn, (trials,)."""
+"""Whether each trial of the table is still unused, (trials,)."""
 
 
 @dataclass(frozen=True)
 class RecordedTrial:
-    """parameters: drawn values by dotted path. rows: of its epochs from 1 on, the last one with its final status."""
+    """parameters: drawn values by dotted path. rows: of its epochs from 1 on; the last contains its final status."""
 
     parameters: dict[str, float]
     rows: Sequence[Row]
 
     @property
     def finished(self) -> bool:
-        """Whether it trained all its epochs and is healthy."""
+        """Whether it trained all its epochs without diverging or collapsing."""
         return bool(self.rows[-1]["status"] == "finished")
 
 
 class Table:
-    """All recorded trials, and how good a set of them is."""
+    """All recorded trials, and the hypervolume of a set of them."""
 
     def __init__(self, trials: Sequence[RecordedTrial], objectives: Objectives) -> None:
         self.trials = trials
@@ -53,21 +53,21 @@ class Table:
         self.hypervolume = self.hypervolume_of(np.flatnonzero(finished))
 
     def hypervolume_of(self, finished: Sequence[int] | NDArray[np.intp]) -> float:
-        """The hypervolume of these trials' objectives, each scaled to 0..1 from the worst to the best that finished."""
+        """Return the hypervolume of these trials' objectives, scaled to 0..1 over the finished trials."""
         if not len(finished):
             return 0.0
         scaled = (self._gains[list(finished)] - self._worst) / (self._best - self._worst)
         return float(moocore.hypervolume(scaled, ref=np.zeros(scaled.shape[1]), maximise=True))
 
     def nearest(self, parameters: Mapping[str, float], unused: Unused) -> int:
-        """The unused trial whose parameters are nearest, in the logarithm and on a scale of 1 for each."""
+        """Return the unused trial with the nearest parameters; their logarithms are scaled to 0..1."""
         wanted = np.log([parameters[name] for name in self._names])
         distance = np.linalg.norm(self._places - (wanted - self._span[0]) / (self._span[1] - self._span[0]), axis=1)
         return int(np.where(unused, distance, np.inf).argmin())
 
 
 def read_table(objectives: Objectives, path: Path = RECORDED, first: int | None = None) -> Table:
-    """What `write_table` kept; first: so many trials alone."""
+    """Read the file of `write_table`; first: the number of trials to read, None: all."""
     parameters: dict[int, dict[str, float]] = {}
     rows: dict[int, list[Row]] = {}
     with gzip.open(path, "rt", newline="") as file:
@@ -82,7 +82,7 @@ def read_table(objectives: Objectives, path: Path = RECORDED, first: int | None 
 
 
 def write_table(trials: Sequence[RecordedTrial], path: Path = RECORDED) -> None:
-    """A line for each epoch; the parameters stand in a trial's first."""
+    """Write a line for each epoch; a trial's first line contains its parameters."""
     columns = [*COLUMNS, *trials[0].parameters]
     # Without a time in its header the same trials give the same bytes.
     with path.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:

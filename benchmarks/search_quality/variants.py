@@ -1,4 +1,4 @@
-"""Our search with other samplers, early stopping and rules of what the sampler is told."""
+"""Our search with other samplers, early stopping and rules for reports to the sampler."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from codeq.search.outcome import Rule, StudyReport, TrialEnd, for_sampler, for_s
 
 
 def stopped_as_complete(end: TrialEnd, sweep: SweepConfig) -> StudyReport:
-    """As Ray's searcher does: what was stopped counts with the values that it had."""
+    """Report stopped trials as COMPLETE with their last values, as Ray's searcher does."""
     return for_study(replace(end, status="finished") if end.status == "stopped" else end, sweep)
 
 
 def stopped_as_fail(end: TrialEnd, sweep: SweepConfig) -> StudyReport:
-    """The sampler hears only of what trained all its epochs."""
+    """Report only trials that trained all their epochs; others are FAIL."""
     report = for_study(end, sweep)
     return StudyReport(TrialState.FAIL) if report.state is TrialState.PRUNED else report
 

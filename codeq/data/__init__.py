@@ -1,4 +1,4 @@
-"""The data sets that can be trained on: raw images by name, split, and as batches on the device."""
+"""Data sets: raw images by name, splits, and batches on the device."""
 
 from codeq.data.batches import Batches
 from codeq.data.errors import DataDamaged, DataUnavailable

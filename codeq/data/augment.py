@@ -1,7 +1,7 @@
-"""Random changes to training images, drawn once an epoch and applied to whole batches of uint8 pixels.
+"""Augmentations of training images, drawn once per epoch and applied to whole batches of uint8 pixels.
 
-An augmentation is a function of (number of images, seed, epoch, device) that returns the epoch's own function
-of (images, batch_slice), the latter being the batch's positions in the epoch.
+An augmentation is a function of (number of images, seed, epoch, device). It returns the function for that epoch, which
+takes (images, batch_slice); batch_slice is the batch's positions in the epoch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from codeq.data.transfer import to_device
 
 PAD = 4
 
-# RandAugment draws this many operations per batch, out of 14, most in two directions. More are slower.
+# RandAugment draws this many of its 14 operations (most in two directions) per batch. A larger number is slower.
 OPERATIONS = 24
 
 EpochAugment = Callable[[Tensor, slice], Tensor]
@@ -30,7 +30,7 @@ def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Te
     """Pad by PAD black pixels on every side, cut out the original size at (top, left), mirror where `flip`.
 
     images: (B, C, H, W) uint8. flip: (B,) bool. top, left: (B,) int64 in 0 .. 2 PAD, counted in the padded
-    image. One gather for the whole batch, without waiting for the device.
+    image. One gather for the whole batch; the host does not wait for the device.
     """
     batch, channels, height, width = images.shape
     padded = F.pad(images, (PAD, PAD, PAD, PAD))  # (B, C, H + 2 PAD, W + 2 PAD)
@@ -43,18 +43,18 @@ def flip_and_crop(images: Tensor, flip: Tensor, top: Tensor, left: Tensor) -> Te
 
 
 def unchanged(images: Tensor, batch_slice: slice) -> Tensor:
-    """`images`."""
+    """Return `images`."""
     return images
 
 
 def none(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochAugment:
-    """Images as they are."""
+    """No augmentation."""
     return unchanged
 
 
 @dataclass(frozen=True)
 class FlipAndCrop:
-    """An epoch's draws, (n,) each."""
+    """The random draws of an epoch, (n,) each."""
 
     flip: Tensor
     top: Tensor
@@ -74,10 +74,10 @@ def standard(num_images: int, seed: int, epoch: int, device: torch.device) -> Ep
 
 
 def randaugment(num_images: int, seed: int, epoch: int, device: torch.device) -> EpochAugment:
-    """`standard`, then torchvision's RandAugment (arXiv 1909.13719): two operations of its magnitude 9.
+    """`standard`, then torchvision's RandAugment (arXiv 1909.13719): two operations of magnitude 9.
 
-    Each image picks, twice, one of OPERATIONS operations drawn for its batch. The distribution for an image is
-    RandAugment's own, and each operation runs once for all images that picked it.
+    OPERATIONS operations are drawn per batch, and each image gets one of them at random, twice. The distribution for
+    an image is that of RandAugment, and each operation runs once, for all images that get it.
     """
     from torchvision.transforms.v2 import RandAugment
 
@@ -86,7 +86,7 @@ def randaugment(num_images: int, seed: int, epoch: int, device: torch.device) ->
 
     def apply(images: Tensor, batch_slice: slice) -> Tensor:
         images = flipped_and_cropped(images, batch_slice)
-        # It draws from torch's global CPU generator, whose state belongs to the training loop.
+        # RandAugment draws from torch's global CPU generator, whose state the training loop must find unchanged.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derived_seed(seed, epoch, RandomStream.RANDAUGMENT, batch_slice.start))
             return _in_random_groups(operation, _in_random_groups(operation, images))
@@ -106,13 +106,12 @@ def _in_random_groups(operation: Callable[[Tensor], Tensor], images: Tensor) -> 
 
 AUGMENTS: dict[str, Augment] = {"none": none, "standard": standard, "randaugment": randaugment}
 
-# Digits are not symmetric, and a shift by 4 of 8 pixels would cut them in half; the synthetic patterns are not
-# symmetric either.
+# A flip changes the meaning of digits and synthetic patterns, and a shift by 4 of 8 pixels would cut a digit in half.
 UNAUGMENTED_BY_DEFAULT = ("digits", "synthetic")
 
 
 def augment_for(config: RunConfig) -> Augment:
-    """The augmentation a config asks for; `auto` depends on the data set."""
+    """Return the augmentation of a config; `auto` depends on the data set."""
     if config.augment != "auto":
         return AUGMENTS[config.augment]
     return none if config.dataset.name in UNAUGMENTED_BY_DEFAULT else standard

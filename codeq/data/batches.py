@@ -20,10 +20,10 @@ from codeq.data.transfer import to_device
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """The settings by which pixels become batches.
+    """The settings that turn pixels into batches.
 
-    training: shuffle, and drop the last partial batch so that every step has the same shape. img_size: pixels
-    of another size are resized. normalize: on `device`.
+    training: shuffle, and drop the last partial batch so that every step has the same shape. img_size: images
+    of another size are resized. normalize: runs on `device`.
     """
 
     batch_size: int
@@ -36,10 +36,10 @@ class BatchConfig:
 
 
 class Batches:
-    """One split of a data set. `len()` is the number of batches per epoch, `num_images` that of images."""
+    """One split of a data set. `len()` is the number of batches per epoch, `num_images` the number of images."""
 
     def __init__(self, store: ImageStore, labels: Labels, indices: Indices, config: BatchConfig) -> None:
-        """labels: of the whole image set in `store`. indices: which of its images this split holds."""
+        """labels: of all images in `store`. indices: of the images that belong to this split."""
         self._store, self._config = store, config
         self._labels = torch.tensor(labels)
         self._indices = torch.tensor(indices)
@@ -60,20 +60,20 @@ class Batches:
 
     @property
     def is_resident(self) -> bool:
-        """Whether the images live on the device, where any number of runs can read them at once."""
+        """Whether the images are stored on the device."""
         return isinstance(self._store, ResidentStore)
 
     def first(self, batches: int) -> Batches:
-        """The same split with epochs of `batches` batches."""
+        """Return the same split with epochs of `batches` batches."""
         other = copy(self)
         other._batch_slices = self._batch_slices[:batches]
         return other
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (B, C, S, S) float32 and labels (B,) int64, on the device.
+        """Yield images (B, C, S, S) float32 and labels (B,) int64, on the device.
 
-        A pure function of the config's seed and `epoch`; without training the same in every epoch. Raises
-        DataDamaged at an image file that cannot be decoded.
+        A pure function of the config's seed and `epoch`; an evaluation split yields the same in every epoch. Raises
+        DataDamaged for an image file that cannot be decoded.
         """
         config, order = self._config, self._order(epoch)
         augment = self._augment(epoch)

@@ -1,4 +1,4 @@
-"""Image files to pixels."""
+"""Decodes image files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from codeq.data.raw import FileSet
 
 
 def decode(path: str, size: int) -> NDArray[np.uint8]:
-    """The middle of an image: shorter side resized to `size` (bilinear, antialiased), then a centre crop.
+    """Decode an image: shorter side resized to `size` (bilinear, antialiased), then a centre crop.
 
-    Returns (3, size, size) uint8. Raises DataDamaged for a file that is not a whole image.
+    Returns (3, size, size) uint8. Raises DataDamaged for a file that is not a complete image.
     """
     from PIL import Image
     from torchvision.transforms.v2 import functional
@@ -23,7 +23,7 @@ def decode(path: str, size: int) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             square = functional.center_crop(functional.resize(image.convert("RGB"), [size]), [size])
-    # Pillow's decoders raise several types of their own: SyntaxError for a PNG, DecompressionBombError, ...
+    # Pillow's decoders raise several types: SyntaxError for a PNG, DecompressionBombError, ...
     except Exception as error:
         raise DataDamaged(f"{path}: not a readable image ({one_line(error)})") from error
     return np.array(square).transpose(2, 0, 1)
@@ -42,7 +42,7 @@ class DecodedFiles(Dataset[Tensor]):
         return torch.from_numpy(decode(self.files.paths[index], self.files.img_size))
 
     def __getitems__(self, indices: list[int]) -> Tensor | DataDamaged:
-        """(B, 3, S, S) uint8, or the error as a value: a worker would wrap a raised one in its traceback."""
+        """(B, 3, S, S) uint8, or the error as a value: a worker would wrap a raised error in its traceback."""
         try:
             return torch.stack([self[index] for index in indices])
         except DataDamaged as error:

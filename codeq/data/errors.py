@@ -1,4 +1,4 @@
-"""Errors of data sets' files. Every message is one line that says what to do."""
+"""Errors of data set files. Every message is one line that says what to do."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class DataUnavailable(RuntimeError):
 
 
 class DataDamaged(DataUnavailable):
-    """A file exists but its content is not what it should be."""
+    """A file exists but its content is wrong."""
 
 
 def one_line(error: BaseException) -> str:
-    """The message of a library's exception without line breaks; its type if there is no message."""
+    """Return the message of a library's exception without line breaks; its type if there is no message."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,9 +1,9 @@
-"""Limits on what is held in memory at once."""
+"""Limits on the memory for images."""
 
 from __future__ import annotations
 
-# Pixels of one image set (uint8) that are kept on the device, resized; larger sets are resized or decoded a
-# batch at a time. CIFAR at its own size takes 150 MB, so several trials still share one GPU.
+# Pixels of one image set (uint8) that are kept on the device, resized; larger sets are resized or decoded
+# batch by batch. CIFAR in its original size takes 150 MB, so that several trials can share one GPU.
 RESIDENT_BYTES = 1 << 30
 
 # Float pixels of one evaluation batch: 1,000 images of 3x32x32.

@@ -1,4 +1,4 @@
-"""A config's data set, split, normalized and ready to iterate on a device."""
+"""Loads a config's data set: split, normalized, as batches on a device."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from codeq.data.sources import load_raw
 from codeq.data.split import stratified_split
 from codeq.data.stores import as_tensor, decode_all, store_for
 
-# The validation images are the same in every run of a data set, whatever its seed: trials stay comparable.
+# The validation images do not depend on a run's seed, so that trials are comparable.
 VAL_SPLIT_SEED = 2512
 
-# Files that are decoded to estimate mean and standard deviation, where decoding all would take too long.
+# Number of files that are decoded to estimate mean and standard deviation; decoding all would take too long.
 STATISTICS_FILES = 1024
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """The input and output sizes that a network must fit. img_size: side of the square images in training."""
+    """The input and output sizes of the network. img_size: side of the square images in training."""
 
     name: str
     channels: int
@@ -43,9 +43,9 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class DataSplits:
-    """train: augmented. val: for all decisions; the test split itself if val_fraction is 0.
+    """train: augmented. val: used for all decisions; equal to the test split if val_fraction is 0.
 
-    majority_class_fraction: share of the most frequent class in `val` (0..1), the accuracy of a constant answer.
+    majority_class_fraction: share of the most frequent class in `val` (0..1), the accuracy of a constant prediction.
     """
 
     info: DatasetInfo
@@ -55,12 +55,12 @@ class DataSplits:
     majority_class_fraction: float
 
     def first(self, batches: int) -> DataSplits:
-        """The same splits with training epochs of `batches` batches."""
+        """Return the same splits with training epochs of `batches` batches."""
         return replace(self, train=self.train.first(batches))
 
 
 def load_data(config: RunConfig, device: torch.device, raw: RawImages | None = None) -> DataSplits:
-    """The data set of `config` on `device`. raw: its images, if they are loaded already.
+    """Load the data set of `config` on `device`. raw: its images, if they are loaded already.
 
     Raises DataUnavailable (DataDamaged for a broken file) with one line that says what to do, and ValueError
     if `raw` is another data set.
@@ -105,9 +105,9 @@ def _training_config(
 
 
 def _statistics_pixels(images: ImageSet, indices: Indices, workers: int) -> Iterator[Tensor]:
-    """The pixels that normalization is computed from: all at `indices`, or evenly spaced ones of many files.
+    """Yield the pixels for the normalization statistics: all at `indices`, or of evenly spaced files if there are many.
 
-    Pixels are taken at their stored size: the statistics, like the literature's, do not depend on img_size.
+    Pixels have their stored size, so that the statistics, like the literature's, do not depend on img_size.
     """
     if not isinstance(images, PixelSet):
         count = min(len(indices), STATISTICS_FILES)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def pixel_counts(images: Tensor) -> Tensor:
-    """How often each value occurs. images: (N, C, H, W) uint8. Returns (C, 256) int64."""
+    """Count each pixel value. images: (N, C, H, W) uint8. Returns (C, 256) int64."""
     channels = images.transpose(0, 1).flatten(1)
     return torch.stack([torch.bincount(channel, minlength=256) for channel in channels])
 
@@ -24,7 +24,7 @@ class Normalizer:
 
     @classmethod
     def from_batches(cls, batches: Iterable[Tensor]) -> Normalizer:
-        """Mean 0 and standard deviation 1 in each channel over all of `batches`, (N, C, H, W) uint8 each.
+        """Return the normalizer to mean 0 and standard deviation 1 per channel over `batches`, (N, C, H, W) uint8 each.
 
         Exact: integer counts, then float64. A constant channel becomes 0 everywhere.
         """
@@ -40,7 +40,7 @@ class Normalizer:
         return Normalizer(self.scale.to(device), self.shift.to(device))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 to float32 on the same device."""
+        """Normalize (B, C, H, W) uint8 to float32 on the same device."""
         # Faster on a CPU than torch.addcmul (0.08 against 0.22 ms for 128 images of 3x32x32).
         return (images * self.scale).add_(self.shift)
 

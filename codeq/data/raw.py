@@ -1,7 +1,6 @@
-"""A data set as it was published, before splitting and normalizing: plain arrays or file names.
+"""A data set as published, before splitting and normalizing: NumPy arrays or file names.
 
-Arrays are numpy so that processes of one machine can share a single copy (Ray's object store hands numpy
-arrays out without copying them).
+Images are NumPy arrays because Ray's object store shares those between the processes of a machine without copying.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class PixelSet:
         return int(self.pixels.shape[2])
 
     def subset(self, indices: Indices) -> PixelSet:
-        """A copy of the images at `indices`."""
+        """Return a copy of the images at `indices`."""
         return PixelSet(self.pixels[indices], self.labels[indices])
 
 
@@ -45,7 +44,7 @@ class FileSet:
     channels: int = 3
 
     def subset(self, indices: Indices) -> FileSet:
-        """The files at `indices`."""
+        """Return the files at `indices`."""
         return FileSet(tuple(self.paths[i] for i in indices), self.labels[indices], self.img_size)
 
 

@@ -9,17 +9,17 @@ _CHUNK_BYTES = 1 << 26
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """Bilinear with antialiasing. images: (N, C, H, W) uint8. Returns (N, C, size, size) uint8."""
+    """Resize bilinearly with antialiasing. images: (N, C, H, W) uint8. Returns (N, C, size, size) uint8."""
     if images.shape[-2:] == (size, size):
         return images
-    from torchvision.transforms.v2 import functional  # Takes a second to import.
+    from torchvision.transforms.v2 import functional  # The import takes a second.
 
     resized: Tensor = functional.resize(images, [size, size], antialias=True)
     return resized
 
 
 def resize_all(images: Tensor, size: int) -> Tensor:
-    """`resize` for many images: the intermediate floats stay within some ten megabytes."""
+    """`resize` for many images, in chunks: the intermediate floats take some ten megabytes."""
     if images.shape[-2:] == (size, size):
         return images
     chunk = max(1, _CHUNK_BYTES // (4 * images.shape[1] * size * size))

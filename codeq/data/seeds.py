@@ -1,4 +1,4 @@
-"""Generators that are a pure function of (seed, epoch): a resumed run needs no stored generator state."""
+"""Random generators as a pure function of (seed, epoch), so that a resumed run needs no stored generator state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 class RandomStream(IntEnum):
-    """The purposes of random numbers. Each has its own stream, so using one does not change another."""
+    """The uses of random numbers. Each has its own stream, so that draws of one do not change another."""
 
     ORDER = 0
     FLIP_AND_CROP = 1
@@ -18,10 +18,10 @@ class RandomStream(IntEnum):
 
 
 def derived_seed(seed: int, epoch: int, stream: RandomStream, position: int = 0) -> int:
-    """A 32-bit seed (torch's CPU generator uses no more) for one purpose in one epoch."""
+    """Return a 32-bit seed (torch's CPU generator uses no more bits) for one use in one epoch."""
     return int(np.random.SeedSequence((seed, epoch, stream, position)).generate_state(1)[0])
 
 
 def generator(seed: int, epoch: int, stream: RandomStream) -> torch.Generator:
-    """A fresh CPU generator. All draws are made on the CPU, so every device sees the same epoch."""
+    """Return a new CPU generator. All draws are made on the CPU, so that epochs are equal on every device."""
     return torch.Generator().manual_seed(derived_seed(seed, epoch, stream))

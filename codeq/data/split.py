@@ -1,4 +1,4 @@
-"""Stratified splits that depend on the labels alone."""
+"""Stratified splits that depend only on the labels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from codeq.data.raw import Indices, Labels
 
 
 def stratified_split(labels: Labels, fraction: float, *, seed: int) -> tuple[Indices, Indices]:
-    """Indices to keep and to hold out, both ascending; `fraction` of each class, rounded, is held out.
+    """Return the indices to keep and to hold out, both ascending; `fraction` of each class, rounded, is held out.
 
-    labels: (N,). fraction: 0 < fraction < 1. A class of two or more images is on both sides; a class of one
+    labels: (N,). fraction: 0 < fraction < 1. A class of two or more images is in both parts; a class of one
     is kept. Raises ValueError if nothing can be held out.
     """
-    # RandomState's stream is frozen by numpy's compatibility policy: the split outlives library updates.
+    # NumPy guarantees that RandomState's stream never changes, so the split is the same in every version.
     order = np.random.RandomState(seed).permutation(len(labels))
     held = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

@@ -1,4 +1,4 @@
-"""Sources of pixels during training: memory of the device, or files that worker processes decode."""
+"""Sources of pixels during training: device memory, or files that worker processes decode."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ BatchSlices = list[slice]
 
 
 class ImageStore(ABC):
-    """Hands out batches of uint8 pixels on the device, in any order."""
+    """Yields batches of uint8 pixels on the device, in any order."""
 
     @abstractmethod
     def batches(self, order: Tensor, batch_slices: BatchSlices, *, seed: int) -> Iterator[Tensor]:
-        """For each slice of `order`, the images that it lists: (B, C, S, S) uint8.
+        """Yield the images at the indices in each slice of `order`: (B, C, S, S) uint8.
 
         order: (n,) int64 indices into the image set, on the CPU. seed: of the loader's workers.
         """
 
 
 class ResidentStore(ImageStore):
-    """All pixels on the device, moved there when first needed; already resized, if they fit that way."""
+    """All pixels on the device, moved there at the first batch, and resized before if they then still fit."""
 
     def __init__(self, images: PixelSet, img_size: int, device: torch.device) -> None:
         self._images, self._img_size, self._device = images, img_size, device
@@ -47,7 +47,7 @@ class ResidentStore(ImageStore):
         return resize_all(pixels, self._img_size) if fits else pixels
 
     def batches(self, order: Tensor, batch_slices: BatchSlices, *, seed: int) -> Iterator[Tensor]:
-        order = to_device(order, self._device)  # Once an epoch.
+        order = to_device(order, self._device)  # Once per epoch.
         for batch_slice in batch_slices:
             yield self._pixels.index_select(0, order[batch_slice])
 
@@ -55,8 +55,8 @@ class ResidentStore(ImageStore):
 class _EpochBatchSampler:
     """The index lists of the current epoch; a DataLoader keeps one sampler for its lifetime.
 
-    Holds no reference to its store: with a reference cycle the garbage collector would end the workers, perhaps after
-    their queues, and then wait 5 s for each.
+    Has no reference to its store: in a reference cycle the garbage collector could end the queues before the workers
+    and then wait 5 s for each worker.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class _EpochBatchSampler:
 
 
 class StreamedStore(ImageStore):
-    """Images decoded by `workers` processes that live as long as the store. One epoch at a time."""
+    """Images decoded by `workers` processes, which live as long as the store. Only one epoch at a time."""
 
     def __init__(self, files: FileSet, device: torch.device, workers: int) -> None:
         self._files, self._device, self._workers = files, device, workers
@@ -86,7 +86,7 @@ class StreamedStore(ImageStore):
             persistent_workers=self._workers > 0,
             pin_memory=self._device.type == "cuda",
             collate_fn=_as_is,
-            # Without one the loader draws from torch's global generator, which belongs to the training loop.
+            # Without it the loader draws from torch's global generator, which must not change here.
             generator=torch.Generator(),
         )
 
@@ -99,7 +99,7 @@ class StreamedStore(ImageStore):
             if this_epoch != self._epochs_begun:
                 raise RuntimeError("two epochs of a streamed data set cannot be read at the same time")
             if isinstance(batch, DataDamaged):
-                del self._loader  # Ends its workers now, not when the traceback is freed.
+                del self._loader  # Ends the workers now and not when the traceback is freed.
                 raise batch
             yield to_device(batch, self._device)
 
@@ -109,21 +109,21 @@ def _as_is(batch: Any) -> Any:
 
 
 def as_tensor(images: PixelSet) -> Tensor:
-    """The pixels as a tensor that shares their memory, which is only ever read."""
+    """Return the pixels as a tensor that shares their memory, which must not be written."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(images.pixels)
 
 
 def store_for(images: ImageSet, *, img_size: int, device: torch.device, workers: int) -> ImageStore:
-    """The store that suits an image set; nothing is read or moved before the first batch."""
+    """Return the store for an image set; nothing is read or moved before the first batch."""
     if isinstance(images, PixelSet):
         return ResidentStore(images, img_size, device)
     return StreamedStore(images, device, workers)
 
 
 def decode_all(files: FileSet, workers: int) -> PixelSet:
-    """Every image of a set that fits in memory."""
+    """Decode all images of a set that fits in memory."""
     count, batch = len(files.paths), 64
     batch_slices = [slice(start, min(start + batch, count)) for start in range(0, count, batch)]
     pixels = np.empty((count, files.channels, files.img_size, files.img_size), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Moving tensors from the host to the device."""
+"""Moves tensors from the host to the device."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on `device`; on CUDA without waiting for the work queued there.
+    """Return `tensor` on `device`; on CUDA without waiting for the work queued there.
 
-    CUDA has taken a pageable tensor's content before the call returns, and keeps a pinned one alive.
+    CUDA has copied a pageable tensor before the call returns, and keeps a pinned one alive until it is copied.
     """
     return tensor.to(device, non_blocking=device.type == "cuda")

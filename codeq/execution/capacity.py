@@ -1,4 +1,4 @@
-"""How many trials fit on a machine or a cluster: what one trial occupies, and what there is."""
+"""How many trials fit on a machine or a cluster, from the resources of a trial and those available."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SLACK = 1e-6
 
 
 def gpus_of_trial(requested: float | str, device: str, available: float) -> float:
-    """GPUs that one trial occupies; `auto` is one where there are any and the trials may use it.
+    """Return the GPUs that one trial occupies; `auto` is one if a GPU is available and the device may be a GPU.
 
     requested: sweep.resources.gpu. device: of the run config. available: GPUs of the machine or cluster.
     """
@@ -36,7 +36,7 @@ def gpus_per_trial(requested: float | str, device: str) -> float:
 
 
 def describe_sharing(gpu: float) -> str:
-    """What several trials on one GPU do there, where `gpu` GPUs per trial mean that; else an empty text."""
+    """Return a line that says how trials share a GPU if `gpu` is a fraction; else an empty text."""
     if not 0.0 < gpu < 1.0:
         return ""
     sharing = slots_for_trials(gpu, gpu, 1.0, 1.0)
@@ -45,7 +45,7 @@ def describe_sharing(gpu: float) -> str:
 
 
 def check_resources(cpu: float, gpu: float) -> None:
-    """Raise BadInput if the machine is too small for a trial: Ray would wait silently for a larger one."""
+    """Raise BadInput if the machine is too small for a trial: Ray would wait without a message."""
     import ray
 
     available = ray.cluster_resources()
@@ -56,7 +56,7 @@ def check_resources(cpu: float, gpu: float) -> None:
 
 
 def trials_that_fit(cpu: float, gpu: float) -> int:
-    """How many trials of these resources the machines of the cluster hold, regardless of what others run there."""
+    """How many trials with these resources fit on the machines of the cluster, ignoring what runs there now."""
     import ray
 
     available = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -64,7 +64,7 @@ def trials_that_fit(cpu: float, gpu: float) -> int:
 
 
 def free_slots(cpu: float, gpu: float) -> int:
-    """How many trials of these resources fit into what is unoccupied now in the whole cluster."""
+    """How many trials with these resources fit into the resources of the cluster that are free now."""
     import ray
 
     free = ray.available_resources()

@@ -1,4 +1,4 @@
-"""How long a sweep will take on this machine, without Ray: epochs measured here, trial-epochs from the plan."""
+"""Forecast of a sweep's time on this machine, without Ray: measured epochs times the trial-epochs of the plan."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from codeq.train.epoch_time import EpochTime, measure_epoch
 from codeq.train.loop import create_train_state
 
 START_S = 9.0
-"""Imports, Ray's start and end, the first trials' processes: measured on two CPU cores."""
+"""Seconds for imports, Ray's start and end, and the first trials' processes; measured on two CPU cores."""
 NEXT_S = 0.05
-"""From a trial's end to the next one's start: told, drawn and written down. As START_S."""
+"""Seconds between a trial's end and the next one's start: record, draw, write the config. Measured as START_S."""
 REPORT_S = 0.012
-"""What a trial-epoch costs beyond its training: Tune's part, and its processes beside the trials'. As START_S."""
+"""Seconds that a trial-epoch takes besides training, mainly in Tune's processes. Measured as START_S."""
 MOST_SHAPES = 8
-"""Shapes of runs that are measured, each of which takes some seconds."""
+"""Maximum number of run shapes that are measured; each takes some seconds."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One shape of the sweep's runs. is_fake: whether its images are, for want of the data set's files."""
+    """One shape of the sweep's runs. is_fake: whether fake images are used because the data set's files are missing."""
 
     name: str
     time: EpochTime
@@ -39,10 +39,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Forecast:
-    """at_once: trials that train side by side. Times are seconds of a whole command.
+    """at_once: trials that train at the same time. Times are seconds of the whole command.
 
-    expected: None where the stopping rule allows no forecast. p10_p90: see `codeq.config.epoch_budget.EpochBudget`.
-    worst: if no trial is stopped, and every run has the slowest shape.
+    expected: None if the stopping rule allows no forecast. p10_p90: see `codeq.config.epoch_budget.EpochBudget`.
+    worst: the time if no trial is stopped and every run has the slowest shape.
     """
 
     probes: tuple[Probe, ...]
@@ -54,11 +54,10 @@ class Forecast:
 
 
 def forecast(template: Template) -> Forecast:
-    """Measure a run of each shape, alone on the machine, and reckon: trials are taken not to slow each other.
+    """Measure a run of each shape and compute the sweep's time. Assumes that concurrent trials do not slow each other.
 
-    Nothing is downloaded: made-up images stand in for those of a data set that is not there, and weights that a
-    published model starts from are left out. Raises DataUnavailable for image folders that are not there, ValueError
-    for a model, a device or resources that are not to be had.
+    Nothing is downloaded: fake images replace a missing data set, and published weights are not loaded. Raises
+    DataUnavailable for missing image folders, ValueError for a model, a device or resources that are not available.
     """
     at_once = trials_at_once(template)
     shapes = list({_shape(config): config for config in reversed(template.boundary_configs)}.values())
@@ -68,7 +67,7 @@ def forecast(template: Template) -> Forecast:
     starts_s = (mean(p.time.build_s for p in probes) + NEXT_S) * trials / at_once
 
     def seconds(trial_epochs: float, epoch_s: float) -> float:
-        """No sooner than a trial that trains all its epochs."""
+        """Return the sweep's seconds, at least those of one trial that trains all its epochs."""
         return START_S + starts_s + (epoch_s + REPORT_S) * max(trial_epochs / at_once, epochs)
 
     planned = epoch_budget(template)
@@ -83,7 +82,7 @@ def forecast(template: Template) -> Forecast:
 
 
 def trials_at_once(template: Template) -> int:
-    """Trials for which this machine has room. Raises ValueError if there is none for one."""
+    """Return the number of trials that fit on this machine at once. Raises ValueError if none fits."""
     sweep, gpus_available, cpus_available = template.sweep, gpu_count(), joblib.cpu_count()
     cpu, gpu = sweep.resources.cpu, _gpus(template)
     slots = slots_for_trials(cpu, gpu, cpus_available, gpus_available)
@@ -94,9 +93,9 @@ def trials_at_once(template: Template) -> int:
 
 
 def _shape(config: RunConfig) -> str:
-    """A text that configs share whose steps do the same work: without seeds, epochs, and the numbers that only scale.
+    """Return a key that is equal for configs whose training steps take the same time.
 
-    Those are the learning rates, decays and lambdas, and the quantizer's initial logits and bit-widths.
+    It omits seeds, epochs, learning rates, decays, lambdas, and the quantizer's initial logits and bit-widths.
     """
     data = config.as_dict()
     for key in ("seed", "epochs", "lr_scheduler", "warmup_epochs", "workers", "data_dir", "save_dir", "wandb_project"):
@@ -107,7 +106,7 @@ def _shape(config: RunConfig) -> str:
 
 
 def _without_numbers(data: Any) -> Any:
-    """`data` with every number that is not a flag replaced by 0."""
+    """Return `data` with every number except booleans replaced by 0."""
     match data:
         case dict():
             return {key: _without_numbers(value) for key, value in data.items()}
@@ -125,7 +124,7 @@ def _gpus(template: Template) -> float:
 
 def _probe(config: RunConfig, template: Template) -> Probe:
     raw, is_fake = load_or_fake(config)
-    threads = config.threads or max(1, int(template.sweep.resources.cpu))  # as the sweep's searcher has it
+    threads = config.threads or max(1, int(template.sweep.resources.cpu))  # the default of the sweep's searcher
     device = "cpu" if gpu_count() and not _gpus(template) else config.device
     config = config.model_copy(update={"threads": threads, "device": device, "pretrained": False})
     state = create_train_state(config, load_data(config, prepare_device(device, threads), raw))
@@ -133,7 +132,7 @@ def _probe(config: RunConfig, template: Template) -> Probe:
 
 
 def forecast_lines(found: Forecast) -> Iterator[str]:
-    """What was measured and what follows from it, a line each."""
+    """Yield the measured epochs and the forecast as lines of text."""
     for probe in found.probes:
         images = " (made-up images: the data set is not there)" if probe.is_fake else ""
         yield f"an epoch of {probe.name}: {probe.time.epoch_s:.3g} s{images}"
@@ -152,7 +151,7 @@ def _time(found: Forecast) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h`, `2.1 days`."""
+    """Return a text such as `45 s`, `12 min`, `3.4 h` or `2.1 days`."""
     for unit, length in (("days", 86400.0), ("h", 3600.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""The driver's use of Ray and Tune: Ray is started once, when there is something to train."""
+"""The driver's connection to Ray and Tune; Ray is started once, before the first training."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Images = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the command line adds to the template. address: of a Ray cluster, None: a local one."""
+    """Options of the command line. address: of a Ray cluster; None: start a local one."""
 
     address: str | None = None
     dashboard: bool = False
@@ -46,8 +46,8 @@ class RunOptions:
 class Session:
     """One driver's connection to Ray.
 
-    images: see `Images`. gpus: GPUs per trial. device: overrides the configs' device, None: does not.
-    interrupt_signal: the signal that ended the training early, if one did.
+    images: see `Images`. gpus: GPUs per trial. device: overrides the configs' device; None: no override.
+    interrupt_signal: the signal that interrupted the training, or None.
     """
 
     def __init__(self, template: Template, options: RunOptions) -> None:
@@ -61,7 +61,7 @@ class Session:
         self._is_started = False
 
     def start(self) -> None:
-        """Start or join Ray, once. Raises BadInput if the data, the cluster or a trial's resources are not there."""
+        """Start or join Ray, once. Raises BadInput if the data, the cluster or a trial's resources are missing."""
         if self._is_started:
             return
         raw = _fetch_data(self.template) if self.options.address is None else {}
@@ -69,11 +69,11 @@ class Session:
             _check_parts(self.template, raw)
         with _preserve_sigterm():
             dashboard = start_ray(self.options.address, self.options.dashboard)
-        import ray  # reads its environment when it is imported, so not before start_ray
+        import ray  # reads its environment at import, so it is imported after start_ray
 
         if dashboard:
             print(f"Ray dashboard: {dashboard} (it wants the token that `ray get-auth-token` prints)", flush=True)
-        # With reused actors the dashboard would show the name of a process's first trial for all its trials.
+        # The dashboard shows a reused actor under the name of its first trial.
         self._reuse_actors = not dashboard
         self._check_resources()
         if sharing := describe_sharing(self.gpus):
@@ -83,16 +83,16 @@ class Session:
         self._is_started = True
 
     def end(self, meanwhile: str | None = None) -> None:
-        """End Ray, or leave the cluster. Ending a local Ray takes more than a second.
+        """Shut down a local Ray, which takes more than a second, or disconnect from the cluster.
 
-        meanwhile: a slow module that is needed afterwards, imported in the meantime.
+        meanwhile: the name of a module that is needed afterwards; it is imported in a thread during the shutdown.
         """
         if not self._is_started:
             return
         import ray
 
         self.images, self._is_started = {}, False
-        gc.collect()  # Tune's leftovers refer to Ray's objects, which must be freed before Ray ends
+        gc.collect()  # frees Tune's references to Ray objects, which must not outlive Ray
         if meanwhile:
             threading.Thread(target=importlib.import_module, args=(meanwhile,)).start()
         ray.shutdown()
@@ -108,9 +108,9 @@ class Session:
         trials: int,
         time_budget_s: float | None = None,
     ) -> None:
-        """Train `trials` configs of the searcher to their ends, or until a signal or the time budget ends it.
+        """Train `trials` configs of the searcher; returns when all have ended, on a signal or after the time budget.
 
-        needs: the resources of each trial, `cpu` and `gpu`. Tune's own files go to a scratch folder and are not used.
+        needs: the resources of each trial, `cpu` and `gpu`. Tune's own files go to a temporary folder and are not used.
         """
         from ray import tune
 
@@ -153,26 +153,26 @@ class Session:
         self.device = "cpu" if self.gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
 
     def _capacity(self, needs: Mapping[str, float]) -> Capacity:
-        """How many trials fit."""
+        """Return how many trials may be live and how many fit into the free resources."""
         from codeq.execution.limiter import Capacity
 
         wanted, joined = self.template.sweep.max_concurrent, self.options.address is not None
         if joined and wanted:
             return Capacity(wanted, wanted)
         fitting = trials_that_fit(needs["cpu"], needs["gpu"])
-        if joined:  # it may scale up for one trial more than fits, and others may use it
+        if joined:  # one waiting trial lets the cluster scale up; other jobs may use it too
             return Capacity(fitting + 1, free_slots(needs["cpu"], needs["gpu"]))
         return Capacity(max(1, min(wanted or fitting, fitting)), fitting)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the training after the current reports; a second signal ends it at once."""
+        """SIGINT and SIGTERM end the training after the current reports; a second signal ends it immediately."""
 
         def stop(number: int, frame: FrameType | None) -> None:
             if self.interrupt_signal is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
                 raise KeyboardInterrupt(number)
             self.interrupt_signal = number
-            os.kill(os.getpid(), signal.SIGUSR1)  # Tune's own handler: finish the step and return
+            os.kill(os.getpid(), signal.SIGUSR1)  # Tune's handler: finish the current step and return
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         usr1 = signal.getsignal(signal.SIGUSR1)
@@ -187,7 +187,7 @@ class Session:
 def _fetch_data(template: Template) -> dict[str, RawImages]:
     """Download missing data sets before Ray starts, so that a failure is reported once and not by every trial.
 
-    Returns the images of data sets that do not come with a package, by `RunConfig.images_key`.
+    Returns the images of data sets that no installed package contains, by `RunConfig.images_key`.
     """
     found = {}
     for key, config in {config.images_key: config for config in template.boundary_configs}.items():
@@ -202,7 +202,7 @@ def _fetch_data(template: Template) -> dict[str, RawImages]:
 
 
 def _check_parts(template: Template, raw: dict[str, RawImages]) -> None:
-    """Try the user's own parts once. Raises BadInput with the line that is to blame."""
+    """Run each plug-in once. Raises BadInput with the plug-in's line that raised."""
     if not any(config.has_own_parts for config in template.boundary_configs):
         return
     from codeq.train.check_parts import check_parts  # imports torch, which takes seconds
@@ -218,9 +218,9 @@ def _check_parts(template: Template, raw: dict[str, RawImages]) -> None:
 
 @contextlib.contextmanager
 def _preserve_sigterm() -> Iterator[None]:
-    """Keep SIGTERM's handler while Ray starts: Ray replaces it by one that exits with 15."""
+    """Keep SIGTERM's handler while Ray starts: Ray replaces it with one that exits with code 15."""
     before = signal.getsignal(signal.SIGTERM)
-    # An exception that a handler raises in a finalizer is lost; the wakeup socket receives the signal's number anyway.
+    # Python discards an exception that a handler raises inside a finalizer; the wakeup socket gets the number anyway.
     heard, told = socket.socketpair()
     with heard, told:
         heard.setblocking(False)
@@ -236,7 +236,7 @@ def _preserve_sigterm() -> Iterator[None]:
 
 
 def _received(heard: socket.socket) -> list[int]:
-    """The received numbers of signals that end a sweep, in their order."""
+    """Return the received numbers of SIGINT and SIGTERM, in order."""
     with contextlib.suppress(BlockingIOError):
         return [number for number in heard.recv(4096) if number in (signal.SIGINT, signal.SIGTERM)]
     return []

@@ -1,4 +1,4 @@
-"""What Tune calls: one trial in a process of its own, which reads its run config from the trial's folder."""
+"""The trainable that Tune runs: one trial per process, which reads its run config from the trial's folder."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def trial_config(
     device: str | None = None,
     images: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What Tune hands to a trial: its folder, which holds its run config, and where it runs.
+    """Return the Tune config of a trial: its folder, which contains its run config, and where it runs.
 
-    device: overrides the config's device; None: does not. images: references to data sets' raw images in
-    Ray's object store, by `RunConfig.images_key`.
+    device: overrides the config's device; None: no override. images: references to data sets' raw images
+    in Ray's object store, by `RunConfig.images_key`.
     """
     # A relative folder is relative to the driver's working directory, not to the trial's.
     data_dir = str(Path(config.data_dir).absolute())
@@ -46,7 +46,7 @@ def trial_config(
 
 
 def folder_name(config: dict[str, Any]) -> str:
-    """The trial's name in tables and dashboards: `0003`, or `0003_seed1` with a fresh seed."""
+    """Return the trial's name in tables and dashboards: `0003`, or `0003_seed1` with a fresh seed."""
     return PurePosixPath(config["folder"]).name
 
 
@@ -61,18 +61,18 @@ class SweepTrial(tune.Trainable):
         """config: see `trial_config`."""
         self._folder = TrialFolder(UPath(config["folder"]))
         images = ray.get(config["images"]) if config.get("images") is not None else None
-        load_stored(self._folder.sweep_folder)  # a config may name their parts
+        load_stored(self._folder.sweep_folder)  # the config may use their parts
         self._rows = epochs(self._folder, config["place"], config["grace_epochs"], images)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Run the next trial in this process, which saves its imports; everything else is built anew."""
+        """Run the next trial in this process, which saves the imports; everything else is created again."""
         del self._rows
         gc.collect()  # the last trial's model has reference cycles
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch; the same keys every time."""
+        """Train one epoch and return the report; its keys are always the same."""
         return report_of(next(self._rows))
 
     def __repr__(self) -> str:
@@ -81,25 +81,25 @@ class SweepTrial(tune.Trainable):
 
 
 def report_of(row: Row) -> Row:
-    """The report to Tune: the row, and whether it is the last."""
+    """Return the report to Tune: the row, and `done`, which says whether it is the last."""
     return {**row, "done": row["status"] != "running"}
 
 
 def epochs(
     folder: TrialFolder, place: Mapping[str, str], grace_epochs: int, raw: RawImages | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The trial's rows, from the epoch after the newest checkpoint on; an exception becomes a row.
+    """Train the trial from its newest checkpoint and yield its rows; an exception gives a row with status failed.
 
-    place: the keys of the folder's run config that depend on this machine, with their values here. raw: the data set's
-    images, if they are loaded already.
+    place: the keys of the run config that depend on this machine, with their values here. raw: the data set's images,
+    if they are loaded already.
     """
-    from codeq.data import load_data  # imports torch, which the driver must not
+    from codeq.data import load_data  # imports torch, which the driver must not import
     from codeq.train.device import free_cached_memory, prepare_device
     from codeq.train.loop import fit
     from codeq.train.trial_run import ended_row, failed_row, open_run, save_epoch
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    free_cached_memory()  # of the trial before
+    free_cached_memory()  # of the previous trial
     row = dict(EMPTY_METRICS)
     try:
         config = folder.read_config().model_copy(update=dict(place))
@@ -110,5 +110,5 @@ def epochs(
             return
         for epoch_row in fit(state, grace_epochs):
             yield (row := save_epoch(folder, state, epoch_row))
-    except Exception as error:  # any exception ends only this trial, not the sweep
+    except Exception as error:  # an exception ends this trial, not the sweep
         yield failed_row(folder, row, error)

@@ -1,4 +1,4 @@
-"""The networks that can be trained, by name."""
+"""Builds networks by their registered names."""
 
 from codeq.models.build import build_model
 from codeq.models.timm_models import WeightsUnavailable

@@ -20,13 +20,13 @@ def build_model(
     num_classes: int,
     pretrained: bool = False,
 ) -> nn.Module:
-    """A freshly initialised network: (B, C, S, S) float images in, (B, num_classes) logits out.
+    """Return a newly initialised network: (B, C, S, S) float images in, (B, num_classes) logits out.
 
-    name, kwargs: of a config's model. pretrained: start from published weights. The initial weights are drawn from
+    name, kwargs: as in a config's `model`. pretrained: load published weights. The initial weights are drawn from
     torch's global generator.
 
-    Raises ValueError for an unknown name, for `pretrained` where no weights were ever published, and for an image size
-    or arguments that the network cannot take; WeightsUnavailable if published weights cannot be loaded.
+    Raises ValueError for an unknown name, for `pretrained` if the network has no published weights, and for an image
+    size or arguments that the network does not accept; WeightsUnavailable if published weights cannot be loaded.
     """
     part = MODELS[name]
     if pretrained and "pretrained" not in part.supplied:
@@ -45,7 +45,7 @@ def build_model(
 
 
 def _try_out(part: Part, model: object, image: tuple[int, int, int], num_classes: int) -> None:
-    """Send one image through a plug-in's network. Raises PluginError if it is none or its logits have another shape."""
+    """Run a plug-in's network on one image. Raises PluginError if it is no module or its logits' shape is wrong."""
     if not isinstance(model, nn.Module):
         raise part.error(f"returned {type(model).__name__}, must return a torch.nn.Module")
     model.eval()

@@ -1,6 +1,6 @@
 """ResNets for small images: He et al. 2015 (arXiv 1512.03385), section 4.2.
 
-6n + 2 layers in three stages of n blocks, 16, 32 and 64 channels wide. Shortcuts that change shape take every
+6n + 2 layers in three stages of n blocks, 16, 32 and 64 channels wide. Shortcuts that change the shape take every
 second pixel and pad the new channels with zeros ("option A"), so they have no parameters. Submodule names and
 initialisation are those of the literature's CIFAR scripts, whose state dicts load as they are.
 """

@@ -1,4 +1,4 @@
-"""Any model of timm by its name. timm takes a while to import, so it is imported only when one is built."""
+"""Builds any timm model by its name. timm is slow to import, so it is imported only when a model is built."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SET_ELSEWHERE = {
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Square images of `in_channels` x `img_size` x `img_size` pixels in, `num_classes` logits out."""
+    """Input images of `in_channels` x `img_size` x `img_size` pixels, `num_classes` output logits."""
 
     in_channels: int
     img_size: int
@@ -35,14 +35,14 @@ class ModelSpec:
 
 
 class WeightsUnavailable(RuntimeError):
-    """Published weights that could be neither downloaded nor found in the local cache."""
+    """Published weights could be neither downloaded nor found in the local cache."""
 
 
 def build_timm(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Module:
-    """timm's model `name` (`MODEL` or `MODEL.TAG`), in training mode. kwargs: further ones of timm's builder.
+    """Return timm's model `name` (`MODEL` or `MODEL.TAG`), in training mode. kwargs: further arguments of its builder.
 
-    Raises ValueError for an unknown name, for arguments that timm refuses and for images the model cannot take,
-    WeightsUnavailable if its published weights are wanted and cannot be loaded.
+    Raises ValueError for an unknown name, for arguments that timm rejects and for an image size that the model does not
+    accept; WeightsUnavailable if published weights are requested and cannot be loaded.
     """
     _check_name(name)
     for key in kwargs.keys() & _SET_ELSEWHERE.keys():
@@ -66,14 +66,14 @@ def _check_name(name: str) -> None:
 def _build(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Module:
     try:
         return _create(name, spec, kwargs)
-    except Exception as error:  # with arguments of any type in any place, timm and torch raise nearly anything
+    except Exception as error:  # timm and torch raise many types for wrong arguments
         raise ValueError(f"timm/{name} cannot be built for {spec}: {_one_line(error)}") from error
 
 
 def _load_pretrained(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Module:
     try:
         return _create(name, spec, kwargs)
-    except Exception as error:  # The hub's client, its HTTP library and timm each raise types of their own.
+    except Exception as error:  # the hub's client, its HTTP library and timm raise different types
         raise WeightsUnavailable(
             f"published weights of timm/{name} cannot be loaded ({_one_line(error)}): set pretrained: false, "
             "or fetch them once where there is a network and let HF_HOME name that cache"
@@ -92,14 +92,14 @@ def _create(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Module:
     try:
         return timm.create_model(name, img_size=spec.img_size, **options)
     except TypeError as error:
-        # Networks that take any size (most convnets) have no such argument.
+        # Networks that accept any size (most convnets) have no img_size argument.
         if "img_size" not in str(error):
             raise
         return timm.create_model(name, **options)
 
 
 def _try_out(model: nn.Module, name: str, spec: ModelSpec) -> None:
-    """Send one image through: timm builds some models for sizes that fail, unclearly, at the first batch."""
+    """Run the model on one image: timm builds some models for sizes that then fail at the first batch."""
     model.eval()
     try:
         with torch.no_grad():

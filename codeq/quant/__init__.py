@@ -1,4 +1,4 @@
-"""Weights pruned and quantized while they train: the quantizers, and how a model gets and loses them."""
+"""Quantizers that prune and quantize weights during training; attaching them to a model and removing them."""
 
 from codeq.quant.all_layers import all_layers_quantized
 from codeq.quant.attach import (

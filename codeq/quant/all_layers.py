@@ -1,4 +1,4 @@
-"""All weights of a model quantized at once."""
+"""Quantizes all weights of a model at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ from codeq.quant.dead_zone import DeadZoneLDZCompander, quantize_layers
 
 @contextmanager
 def all_layers_quantized(model: nn.Module) -> Iterator[None]:
-    """Inside, the weights of `model` are quantized already, which takes less than layer by layer.
+    """A context in which all weights of `model` are already quantized, which is faster than layer by layer.
 
-    They are quantized on entry, differentiably, and must not change inside. The logits of a layer that nobody reads get
-    the gradient 0, elsewhere they get none. A weight whose quantizer is disabled, or follows another parametrization,
-    quantizes itself when it is read, as outside.
+    They are quantized on entry, differentiably, and must not change inside. The logits of a layer whose weight is not
+    read get the gradient 0 (without this context: None). A weight whose quantizer is disabled or follows another
+    parametrization is computed when it is read, as outside the context.
     """
     layers = [(first, weight.original) for first, weight in _first_quantizers(model) if first.enabled]
     dead_zones = [layer for layer in layers if type(layer[0].quantizer) is DeadZoneLDZCompander]
@@ -35,7 +35,7 @@ def all_layers_quantized(model: nn.Module) -> Iterator[None]:
 
 
 def _first_quantizers(model: nn.Module) -> Iterator[tuple[FakeQuantParametrization, ParametrizationList]]:
-    """Each layer's quantizer where its weight meets it first, and what the weight goes through."""
+    """Return the quantizer and the parametrization of each layer in which the quantizer comes first."""
     for module in model.modules():
         if is_parametrized(module, "weight"):
             weight = cast(nn.ModuleDict, module.parametrizations)["weight"]

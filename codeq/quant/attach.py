@@ -1,8 +1,8 @@
-"""Puts a quantizer on every weight of a model, switches them on and off, and finds them again.
+"""Attaches a quantizer to every weight of a model, enables and disables them, and finds them.
 
 A layer's latent weight stays trainable as `NAME.parametrizations.weight.original`; its quantizer is
-`NAME.parametrizations.weight.0.quantizer`; `module.weight` is the quantized weight, computed at each reading
-(`torch.nn.utils.parametrize.cached()` computes it once for several).
+`NAME.parametrizations.weight.0.quantizer`; `module.weight` is the quantized weight, computed at each access
+(once inside `torch.nn.utils.parametrize.cached()`).
 """
 
 import logging
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 
 class FakeQuantParametrization(nn.Module):
-    """What `module.weight` goes through: the quantizer, or nothing while `enabled` is False.
+    """The parametrization of `module.weight`: applies the quantizer unless `enabled` is False.
 
-    quantized: the quantized weight, where `all_layers_quantized` has computed it before it is read.
+    quantized: the quantized weight, if `all_layers_quantized` has computed it.
     """
 
     quantized: Tensor | None
@@ -34,13 +34,13 @@ class FakeQuantParametrization(nn.Module):
         self.quantized = None
 
     def forward(self, w: Tensor) -> Tensor:
-        """The latent weight `w` (any shape) as the layer computes with it."""
+        """Return the weight that the layer uses for the latent weight `w` (any shape)."""
         if self.quantized is not None:
             return self.quantized
         return self.quantizer(w) if self.enabled else w
 
     def right_inverse(self, w: Tensor) -> Tensor:
-        """What `module.weight = w` stores as the latent weight: `w` itself."""
+        """Return the latent weight that `module.weight = w` stores: `w`."""
         return w
 
 
@@ -51,14 +51,14 @@ def attach_weight_quantizers(
     quantizer_kwargs: Mapping[str, Any],
     enabled: bool = True,
 ) -> None:
-    """Gives every layer of `model` that has a weight its own quantizer, in place.
+    """Attach a quantizer to every layer of `model` that has a weight, in place.
 
     A layer is a submodule with a parameter `weight`, of any shape, batch norm included, whose dotted name
-    contains none of `exclude_layers`. A weight that two modules share is left alone: quantizing it in one of
-    them would untie them. quantizer: a registered name or a class, built with `quantizer_kwargs` for each
+    contains none of `exclude_layers`. A weight that two modules share gets none: quantizing it in one of
+    them would untie them. quantizer: a registered name or a class, created with `quantizer_kwargs` for each
     layer and moved to the layer's device.
 
-    Raises ValueError: no such quantizer, or a layer's weight is parametrized already (none is attached then).
+    Raises ValueError for an unknown quantizer, or if a weight is parametrized already (then none is attached).
     """
     build = partial(build_quantizer, quantizer) if isinstance(quantizer, str) else quantizer
     modules = dict(model.named_modules())  # before attaching, which adds modules
@@ -72,14 +72,14 @@ def attach_weight_quantizers(
 
 
 def _refuse_parametrized(layers: Mapping[str, nn.Module]) -> None:
-    """Raises ValueError, naming them all, if weights are parametrized already: two quantizers would stack."""
+    """Raise ValueError with all layer names if weights are parametrized already: two quantizers would be chained."""
     names = [name for name, module in layers.items() if parametrize.is_parametrized(module, "weight")]
     if names:
         raise ValueError(f"weight is parametrized already, attach quantizers once: {', '.join(names)}")
 
 
 def _unshared_weights(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
-    """The weight parameters of `layers` by name, without those that another module of `model` holds too."""
+    """Return the weight parameters of `layers` by name, without those that another module of `model` shares."""
     holders = Counter(id(p) for module in model.modules() for p in module._parameters.values())
     weights = {name: module._parameters.get("weight") for name, module in layers.items()}
     present = {name: weight for name, weight in weights.items() if weight is not None}
@@ -90,7 +90,7 @@ def _unshared_weights(model: nn.Module, layers: Mapping[str, nn.Module]) -> dict
 
 
 def quantized_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module, Quantizer]]:
-    """Each layer with an attached quantizer, enabled or not: (dotted name, module, its quantizer)."""
+    """Yield each layer with an attached quantizer, enabled or not: (dotted name, module, its quantizer)."""
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module, "weight"):
             for entry in cast(parametrize.ParametrizationList, module.parametrizations["weight"]):
@@ -99,7 +99,7 @@ def quantized_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module, Quantiz
 
 
 def toggle_quantization(model: nn.Module, enabled: bool) -> None:
-    """Switches all attached quantizers of `model` on, or off: its layers then compute with latent weights."""
+    """Enable or disable all attached quantizers of `model`; disabled, its layers use the latent weights."""
     for module in model.modules():
         if isinstance(module, FakeQuantParametrization):
             module.enabled = enabled

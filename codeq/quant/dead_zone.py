@@ -1,7 +1,7 @@
 """The learnable dead-zone quantizer: prunes and quantizes a weight in one operator.
 
 After Wenshøj, Chen, Pepin, Selvan, "CoDeQ: End-to-End Joint Model Compression with Dead-Zone Quantizer for
-High-Sparsity and Low-Precision Networks", arXiv 2512.12981; equation numbers are that paper's.
+High-Sparsity and Low-Precision Networks", arXiv 2512.12981; the equation numbers are those of the paper.
 """
 
 from collections.abc import Sequence
@@ -19,23 +19,23 @@ MIN_BITS = 2.0
 
 RANGE_QUANTILE = 0.99
 RANGE_QUANTILE_FLOAT32 = 0.9900000095367432
-"""0.99 as `torch.quantile` takes it for a float32 weight: a checkpoint evaluates to the digit as it was trained."""
+"""0.99 as `torch.quantile` rounds it for a float32 weight, so that a checkpoint's evaluation repeats exactly."""
 
 
 def weight_range(w: Tensor, batch_ndim: int = 0) -> Tensor:
     """The range `R` of a weight: the 0.99 quantile of `abs(w)`, without gradient -> w's first `batch_ndim` dimensions.
 
-    w: any shape; its first `batch_ndim` dimensions count the weights. 0: one weight, the range is a scalar.
+    w: any shape; its first `batch_ndim` dimensions index the weights. 0: one weight, the range is a scalar.
     """
     q = RANGE_QUANTILE if w.dtype == torch.float64 else RANGE_QUANTILE_FLOAT32
     return quantile(w.detach().abs().reshape(*w.shape[:batch_ndim], -1), q)
 
 
-# The equations of a layer's scalars. They hold elementwise, so that one call serves all layers of a model.
+# The equations of a layer's scalars. They are elementwise, so that one call computes those of all layers.
 
 
 def dead_zone_width(logit_dz: Tensor, weight_range: Tensor) -> Tensor:
-    """The dead zone's width `d`, 0..2 weight_range (eq. 15): the nearer the logit to 0, the wider."""
+    """The dead zone's width `d`, 0..2 weight_range (eq. 15); it grows as the logit approaches 0."""
     return 2 * weight_range * (1 - logit_dz.tanh().abs())
 
 
@@ -64,8 +64,8 @@ def dead_zone_quantize(w: Tensor, *, dead_zone: Tensor, step: Tensor, q_max: Ten
     q_max: scalar, 2**(bits - 1) - 1. A NaN in `w` stays NaN.
 
     Round, clip and relu are straight-through, the clip's bound has no gradient. So `w` gets the incoming gradient
-    unchanged, also where it is 0: there the literal equations give none, and a layer that starts at 0 would stay so.
-    These are first derivatives only: differentiating them again raises a RuntimeError.
+    unchanged, also where it is 0: the literal equations give 0 there, so that a layer that starts at 0 would stay at 0.
+    Only first derivatives are supported: second derivatives raise a RuntimeError.
     """
     (stack,) = _quantize([w[None]], dead_zone[None], step[None], q_max[None])
     return stack[0]
@@ -81,10 +81,10 @@ class _DeadZone(torch.autograd.Function):
     """`w_hat = s q + delta sign(q)`, `q = clip(round(m), -Q, Q)`, `m = sign(w) relu(abs(w) - delta) / s`, for many `w`.
 
     Inputs: the shifts `delta`, the steps `s` and the largest levels `Q`, [L] each, then the L weights in stacks
-    [L_i, ...] of one shape. One call for all of them, because the bookkeeping of a call takes longer than the
-    arithmetic of a small weight. Besides the quantized stacks it returns what backward needs, the one way to save it
-    that vmap and grad know. No intermediate is overwritten: under PyTorch 2.11 a compiled function that does so has
-    wrong gradients.
+    [L_i, ...] of one shape. One call quantizes all of them, because the overhead of a call takes longer
+    than the arithmetic of a small weight. It also returns the tensors that backward needs, because vmap and grad only
+    allow saving outputs. No intermediate is overwritten: with PyTorch 2.11 a compiled function that does this has wrong
+    gradients.
 
     With the incoming gradient `g`: `dL/dw = g`, `dL/ds = sum(g (q - m))`, `dL/ddelta = sum(g (sign(q) - sign(w)))`.
     """
@@ -99,7 +99,7 @@ class _DeadZone(torch.autograd.Function):
             delta, s, Q = (x.view(-1, *[1] * (w.dim() - 1)) for x in scalars)
             sign = w.sign()
             m = torch.addcmul(w, sign, w.abs().minimum(delta), value=-1) / s  # as sign * relu(abs(w) - delta) / s
-            q = m.round().clamp(min=-Q).clamp(max=Q)  # two bounds in one call take six times as long on a CPU
+            q = m.round().clamp(min=-Q).clamp(max=Q)  # one call with both bounds takes six times as long on a CPU
             kept = q.sign()
             quantized.append(torch.addcmul(s * q, delta, kept))
             rounding_error.append(q - m)
@@ -124,7 +124,7 @@ class _DeadZone(torch.autograd.Function):
 
 
 def _sums(grads: Sequence[Tensor | None], derivatives: Sequence[Tensor]) -> Tensor:
-    """The sum of gradient times derivative over each weight -> [L]; 0 where no quantized weight of a stack was used."""
+    """Sum gradient times derivative over each weight -> [L]; 0 if no quantized weight of a stack was used."""
     pairs = zip(grads, derivatives, strict=True)
     return torch.cat([x.new_zeros(len(x)) if g is None else torch.linalg.vecdot(_rows(g), _rows(x)) for g, x in pairs])
 
@@ -135,9 +135,9 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def quantize_layers(quantizers: Sequence["DeadZoneLDZCompander"], weights: Sequence[Tensor]) -> list[Tensor]:
-    """Each of `weights` (any shape, at least one, all on one device) quantized as its own of `quantizers` would.
+    """Quantize each of `weights` (any shape, at least one, all on one device) with its quantizer of `quantizers`.
 
-    Weights of one shape are quantized as one tensor: on an H200 a step of ResNet-20 takes two thirds of the time then.
+    Weights of one shape are quantized as one tensor, which cuts a step of ResNet-20 on an H200 to two thirds.
     """
     by_shape: dict[torch.Size, list[int]] = {}
     for index, w in enumerate(weights):
@@ -153,17 +153,17 @@ def quantize_layers(quantizers: Sequence["DeadZoneLDZCompander"], weights: Seque
 
 
 class DeadZoneLDZCompander(Quantizer):
-    """One layer's dead-zone quantizer, with its two logits.
+    """The dead-zone quantizer of one layer, with its two logits.
 
     Terms: the dead zone is the interval of weights that become 0. `logit_dz` sets its width, from none (a
     large logit) to everything (0); `logit_bit` sets the bit-width, from `max_bits` (a large logit) to 2 (0).
-    Weight decay on either therefore compresses. A frozen logit keeps its place in the state dict.
+    Weight decay on either therefore compresses. A frozen logit stays in the state dict.
 
-    fixed_bit_val: bits per weight, >= 2, where the bit-width is not learned. max_bits: the most that can be
-    learned, >= 2. learnable_bit: learn `logit_bit`; otherwise it is unused. learnable_deadzone: learn
-    `logit_dz`; otherwise it stays as it is. All four are part of the state dict: loading one overrides them.
+    fixed_bit_val: bits per weight, >= 2, if the bit-width is not learned. max_bits: the upper bound of the
+    learned bit-width, >= 2. learnable_bit: learn `logit_bit`; otherwise it is unused. learnable_deadzone: learn
+    `logit_dz`; otherwise it is frozen. All four are part of the state dict: loading one overrides them.
 
-    Raises ValueError: fewer than 2 bits.
+    Raises ValueError for fewer than 2 bits.
     """
 
     logit_dz: nn.Parameter
@@ -197,17 +197,17 @@ class DeadZoneLDZCompander(Quantizer):
         self._freeze(learnable_bit, learnable_deadzone)
 
     def forward(self, w: Tensor) -> Tensor:
-        """`w` (any shape, one scale for all of it) pruned and quantized; the logits get gradients too."""
+        """Return `w` (any shape, one scale for all of it) pruned and quantized; the logits get gradients too."""
         return quantize_layers([self], [w])[0]
 
     def get_bitwidth(self) -> Tensor:
-        """Bits a weight takes, a scalar tensor; differentiable in `logit_bit` where that is learned."""
+        """Return the bits per weight, a scalar tensor; differentiable in `logit_bit` if that is learned."""
         if self._learns_bits:
             return learned_bitwidth(self.logit_bit, self.min_bits, self.max_bits)
         return self.fixed_bit
 
     def _freeze(self, learnable_bit: bool, learnable_deadzone: bool) -> None:
-        """Makes each logit trainable or not. Kept in Python as well: forward must not wait for the device."""
+        """Make each logit trainable or not. A Python flag is kept, so that forward does not wait for the device."""
         self._learns_bits = learnable_bit
         self.logit_bit.requires_grad_(learnable_bit)
         self.logit_dz.requires_grad_(learnable_deadzone)

@@ -1,4 +1,4 @@
-"""Turns a model with attached quantizers into a plain one that holds the quantized weights."""
+"""Converts a model with attached quantizers to a plain one that contains the quantized weights."""
 
 import copy
 from typing import TypeVar, cast
@@ -10,10 +10,10 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def materialize(model: Model) -> Model:
-    """A deep copy of `model` without parametrizations, each weight being what its layer computed with.
+    """Return a deep copy of `model` without parametrizations; each weight is the one that its layer used.
 
     Its outputs equal the model's exactly and its state dict has the plain architecture's keys. Layers whose
-    quantizer is switched off keep their latent weight. `model` itself is left as it is.
+    quantizer is disabled keep their latent weight. `model` is not changed.
     """
     plain = copy.deepcopy(model)
     for module in list(plain.modules()):
@@ -23,7 +23,7 @@ def materialize(model: Model) -> Model:
 
 
 def _materialize_layer(module: nn.Module) -> None:
-    """Replaces each parametrized tensor of `module` by a parameter of its present value."""
+    """Replace each parametrized tensor of `module` by a parameter with its current value."""
     names = list(cast(nn.ModuleDict, module.parametrizations))
     values = {name: getattr(module, name).detach() for name in names}
     # parametrize.remove_parametrizations would delete the property from the class, which a deep copy shares

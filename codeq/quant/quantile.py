@@ -1,4 +1,4 @@
-"""The exact quantile of all elements of a tensor, without sorting them and without a read on the host."""
+"""The exact quantile of all elements of a tensor, without sorting and without a read on the host."""
 
 import math
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 _GROUPED_FROM = 16_384
-"""Below this many elements, selecting among all of them is quicker than selecting groups first."""
+"""Below this number of elements, selecting among all of them is faster than selecting groups first."""
 
 
 def quantile(x: Tensor, q: float) -> Tensor:
-    """The linearly interpolated `q`-quantile of each row of `x`, without gradient.
+    """Return the linearly interpolated `q`-quantile of each row of `x`, without gradient.
 
-    x: [..., n] -> [...], with n >= 1 of any size (`torch.quantile` used to stop at 2**24). q: 0..1; the nearer to 1,
-    the less there is to select. A NaN in a row gives NaN.
+    x: [..., n] -> [...], with n >= 1 of any size (old versions of `torch.quantile` stop at 2**24).
+    q: 0..1, fastest near 1. A NaN in a row gives NaN.
 
-    Raises ValueError: a row is empty, or `q` lies outside 0..1.
+    Raises ValueError if a row is empty or `q` is outside 0..1.
     """
     n = x.shape[-1]
     if n == 0 or not 0.0 <= q <= 1.0:
@@ -24,12 +24,12 @@ def quantile(x: Tensor, q: float) -> Tensor:
     below = math.floor(rank)
     largest = _largest(x.detach(), n - below)  # descending
     upper = largest[..., -2] if n - below > 1 else largest[..., -1]
-    # The minimum with the largest element changes nothing but this: it is NaN if that is, and NaN ranks highest.
+    # Propagates NaN, which ranks highest; otherwise the minimum with the largest element changes nothing.
     return torch.lerp(largest[..., -1], upper, rank - below).minimum(largest[..., 0])
 
 
 def _largest(x: Tensor, k: int) -> Tensor:
-    """The `k` largest elements of each row of `x` [..., n] -> [..., k], in descending order, NaN ranking highest.
+    """Select the `k` largest elements of each row of `x` [..., n] -> [..., k], in descending order, NaN first.
 
     They all lie in the `k` groups whose maxima are the largest. With groups of sqrt(n / k) elements there are as many
     maxima to select from as elements in the selected groups.

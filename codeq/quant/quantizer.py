@@ -1,4 +1,4 @@
-"""What every quantizer is, and a new one by its registered name."""
+"""The base class of quantizers, and a function that creates one by its registered name."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -10,26 +10,26 @@ from codeq.registry import QUANTIZERS, Part
 
 
 class Quantizer(nn.Module, ABC):
-    """What every quantizer is: a module from a latent weight to the weight that the layer computes with."""
+    """Base class of quantizers: a module that maps a latent weight to the weight that the layer uses."""
 
     @abstractmethod
     def forward(self, w: Tensor) -> Tensor:
-        """`w` (any shape) quantized, in the same shape, dtype and device."""
+        """Return `w` (any shape) quantized, with the same shape, dtype and device."""
 
     @abstractmethod
     def get_bitwidth(self) -> Tensor:
-        """Bits a weight takes, a scalar tensor on the quantizer's device. Never waits for that device."""
+        """Return the bits per weight, a scalar tensor on the quantizer's device, without waiting for that device."""
 
 
 class PluginQuantizer(Quantizer):
-    """A plug-in's quantizer, which need not be a `Quantizer`: its results are checked."""
+    """Wraps a plug-in's quantizer, which need not be a `Quantizer`, and checks its results."""
 
     def __init__(self, part: Part, quantizer: nn.Module) -> None:
         super().__init__()
         self._part, self.own = part, quantizer
 
     def forward(self, w: Tensor) -> Tensor:
-        """`w` quantized. Raises PluginError if the plug-in raises or changes its shape."""
+        """Return `w` quantized. Raises PluginError if the plug-in raises or changes the shape."""
         try:
             out = self.own(w)
         except Exception as error:
@@ -40,7 +40,7 @@ class PluginQuantizer(Quantizer):
         return out
 
     def get_bitwidth(self) -> Tensor:
-        """Bits a weight takes. Raises PluginError if the plug-in raises or gives anything but a scalar tensor."""
+        """Return the bits per weight. Raises PluginError if the plug-in raises or does not return a scalar tensor."""
         try:
             bits = self.own.get_bitwidth()  # type: ignore[operator]
         except Exception as error:
@@ -52,9 +52,9 @@ class PluginQuantizer(Quantizer):
 
 
 def build_quantizer(name: str, **kwargs: Any) -> Quantizer:
-    """A new quantizer of the registered `name` with `kwargs`.
+    """Create a quantizer of the registered `name` with `kwargs`.
 
-    Raises ValueError: no such name, or a keyword or value that the quantizer does not take.
+    Raises ValueError for an unknown name, or a keyword or value that the quantizer does not accept.
     """
     part = QUANTIZERS[name]
     quantizer = part(**part.arguments(kwargs))

@@ -1,4 +1,4 @@
-"""The plain uniform symmetric quantizer: the comparison without a dead zone, nothing in it is learned."""
+"""The uniform symmetric quantizer, a baseline without dead zone and learnable parameters."""
 
 import torch
 from torch import Tensor
@@ -8,21 +8,21 @@ from codeq.quant.straight_through import ste_round
 
 
 def uniform_quantize(w: Tensor, q_max: float) -> Tensor:
-    """`w` (any shape) on at most 2 q_max + 1 evenly spaced levels from -max(abs(w)) to max(abs(w)).
+    """Quantize `w` (any shape) to at most 2 q_max + 1 evenly spaced levels from -max(abs(w)) to max(abs(w)).
 
     q_max: 2**(bits - 1) - 1. Rounding is straight-through and the scale has no gradient, so `w` gets the
     incoming gradient unchanged. An all-zero `w` stays all zero.
     """
-    # The lower bound stands in for the scale of an all-zero tensor, which would divide 0 by 0.
+    # The lower bound avoids 0 / 0 for an all-zero tensor.
     scale = (w.detach().abs().amax() / q_max).clamp_min(torch.finfo(w.dtype).tiny)
-    # Clipping to the levels would change nothing: the largest weight is the outermost level.
+    # No clipping is needed: the largest weight is the outermost level.
     return scale * ste_round(w / scale)
 
 
 class UniformSymmetric(Quantizer):
-    """One layer's uniform symmetric quantizer of a fixed bit-width; no state in the state dict.
+    """The uniform symmetric quantizer of one layer with a fixed bit-width; it adds nothing to the state dict.
 
-    bitwidth: bits per weight, >= 2. Raises ValueError: fewer.
+    bitwidth: bits per weight, >= 2; raises ValueError for fewer.
     """
 
     bits: Tensor
@@ -35,9 +35,9 @@ class UniformSymmetric(Quantizer):
         self.register_buffer("bits", torch.tensor(float(bitwidth)), persistent=False)
 
     def forward(self, w: Tensor) -> Tensor:
-        """`w` (any shape, one scale for all of it) quantized."""
+        """Return `w` (any shape, one scale for all of it) quantized."""
         return uniform_quantize(w, self.q_max)
 
     def get_bitwidth(self) -> Tensor:
-        """Bits a weight takes, a scalar tensor."""
+        """Return the bits per weight, a scalar tensor."""
         return self.bits

@@ -54,7 +54,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _train(config: RunConfig, resume: Path | None, grace_epochs: int) -> int:
-    # Imported here: a bad file and --help must answer before torch's seconds of import.
+    # Imported here: importing torch takes seconds, and --help and a config error should not wait for it.
     from codeq.data import DataUnavailable
     from codeq.models import WeightsUnavailable
     from codeq.train.checkpoint import CheckpointError, load_checkpoint

@@ -1,4 +1,4 @@
-"""One step with each of a sweep's own parts before any trial starts, so that a mistake does not fail every trial."""
+"""Run one training step with each plug-in of a sweep before any trial starts: an error is found once, not per trial."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from codeq.train.losses import weighted_terms
 from codeq.train.training_loss import TrainingLoss
 
 MAX_CHECKED = 16
-"""Combinations of parts that are tried; each takes what it takes to build its network."""
+"""Maximum number of combinations of parts that are tested; each builds its network once."""
 
 
 def check_parts(configs: Iterable[RunConfig], raw: Mapping[str, RawImages]) -> None:
-    """Build the parts of each config that `has_own_parts`, and take one step on two black images, on the CPU.
+    """Build the parts of each config that `has_own_parts`, and run one training step on two black images, on the CPU.
 
-    raw: images that are loaded already, by `RunConfig.images_key`. Published weights are left out. Raises ValueError,
-    and whatever a plug-in raises.
+    raw: images that are loaded already, by `RunConfig.images_key`. Published weights are not loaded. Raises ValueError
+    and every exception of a plug-in.
     """
     by_parts = {_parts(config): config for config in configs if config.has_own_parts}
     for config in list(by_parts.values())[:MAX_CHECKED]:

@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, read without running a line of what they hold."""
+"""Checkpoints: written atomically, read without executing code from the file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _REQUIRED = ("epoch", "model")
 
 
 class CheckpointError(Exception):
-    """A checkpoint is damaged, is not one, or belongs to another model; the message names the file."""
+    """The file is damaged, is not a checkpoint, or belongs to another model; the message names the file."""
 
 
 def save_checkpoint(path: Path | UPath, state: TrainState) -> None:
-    """Write all that a bit-exact continuation needs (see `load_checkpoint` for the keys)."""
+    """Write everything that a bit-exact continuation needs (`load_checkpoint` lists the keys)."""
     content = io.BytesIO()
     torch.save(
         {
@@ -44,11 +44,11 @@ def save_checkpoint(path: Path | UPath, state: TrainState) -> None:
 
 
 def load_checkpoint(path: Path | UPath, state: TrainState) -> None:
-    """Put a checkpoint into `state`, which was built from the same config.
+    """Load a checkpoint into `state`, which was created from the same config.
 
     Keys: epoch (completed), model, optimizer, scheduler, best_prec1 (best validation accuracy, percent), config, rng.
-    Only epoch and model are required: files of the method's older scripts, which lack rng, continue too.
-    Raises CheckpointError if the file cannot be used; `state` may then be partly filled.
+    Only epoch and model are required, so checkpoints of the method's older scripts, which have no rng, can be loaded.
+    Raises CheckpointError if the file cannot be used; `state` may then be partly overwritten.
     """
     saved = read_checkpoint(path, state.device)
     _refuse_another_config(path, saved, state)
@@ -69,7 +69,7 @@ def load_checkpoint(path: Path | UPath, state: TrainState) -> None:
 
 
 def read_checkpoint(path: Path | UPath, device: torch.device) -> dict[str, Any]:
-    """The checkpoint's mapping, tensors on `device`.
+    """Return the checkpoint's mapping with its tensors on `device`.
 
     Raises CheckpointError if the file is missing, damaged (every record's checksum is verified), holds anything but
     plain data and tensors, or lacks a required key.
@@ -92,14 +92,14 @@ def read_checkpoint(path: Path | UPath, device: torch.device) -> dict[str, Any]:
 
 
 def _without_prefix(weights: dict[str, Any]) -> dict[str, Any]:
-    """Weights under the bare model's names; DataParallel put `module.` before each."""
+    """Return the weights without the `module.` prefix that DataParallel adds to each name."""
     return {name.removeprefix("module."): weight for name, weight in weights.items()}
 
 
 def _refuse_another_config(path: Path | UPath, saved: dict[str, Any], state: TrainState) -> None:
-    """The optimizer's and the schedule's state hold their settings, so new ones would silently be ignored.
+    """Raise CheckpointError for changed settings: loading the stored state would silently replace them.
 
-    Files of the older scripts (without rng) name their settings in their own way and are not compared.
+    Checkpoints of the older scripts (without rng) use other names for their settings and are not compared.
     """
     before, now = saved.get("config"), state.config.as_dict()
     if "rng" not in saved or not isinstance(before, dict):
@@ -110,7 +110,7 @@ def _refuse_another_config(path: Path | UPath, saved: dict[str, Any], state: Tra
 
 
 def _freeze_what_is_not_optimized(state: TrainState) -> None:
-    """Loading a quantizer's flags thaws its logits, also those whose group the config leaves out."""
+    """Freeze the logits whose group the config omits: loading a quantizer's flags makes them trainable again."""
     optimized = {id(parameter) for group in state.optimizer.param_groups for parameter in group["params"]}
     for parameter in state.model.parameters():
         parameter.requires_grad_(id(parameter) in optimized)
@@ -125,7 +125,7 @@ def rng_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
-    """Put back what `rng_state` returned."""
+    """Restore the state that `rng_state` returned."""
     torch.set_rng_state(state["cpu"].cpu())
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)

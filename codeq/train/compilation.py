@@ -1,4 +1,4 @@
-"""`use_compile`: the training step's loss through torch.compile, where its gradients are right and it pays."""
+"""`use_compile`: the training step's loss through torch.compile, if its gradients are correct and it is faster."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from codeq.train.training_loss import Loss, TrainingLoss
 log = logging.getLogger(__name__)
 
 MIN_COMPILE_S = 600.0
-"""`auto` does not compile with less training left: compiling takes up to a minute (ResNet-20, one CPU core)."""
+"""`auto` does not compile if less training remains: compiling takes up to a minute (ResNet-20, one core)."""
 PROBE_STEPS = 5
 TOLERANCE = 0.01
-"""How far compiled gradients may be from eager ones, relative to their norm, by parameter group."""
+"""Maximum difference of compiled from eager gradients, relative to their norm, for each parameter group."""
 
 Batch = tuple[Tensor, Tensor]
 
 
 def choose_loss(loss: TrainingLoss, use_compile: Literal[1, "auto"], batch: Batch, steps_left: int) -> Loss:
-    """`loss`, or its compiled form: for 1 wherever it can be compiled, for `auto` where that is measured to pay.
+    """`loss`, or its compiled form: for 1 if it can be compiled, for `auto` if that is measured to be faster.
 
-    A compiled form whose gradients on `batch` differ from those of `loss` is refused, since compilers have bugs. The
-    model's buffers and mode and the random number generators are left as they were, the gradients are cleared.
+    A compiled form whose gradients on `batch` differ from those of `loss` is rejected, because compilers have bugs. The
+    model's buffers and mode and the random number generators are restored, the gradients are set to None.
     """
     device = batch[0].device
     if not can_compile(device):
@@ -47,14 +47,14 @@ def choose_loss(loss: TrainingLoss, use_compile: Literal[1, "auto"], batch: Batc
             log.info("use_compile: %.0f s of training are too few to compile for", eager_s * steps_left)
             return loss
         try:
-            torch.compiler.reset()  # Dynamo turns eager past a limit of what earlier models of this process compiled
+            torch.compiler.reset()  # Dynamo stops compiling at a limit that counts the earlier models of this process
             compiled: Loss = torch.compile(loss)
             expected, found = _gradients(loss, loss.model, batch), _gradients(compiled, loss.model, batch)
             for name, gradient in expected.items():
-                if not (found[name] - gradient).norm() <= TOLERANCE * gradient.norm():  # nor if they are NaN
+                if not (found[name] - gradient).norm() <= TOLERANCE * gradient.norm():  # a NaN is rejected too
                     raise RuntimeError(f"the compiled step has other gradients in group {name}")
             compiled_s = _step_s(compiled, loss.model, batch)
-        except Exception as error:  # whatever a compiler, its headers or its cache can get wrong
+        except Exception as error:  # a compiler, its headers or its cache can fail in many ways
             if is_device_lost(error):
                 raise
             log.warning("use_compile: training without: %s", first_line(error))
@@ -65,7 +65,7 @@ def choose_loss(loss: TrainingLoss, use_compile: Literal[1, "auto"], batch: Batc
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether there is what PyTorch compiles with: Triton for CUDA, a C++ compiler for the CPU."""
+    """Whether the tools that torch.compile needs are installed: Triton for CUDA, a C++ compiler for the CPU."""
     if device.type == "cuda":
         return importlib.util.find_spec("triton") is not None
     compilers = (os.environ.get("CXX"), "g++", "clang++")
@@ -73,7 +73,7 @@ def can_compile(device: torch.device) -> bool:
 
 
 def _gradients(loss: Loss, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The gradients of each parameter group end to end, with the same random numbers at every call."""
+    """Return the concatenated gradients of each parameter group; every call uses the same random numbers."""
     torch.manual_seed(0)
     _pass_s(loss, model, batch)
     gradients = {
@@ -84,7 +84,7 @@ def _gradients(loss: Loss, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
 
 def _step_s(loss: Loss, model: nn.Module, batch: Batch) -> float:
-    """Seconds of a forward and backward pass: the median of some, after one to warm up."""
+    """Seconds of a forward and backward pass: the median of several, after one for warm-up."""
     return statistics.median([_pass_s(loss, model, batch) for _ in range(1 + PROBE_STEPS)][1:])
 
 
@@ -99,7 +99,7 @@ def _pass_s(loss: Loss, model: nn.Module, batch: Batch) -> float:
 
 @contextmanager
 def _unchanged(model: nn.Module) -> Iterator[None]:
-    """Training steps without traces: afterwards buffers, mode and generators are what they were, gradients None."""
+    """A context for training steps: at its end buffers, mode and generators are restored, gradients are None."""
     device, training = next(model.parameters()).device, model.training
     before = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -1,4 +1,4 @@
-"""How far a model is compressed: sparsity, bits, and bit operations relative to the dense 32-bit model."""
+"""Compression metrics of a model: sparsity, bits, and bit operations relative to the dense 32-bit model."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Compression:
 def dense_macs(model: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, int]:
     """Multiply-accumulates per image of every conv and linear layer by name, as if all its weights were non-zero.
 
-    Read off the output shapes of one forward pass of a (1, *input_shape) image, so a convolution counts c_in c_out
-    k_h k_w m_h m_w and a transformer's linear layer once per token. A layer that is not reached counts 0.
+    Computed from the output shapes of one forward pass of a (1, *input_shape) image: a convolution counts c_in c_out
+    k_h k_w m_h m_w, a transformer's linear layer is counted once per token, a layer that is not called counts 0.
     """
     macs = {name: 0 for name, _ in _arithmetic_layers(model)}
 
@@ -113,12 +113,12 @@ def _arithmetic_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def measure_compression(
     model: nn.Module, macs: dict[str, int], input_shape: tuple[int, int, int]
 ) -> Compression:
-    """The compression of `model` as it stands; `macs` from `dense_macs`. One transfer from the device."""
+    """Return the current compression of `model`; `macs` from `dense_macs`. One transfer from the device."""
     return compression_of(model, macs, count_weights(model, macs, input_shape).tolist())
 
 
 def count_weights(model: nn.Module, macs: dict[str, int], input_shape: tuple[int, int, int]) -> Tensor:
-    """What is counted of each measured layer, as `compression_of` takes it: (layers, 7) int64. Works under vmap."""
+    """The counts of each measured layer, the input of `compression_of`: (layers, 7) int64."""
     quantizers, modules, fed = _quantizers(model), dict(model.named_modules()), fed_channels(model, input_shape)
     return torch.stack(
         [_counts(modules[name], quantizers.get(name), fed.get(name)) for name in _measured(quantizers, macs)]
@@ -126,7 +126,7 @@ def count_weights(model: nn.Module, macs: dict[str, int], input_shape: tuple[int
 
 
 def compression_of(model: nn.Module, macs: dict[str, int], counts: list[list[int]]) -> Compression:
-    """The compression of a model with the layers of `model`, from its `count_weights`."""
+    """Return the compression of `model` from the result of `count_weights`."""
     quantizers = _quantizers(model)
     table = {name: _Layer(*row) for name, row in zip(_measured(quantizers, macs), counts, strict=True)}
     quantized = [table[name] for name in quantizers]

@@ -1,4 +1,4 @@
-"""The device to train on, set up for speed."""
+"""Selection and settings of the device that trains."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 
 
 def prepare_device(name: str, threads: int | None) -> torch.device:
-    """The device called `name`; `auto` is CUDA, then MPS, then the CPU. Turns on cudnn's autotuner.
+    """Return the device `name`; `auto` is the first available of CUDA, MPS, CPU. Turns on cuDNN's autotuner.
 
-    threads: CPU threads for arithmetic, None: as they are. Raises ValueError if the device is not there.
+    threads: CPU threads for arithmetic, None: unchanged. Raises ValueError if the device is not available.
     """
     _spare_the_imported()
     if threads is not None:
@@ -36,30 +36,30 @@ def _first_available() -> str:
 
 
 def gpu_count() -> int:
-    """CUDA devices that PyTorch sees."""
+    """Return the number of CUDA devices that PyTorch sees."""
     return torch.cuda.device_count()
 
 
 def free_cached_memory() -> None:
-    """Give a GPU's memory back that PyTorch keeps of what was freed: other processes may share the GPU."""
+    """Return PyTorch's cached but unused GPU memory to the GPU, which other processes may share."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Whether `error` says that the process's GPU is lost: only another process can go on."""
+    """Whether `error` says that this process can no longer use its GPU; only a new process can continue."""
     return type(error).__name__ == "AcceleratorError"
 
 
 def synchronize(device: torch.device) -> None:
-    """Until a GPU has done what it was given, so that a clock read now counts it."""
+    """Wait until the GPU has finished its queued work, so that a clock read afterwards includes it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 @cache
 def _spare_the_imported() -> None:
-    """Keep Python's collector from looking through what imports have made: 0.14 s each time, every few epochs."""
+    """Exclude the objects of imported modules from garbage collection: scanning them takes 0.14 s every few epochs."""
     gc.collect()
     gc.freeze()
-    atexit.register(gc.unfreeze)  # what is frozen is not cleaned up when Python ends, of which some libraries complain
+    atexit.register(gc.unfreeze)  # some libraries report an error if frozen objects are not collected when Python exits

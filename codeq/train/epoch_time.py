@@ -1,4 +1,4 @@
-"""What an epoch of a run takes on this machine, from a few measured steps."""
+"""The time of an epoch on this machine, from a few measured steps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from codeq.train.loop import TrainState, create_train_state, evaluate, fit, trai
 from codeq.train.trial_run import save_epoch
 
 PASS_S = 1.0
-"""A measured pass ends after about this time."""
+"""Approximate duration of a measured pass."""
 FEWEST_BATCHES = 2
 REPEATS = 3
 
 
 @dataclass(frozen=True)
 class EpochTime:
-    """Seconds. build_s: to build a run whose images are at hand. train_s: an epoch's training steps. rest_s: what
-    follows them: evaluation on the validation split, compression, the row and the checkpoint on the disk."""
+    """Seconds. build_s: to create a run whose images are loaded. train_s: the training steps of an epoch. rest_s: the
+    rest of an epoch: evaluation on the validation split, compression metrics, writing the row and the checkpoint."""
 
     build_s: float
     train_s: float
@@ -32,14 +32,14 @@ class EpochTime:
 
     @property
     def epoch_s(self) -> float:
-        """A whole epoch."""
+        """Seconds of a whole epoch."""
         return self.train_s + self.rest_s
 
 
 def measure_epoch(state: TrainState) -> EpochTime:
-    """The time of one epoch: medians over as many batches as are quickly done, the first ones excluded.
+    """Measure the time of one epoch: medians over as many batches as fit the time limit, without the first ones.
 
-    state: is trained on; of no use to anyone else. `use_compile: auto` counts as no.
+    state: is trained here and must not be used afterwards. `use_compile: auto` is measured without compilation.
     """
     train, val = state.data.train, state.data.val
     train_s = _pass_s(lambda count: train_steps(replace(state, data=state.data.first(count))), len(train))
@@ -49,7 +49,7 @@ def measure_epoch(state: TrainState) -> EpochTime:
 
 
 def _pass_s(run: Callable[[int], object], batches: int) -> float:
-    """Seconds of `run(batches)`, from runs over fewer where these take long."""
+    """Seconds of `run(batches)`, extrapolated from fewer batches if these take long."""
     run(1)  # warms up: memory, autotuner, compiler
     few = min(FEWEST_BATCHES, batches)
     batch_s = _seconds(lambda: run(few)) / few
@@ -61,7 +61,7 @@ def _pass_s(run: Callable[[int], object], batches: int) -> float:
 
 def _end_s(state: TrainState) -> float:
     """Seconds to measure compression and to write an epoch's row and checkpoint."""
-    eager = state.config.model_copy(update={"use_compile": 0})  # no time to compile for one epoch
+    eager = state.config.model_copy(update={"use_compile": 0})  # compiling takes longer than one epoch
     short = replace(state, config=eager, data=replace(state.data.first(1), val=state.data.val.first(1)))
     row = next(fit(short))
     with tempfile.TemporaryDirectory(prefix="codeq-probe-") as folder:
@@ -75,7 +75,7 @@ def _end_s(state: TrainState) -> float:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Of work whose result the host waits for, as it does at the end of every pass and checkpoint."""
+    """Seconds of `work`, whose result the host waits for, as at the end of every pass and checkpoint."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""Is a run still worth its electricity? Diverged and collapsed runs are named after the epoch that shows it."""
+"""Detects diverged and collapsed runs after each epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def diagnose(
     majority_class_fraction: float,
     grace_epochs: int,
 ) -> tuple[Health, str]:
-    """The state after an epoch, and its reason in words (empty if healthy).
+    """Return the status after an epoch and its reason (empty if healthy).
 
     diverged: the training loss is NaN or infinite. collapsed: a quantized layer has only zero weights, or, from
     epoch `grace_epochs` on, val_acc (percent) is no better than always answering the most frequent class, which

@@ -66,7 +66,7 @@ class EpochMetrics:
 
 @dataclass
 class TrainState:
-    """Everything that training changes, and what it needs at hand. `epoch` counts completed epochs."""
+    """Everything that training changes, and what a step needs. `epoch` counts completed epochs."""
 
     config: RunConfig
     device: torch.device
@@ -83,11 +83,11 @@ class TrainState:
 
 
 def create_train_state(config: RunConfig, data: DataSplits | None = None) -> TrainState:
-    """Data, model with quantizers attached, optimizer and schedule of a run at epoch 0.
+    """Create the data, the model with attached quantizers, the optimizer and the schedule of a run at epoch 0.
 
-    data: the config's, if this process has it on the device already. Seeds PyTorch's global generators. Raises
-    ValueError for a model or device that is not to be had, `codeq.data.DataUnavailable` where the data set's files
-    are missing.
+    data: the config's data, if this process has it on the device already. Seeds PyTorch's global generators. Raises
+    ValueError for a model or device that is not available, `codeq.data.DataUnavailable` if files of the data set are
+    missing.
     """
     device = prepare_device(config.device, config.threads)
     torch.manual_seed(config.seed)
@@ -125,7 +125,7 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
 
 
 def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochMetrics]:
-    """Train from `state.epoch` on; after each epoch, `state` is ready to be saved and one row is yielded.
+    """Train from `state.epoch` on; after each epoch one row is yielded, and `state` can then be saved.
 
     The last row has a status other than running: finished, or diverged or collapsed with a reason, which ends the
     run. A network at chance counts as collapsed from epoch `grace_epochs` on.
@@ -154,7 +154,7 @@ def _epoch(state: TrainState, grace_epochs: int) -> EpochMetrics:
 
 @dataclass(frozen=True)
 class Measured:
-    """What an epoch gave, before it is judged. Accuracies are percent; train_s, epoch_s: seconds."""
+    """The results of an epoch before the health check. Accuracies are percent; train_s, epoch_s: seconds."""
 
     loss: float
     train_acc: float
@@ -165,7 +165,7 @@ class Measured:
 
 
 def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> EpochMetrics:
-    """Count the epoch as done, step the schedule, and judge what it gave."""
+    """Count the epoch as completed, step the schedule, check the run's health and return the row."""
     lr = float(state.scheduler.get_last_lr()[0])
     state.scheduler.step()
     state.epoch += 1
@@ -200,7 +200,7 @@ def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> 
 
 
 def train_steps(state: TrainState) -> tuple[float, float]:
-    """One pass over the training batches; (mean loss, accuracy in percent). The host waits only at the end."""
+    """Train one epoch; returns (mean loss, accuracy in percent). The host waits for the device only at the end."""
     state.model.train()
     state.step.begin_epoch()
     images_seen = 0
@@ -213,7 +213,7 @@ def train_steps(state: TrainState) -> tuple[float, float]:
 
 @torch.no_grad()
 def evaluate(state: TrainState, batches: Batches) -> float:
-    """Accuracy in percent on `batches`, in evaluation mode, at the precision of the training."""
+    """Return the accuracy in percent on `batches`, in evaluation mode, with the precision used in training."""
     state.model.eval()
     correct = torch.zeros((), device=state.device)
     layout = memory_format(state.model)

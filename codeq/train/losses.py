@@ -14,14 +14,14 @@ from codeq.config.run import LossTermConfig
 from codeq.registry import LOSS_TERMS
 
 Coefficient = float | Tensor
-"""A coefficient of a loss: a number, or a scalar tensor where several runs with their own numbers train together."""
+"""A coefficient of a loss term: a number or a scalar tensor."""
 
 
 def group_lasso(model: nn.Module, lambda_linear: Coefficient = 1e-4, lambda_conv: Coefficient = 1e-4) -> Tensor:
-    """Sum of the L2 norms of the weight columns, which pulls whole columns to zero; a scalar >= 0.
+    """Return the sum of the L2 norms of the weight columns, a scalar >= 0; it drives whole columns to zero.
 
     Columns of a linear layer's [out, in] weight are its input features; a convolution's weight is viewed as
-    [out, in * kH * kW]. The weight read is the quantized one. The gradient of an all-zero column is 0.
+    [out, in * kH * kW]. The quantized weight is used. The gradient of an all-zero column is 0.
     """
     coefficients = ((nn.Linear, lambda_linear), (nn.Conv2d, lambda_conv))
     weighted = [
@@ -51,14 +51,14 @@ class WeightedTerm:
 
 
 def weighted_terms(terms: Sequence[LossTermConfig]) -> list[WeightedTerm]:
-    """The configured terms with their numbers."""
+    """The configured terms with their coefficients."""
     return [WeightedTerm(term.name, term.lambda_, term.part.arguments(term.kwargs)) for term in terms]
 
 
 def added_loss(model: nn.Module, terms: Sequence[WeightedTerm]) -> Tensor | float:
-    """What the terms add to the cross-entropy: the sum of coefficient * term(model, **arguments).
+    """Return the sum of coefficient * term(model, **arguments), which is added to the cross-entropy.
 
-    Raises PluginError if a plug-in's term raises or gives anything but a scalar tensor.
+    Raises PluginError if a plug-in's term raises or does not return a scalar tensor.
     """
     in_use = [term for term in terms if not _is_zero(term.coefficient)]
     return sum((term.coefficient * _value(term, model) for term in in_use), start=0.0)
@@ -74,5 +74,5 @@ def _value(term: WeightedTerm, model: nn.Module) -> Tensor:
 
 
 def _is_zero(coefficient: Coefficient) -> bool:
-    """Whether a number is 0. A tensor never is: looking at it would make the host wait for the device."""
+    """Whether a number is 0; False for a tensor, because reading it would make the host wait for the device."""
     return not isinstance(coefficient, Tensor) and coefficient == 0

@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 def _uncompiled(optimizer: type[Optimizer]) -> type[Optimizer]:
-    """`optimizer` without what PyTorch wraps its methods in for torch.compile, which is never asked to compile them.
+    """Return `optimizer` without the hooks that PyTorch puts around its methods for torch.compile.
 
-    Where they are first called, the wrappers import the compiler: 0.6 s and 160 MB for every process.
+    The optimizer is never compiled, but the first call of a hook imports the compiler: 0.6 s and 160 MB per process.
     """
     methods = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
     plain = {name: inspect.unwrap(getattr(optimizer, name)) for name in methods}
@@ -33,7 +33,7 @@ _FUSED_DEVICES = ("cpu", "cuda", "mps")
 
 
 def split_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """The trainable parameters of `model` by group: base, dz, bit."""
+    """Return the trainable parameters of `model` by group: base, dz, bit."""
     groups: dict[str, list[nn.Parameter]] = {"base": [], "dz": [], "bit": []}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -42,7 +42,7 @@ def split_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
-    """The configured optimizer; a group missing from the config is frozen where it stands, and the log says so."""
+    """Create the configured optimizer. The parameters of a group that the config omits are frozen, which is logged."""
     groups = []
     for name, parameters in split_parameters(model).items():
         options = getattr(config.param_groups, name)

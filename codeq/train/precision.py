@@ -11,10 +11,10 @@ Precision = Literal["fp32", "tf32", "bf16"]
 
 
 def set_precision(wanted: Literal["auto", "fp32", "tf32", "bf16"], device: torch.device) -> Precision:
-    """The precision that `wanted` means on `device`; sets what float32 products of matrices mean in this process.
+    """Return the precision that `wanted` means on `device`; sets the float32 matmul precision of this process.
 
-    auto: bf16 on CUDA devices that have it, else fp32. tf32: float32 with a mantissa of 10 bits in matrix products and
-    convolutions, on CUDA only; other devices compute in float32.
+    auto: bf16 on CUDA devices that support it, else fp32. tf32: float32 with a mantissa of 10 bits in matrix products
+    and convolutions, on CUDA only; other devices compute in float32.
     """
     precision = _automatic(device) if wanted == "auto" else wanted
     if device.type == "cuda":
@@ -29,8 +29,8 @@ def _automatic(device: torch.device) -> Precision:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """A context in which layers compute in `precision`. Cast weights are not kept: a graph that is recorded inside
-    would go on with the first step's."""
+    """A context in which layers compute in `precision`. Cast weights are not cached: a graph recorded inside
+    would reuse those of the first step."""
     if precision != "bf16":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)

@@ -1,4 +1,4 @@
-"""The learning-rate schedule, stepped once an epoch."""
+"""The learning-rate schedule, stepped once per epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training run by itself: the loop with its checkpoint, its metrics file, its log lines and its W&B run."""
+"""A single training run: the loop with a checkpoint, a metrics file, log lines and a W&B run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def train_single(state: TrainState, grace_epochs: int) -> EpochMetrics | None:
     """Train to the end, or until the run diverges or collapses; returns the last row.
 
-    Leaves SAVE_DIR/checkpoint_RUNNAME.th and SAVE_DIR/metrics_RUNNAME.jsonl after every epoch. Returns None if all
+    Writes SAVE_DIR/checkpoint_RUNNAME.th and SAVE_DIR/metrics_RUNNAME.jsonl after every epoch. Returns None if all
     epochs had been completed before.
     """
     config = state.config
@@ -43,7 +43,7 @@ def train_single(state: TrainState, grace_epochs: int) -> EpochMetrics | None:
 
 
 def checkpoint_path(config: RunConfig) -> Path:
-    """Where a single run leaves its checkpoint."""
+    """Return the path of a single run's checkpoint."""
     return Path(config.save_dir) / f"checkpoint_{config.run_name}.th"
 
 
@@ -52,7 +52,7 @@ def _metrics_path(config: RunConfig) -> Path:
 
 
 def _drop_rows_after(state: TrainState) -> None:
-    """Begin the metrics file, or go on with it after the epochs that are completed; tells early if it cannot be."""
+    """Create the metrics file, or cut it after the completed epochs; raises early if it cannot be written."""
     path = _metrics_path(state.config)
     lines = path.read_text().splitlines() if path.exists() else []
     kept = [line for line in lines if json.loads(line)["epoch"] <= state.epoch]
@@ -62,7 +62,7 @@ def _drop_rows_after(state: TrainState) -> None:
 def _save(state: TrainState, row: EpochMetrics) -> None:
     with _metrics_path(state.config).open("a") as file:
         file.write(json.dumps(row.as_dict()) + "\n")
-    if row.status != "diverged":  # NaN weights would replace the last good ones
+    if row.status != "diverged":  # a checkpoint with NaN weights would replace the last usable one
         save_checkpoint(checkpoint_path(state.config), state)
 
 

@@ -1,6 +1,6 @@
-"""One training step: forward pass, backward pass, optimizer; launched one by one, or replayed as one CUDA graph.
+"""One training step: forward pass, backward pass, optimizer; run eagerly or replayed as one CUDA graph.
 
-A small network keeps a GPU waiting for the host, which launches some 1,000 kernels for a step of ResNet-20 with
+With a small network the GPU waits for the host, which launches about 1,000 kernels for a step of ResNet-20 with
 quantizers. A CUDA graph is recorded once and replayed with one launch, on the same memory.
 """
 
@@ -20,11 +20,11 @@ from codeq.train.training_loss import Loss
 log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 3
-"""Steps before the recording: libraries choose their kernels, the optimizer allocates its state."""
+"""Eager steps before the recording, in which libraries choose kernels and the optimizer allocates its state."""
 
 
 class TrainStep:
-    """Trains on one batch a call, and sums the loss and the correct predictions of an epoch on the device.
+    """Trains on one batch per call, and sums the loss and the correct predictions of an epoch on the device.
 
     loss: may be replaced before the first call.
     """
@@ -41,11 +41,11 @@ class TrainStep:
         self._correct.zero_()
 
     def sums(self) -> tuple[float, float]:
-        """The losses, each times its number of images, and the correct predictions since `begin_epoch`."""
+        """Return the sum of the images' losses and the number of correct predictions since `begin_epoch`."""
         return self._loss_sum.item(), self._correct.item()
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
-        """images: (B, C, S, S). labels: (B,). Nothing in here makes the host wait for the device."""
+        """images: (B, C, S, S). labels: (B,). Does not make the host wait for the device."""
         loss, logits = self.loss(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -58,7 +58,7 @@ class GraphedStep(TrainStep):
     """A `TrainStep` that is recorded as a CUDA graph after a few steps, and replayed from then on.
 
     Batches must have one shape. Parameters, buffers and the optimizer's state must stay where they are. A step that
-    cannot be recorded goes on as it is, and the log says why.
+    cannot be recorded runs eagerly, and the reason is logged.
     """
 
     def __init__(self, loss: Loss, optimizer: Optimizer, device: torch.device) -> None:
@@ -103,7 +103,7 @@ class GraphedStep(TrainStep):
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 super().__call__(*self._batch)
             self._graph = graph
-        except Exception as error:  # a model may do what cannot be recorded, such as waiting for the device
+        except Exception as error:  # a model may contain operations that cannot be recorded, such as a read on the host
             if is_device_lost(error):
                 raise
             self._can_record = False
@@ -115,7 +115,7 @@ class GraphedStep(TrainStep):
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What went wrong first: a recording that fails ends with an error of its own."""
+    """Return the first error: a failed recording raises another one at its end."""
     while error.__context__ is not None:
         error = error.__context__
     return error

@@ -1,4 +1,4 @@
-"""Weights & Biases: one run per training run, written from a thread of its own so that it can never stop training."""
+"""Weights & Biases: one run per training run, sent from a separate thread so that it cannot stop training."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CLOSE_TIMEOUT_S = 60
 
 
 def wandb_off_reason(project: str | None) -> str | None:
-    """Why nothing is sent to W&B, in words; None if it is on.
+    """Return the reason why nothing is sent to W&B; None if it is on.
 
-    On where `wandb_project` is set and there is a key (WANDB_API_KEY or a netrc entry) or WANDB_MODE=offline.
+    It is on if `wandb_project` is set and there is a key (WANDB_API_KEY or a netrc entry) or WANDB_MODE=offline.
     """
     mode = os.environ.get("WANDB_MODE", "online")
     if project is None:
@@ -64,23 +64,23 @@ class _Finish:
 
 
 class Tracker:
-    """Where the rows of training runs go besides their files; this one sends them nowhere."""
+    """Interface for sending rows to an experiment tracker; this class discards them."""
 
     def start(self, key: int, name: str, config: dict[str, Any]) -> None:
-        """Begin the run that later calls mean by `key`; `config` is logged whole."""
+        """Begin a run; later calls refer to it by `key`. `config` is logged completely."""
 
     def log(self, key: int, row: dict[str, Any]) -> None:
         """Log one epoch's row; its `epoch` is the step."""
 
     def finish(self, key: int, status: str, reason: str = "") -> None:
-        """End a run; `status` and `reason` go to its summary, anything but finished or stopped marks it failed."""
+        """End a run; `status` and `reason` go to its summary, any status but finished or stopped marks it failed."""
 
     def close(self) -> None:
-        """Wait until all is handed over."""
+        """Wait until everything is sent."""
 
 
 def open_tracker(project: str | None, folder: Path, group: str | None = None) -> Tracker:
-    """A tracker that sends runs to the W&B project, or nowhere, which one log line says and explains."""
+    """Return a tracker that sends runs to the W&B project, or discards them if W&B is off; the reason is logged."""
     off = wandb_off_reason(project)
     if project is None or off is not None:
         log.info("W&B is off: %s", off)
@@ -89,7 +89,7 @@ def open_tracker(project: str | None, folder: Path, group: str | None = None) ->
 
 
 class WandbTracker(Tracker):
-    """Sends runs to W&B in the background; the first failure turns it off with one line and training goes on.
+    """Sends runs to W&B in the background; the first failure turns it off with one log line and training continues.
 
     project, group: as in W&B; a sweep's runs share the sweep's name as their group. folder: where W&B keeps files.
     """
@@ -112,7 +112,7 @@ class WandbTracker(Tracker):
         self._actions.put(_Finish(key, {"status": status, "reason": reason}))
 
     def close(self) -> None:
-        """Wait until all is handed over, at most a minute."""
+        """Wait until everything is sent, at most a minute."""
         self._actions.put(None)
         self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
@@ -122,7 +122,7 @@ class WandbTracker(Tracker):
         while (action := self._actions.get()) is not None:
             try:
                 self._do(action)
-            except Exception as error:  # whatever W&B raises, training goes on
+            except Exception as error:  # no exception of W&B may stop the training
                 log.warning("W&B is off from here on: %s", first_line(error))
                 break
         for run in self._runs.values():
@@ -141,7 +141,7 @@ class WandbTracker(Tracker):
                 run.finish(exit_code=0 if row["status"] in ("finished", "stopped") else 1)
 
     def _open(self, options: dict[str, Any]) -> Any:
-        import wandb  # 1 s to import, and only wanted here
+        import wandb  # takes 1 s to import and is needed only here
 
         settings = wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True, console="off")
         return wandb.init(**self._common, **options, reinit="create_new", settings=settings)
@@ -150,5 +150,5 @@ class WandbTracker(Tracker):
 def _quietly(action: Callable[[], object]) -> None:
     try:
         action()
-    except Exception as error:  # the run is over either way; what W&B has on disk can be synced
+    except Exception as error:  # the run has ended; `wandb sync` can send the files on disk
         log.debug("W&B: %s", error)

@@ -1,4 +1,4 @@
-"""What a training step differentiates: the loss of a batch, the added terms included."""
+"""The function that a training step differentiates: the loss of a batch, including the added terms."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from codeq.train.losses import WeightedTerm, added_loss
 from codeq.train.precision import Precision, autocast
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From images (B, C, S, S) and labels (B,) to the loss, a scalar, and the logits (B, classes), without gradient."""
+"""Maps images (B, C, S, S) and labels (B,) to the loss, a scalar, and the logits (B, classes), without gradient."""
 
 
 class TrainingLoss(nn.Module):
     """The mean cross-entropy of a batch plus the added terms, as a `Loss`. Each weight is quantized once.
 
-    Weights, quantizers, logits and terms are float32; `precision` is that of the layers' arithmetic.
+    Weights, quantizers, logits and terms are float32; `precision` is the precision of the layers' arithmetic.
     """
 
     def __init__(self, model: nn.Module, terms: Sequence[WeightedTerm], precision: Precision = "fp32") -> None:
@@ -39,6 +39,6 @@ class TrainingLoss(nn.Module):
 
 
 def memory_format(model: nn.Module) -> torch.memory_format:
-    """channels_last where there are convolutions, which are faster that way."""
+    """Return channels_last for a model with convolutions, which are faster in that format."""
     has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
     return torch.channels_last if has_convolutions else torch.contiguous_format

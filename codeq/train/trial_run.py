@@ -1,4 +1,4 @@
-"""A run that lives in a trial's folder: begun or continued there, kept after each epoch, tested in the end."""
+"""A run in a trial's folder: create or resume it, save each epoch, measure its test accuracy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from codeq.train.loop import EpochMetrics, TrainState, create_train_state, evalu
 
 
 def open_run(folder: TrialFolder, config: RunConfig, data: DataSplits | None = None) -> TrainState:
-    """The run at its newest checkpoint, or at epoch 0; rows that no checkpoint was written for are forgotten.
+    """Return the run at its newest checkpoint, or at epoch 0; rows after the checkpoint are deleted.
 
-    data: see `create_train_state`. Raises what `create_train_state` raises, CheckpointError and StateDamaged.
+    data: see `create_train_state`. Raises the exceptions of `create_train_state`, CheckpointError and StateDamaged.
     """
     state = create_train_state(config, data)
     if folder.checkpoint.exists():
@@ -26,13 +26,13 @@ def open_run(folder: TrialFolder, config: RunConfig, data: DataSplits | None = N
 
 
 def ended_row(folder: TrialFolder) -> dict[str, Any] | None:
-    """The run's last row, if it says that the run had ended: the driver may not have heard of it."""
+    """Return the last row if the run has ended, else None; the driver may not have received that row."""
     recorded = folder.rows()
     return recorded[-1] if recorded and recorded[-1]["status"] != "running" else None
 
 
 def save_epoch(folder: TrialFolder, state: TrainState, row: EpochMetrics) -> dict[str, Any]:
-    """Write the row, then the checkpoint; the row as plain data."""
+    """Write the row, then the checkpoint; returns the row as plain data."""
     plain = row.as_dict()
     folder.append_row(plain)
     save_checkpoint(folder.checkpoint, state)
@@ -40,16 +40,16 @@ def save_epoch(folder: TrialFolder, state: TrainState, row: EpochMetrics) -> dic
 
 
 def test_accuracy(folder: TrialFolder, data: DataSplits | None = None) -> float:
-    """The accuracy in percent of the folder's newest checkpoint on the test images. Raises what `open_run` raises."""
+    """Return the test accuracy in percent of the folder's newest checkpoint. Raises the exceptions of `open_run`."""
     state = create_train_state(folder.read_config(), data)
     load_checkpoint(folder.checkpoint, state)
     return evaluate(state, state.data.test)
 
 
 def failed_row(folder: TrialFolder, before: dict[str, Any], error: Exception) -> dict[str, Any]:
-    """The last row of a run that raised `error`: the numbers of the row before, and the traceback in a file.
+    """Return the last row of a run that raised `error`, with the previous row's metrics; write the traceback to a file.
 
-    Raises `error` again if the process's GPU is lost.
+    Raises `error` again if this process can no longer use its GPU.
     """
     if is_device_lost(error):
         raise error

@@ -22,7 +22,7 @@ SHAPE = (3, 32, 32)
 
 @dataclass(frozen=True)
 class Cifar:
-    """The published layout: python pickles of {"data": (n, 3072) uint8, label_key: n integers}."""
+    """The published layout: Python pickles of {"data": (n, 3072) uint8, label_key: n integers}."""
 
     name: str
     num_classes: int
@@ -58,7 +58,7 @@ CIFAR100 = Cifar(
 
 
 def cifar10(data_dir: str) -> RawImages:
-    """The batch files in data_dir or in their usual folder below it, or the archive as published."""
+    """CIFAR-10 from batch files in data_dir or their usual subfolder, or from the published archive."""
     return _read(CIFAR10, data_dir, _fetch_cifar10)
 
 
@@ -88,7 +88,7 @@ def _read(cifar: Cifar, data_dir: str, fetch: Callable[[str], object]) -> RawIma
 
 
 def _locate(cifar: Cifar, folder: Path) -> Path | None:
-    """The folder that holds all batch files, or the archive."""
+    """Return the folder that contains all batch files, or the archive."""
     for place in (folder / cifar.folder, folder):
         if all((place / name).is_file() for name in cifar.files):
             return place
@@ -101,7 +101,7 @@ def _unpacked(cifar: Cifar, folder: Path) -> Mapping[str, bytes]:
 
 
 def _archived(cifar: Cifar, archive: Path) -> Mapping[str, bytes]:
-    """The batch files out of the archive, without writing anything."""
+    """Read the batch files from the archive without extracting it to disk."""
     contents = {}
     try:
         with tarfile.open(archive) as tar:
@@ -118,12 +118,12 @@ def _archived(cifar: Cifar, archive: Path) -> Mapping[str, bytes]:
 
 
 def _parse(cifar: Cifar, path: Path, content: bytes) -> PixelSet:
-    """One batch file. Raises DataDamaged, naming `path`, if it is not what the layout promises."""
+    """Read one batch file. Raises DataDamaged with `path` if it does not match the layout."""
     try:
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
         pixels = np.asarray(batch["data"], dtype=np.uint8).reshape(-1, *SHAPE)
         labels = np.asarray(batch[cifar.label_key], dtype=np.int64)
-    # Damaged pickles raise nearly anything.
+    # Damaged pickles raise many types.
     except Exception as error:
         raise DataDamaged(f"{path}: damaged or cut short ({one_line(error)})") from error
     if labels.shape != pixels.shape[:1] or not len(labels):
@@ -134,13 +134,13 @@ def _parse(cifar: Cifar, path: Path, content: bytes) -> PixelSet:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Loads numpy arrays and plain containers; any other name in the file is refused, so no code can run."""
+    """Loads numpy arrays and plain containers; any other name in the file is rejected, so that no code runs."""
 
     _RECONSTRUCT = np.empty(0).__reduce__()[0]
     _ALLOWED = {
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
-        # The same function under the names of numpy 1, which wrote the published files, and numpy 2.
+        # The function's name in NumPy 1, which wrote the published files, and in NumPy 2.
         ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
         ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
     }

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from codeq.data.errors import EMBEDDED_HINT, DataUnavailable, one_line
 
-# A firewall that drops packets would otherwise hold every process for minutes.
+# Without a limit, a firewall that drops packets would block every process for minutes.
 TIMEOUT_S = 20.0
 
 Found = TypeVar("Found")
@@ -27,7 +27,7 @@ _may_download: ContextVar[bool] = ContextVar("may_download", default=True)
 
 @contextmanager
 def no_downloads() -> Iterator[None]:
-    """A context in which nothing is downloaded: data sets without files are unavailable."""
+    """A context without downloads: data sets without files are unavailable."""
     token = _may_download.set(False)
     try:
         yield
@@ -37,10 +37,10 @@ def no_downloads() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Download(Generic[Found]):
-    """How to find a data set's files and how to get them.
+    """Finds or downloads the files of a data set.
 
-    wanted: what must be in the folder, for the message. locate: the files in a folder, None if any is missing.
-    fetch: puts them into an empty folder, where `locate` finds them.
+    wanted: the files, for the message. locate: returns the files in a folder, None if any is missing. fetch: downloads
+    them into an empty folder.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Download(Generic[Found]):
     fetch: Callable[[str], object]
 
     def find_or_fetch(self, data_dir: str) -> Found:
-        """What `locate` finds, if necessary after a download.
+        """Return the result of `locate`, after a download if necessary.
 
         Concurrent processes wait for the first. Raises DataUnavailable without network, without
         permission to write or inside `no_downloads`.
@@ -81,7 +81,7 @@ class Download(Generic[Found]):
 
 
 def _fetch(fetch: Callable[[str], object], folder: Path) -> None:
-    # Inside `folder`, so that moving is renaming: a download cut short leaves no half file under a real name.
+    # Inside `folder`, so that a move is a rename: an interrupted download leaves no incomplete file at the final path.
     with TemporaryDirectory(prefix=".download-", dir=folder) as temporary:
         with _socket_timeout(TIMEOUT_S):
             fetch(temporary)
@@ -95,7 +95,7 @@ def _fetch(fetch: Callable[[str], object], folder: Path) -> None:
 
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """A time limit for connections: torchvision sets none and has no argument for it."""
+    """Set a time limit for connections: torchvision has no argument for it."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

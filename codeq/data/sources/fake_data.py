@@ -1,4 +1,4 @@
-"""Fake images in the shape of a data set that is not downloaded, for measurements of speed."""
+"""Fake images with the shape of a data set that is not downloaded, for speed measurements."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHAPES = {
 
 
 def load_or_fake(config: RunConfig) -> tuple[RawImages, bool]:
-    """The images of `config.dataset`, and whether they are fake; nothing is downloaded.
+    """Return the images of `config.dataset` and whether they are fake. Nothing is downloaded.
 
     Raises DataUnavailable (DataDamaged for a broken file) if they are missing and their shape is not known.
     """
@@ -50,7 +50,7 @@ def load_or_fake(config: RunConfig) -> tuple[RawImages, bool]:
 
 
 def _pixels(shape: _Shape, count: int) -> PixelSet:
-    """Noise: a thousand images, repeated; the classes alternate."""
+    """Return noise: a thousand images, repeated; the classes alternate."""
     noise = np.random.RandomState(0).randint(0, 256, (1000, shape.channels, shape.size, shape.size), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int64) % shape.num_classes
     return PixelSet(np.resize(noise, (count, *noise.shape[1:])), labels)

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 70,000 pictures of clothes, 1x28x28, 10 classes."""
+"""Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 70,000 images of clothes, 1x28x28, 10 classes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ TORCHVISION_FOLDER = Path("FashionMNIST", "raw")
 
 
 def fashion_mnist(data_dir: str) -> RawImages:
-    """The four idx files in data_dir or in torchvision's folder below it, plain or gzipped; else fetched."""
+    """The four idx files in data_dir or in torchvision's subfolder, plain or gzipped; downloaded if missing."""
     files = FASHION_MNIST.find_or_fetch(data_dir)
     return RawImages("fashion_mnist", NUM_CLASSES, _read_part(*files[:2]), _read_part(*files[2:]))
 
 
 def _locate(folder: Path) -> list[Path] | None:
-    """The four paths in the order of FILES."""
+    """Return the four paths in the order of FILES."""
     for place in (folder, folder / TORCHVISION_FOLDER):
         files = [_plain_or_gzipped(place / name) for name in FILES]
         if all(path.is_file() for path in files):
@@ -67,10 +67,10 @@ def _read_part(image_file: Path, label_file: Path) -> PixelSet:
 
 
 def _read_idx(path: Path, *, dims: int) -> Tensor:
-    """An idx file's bytes, not empty, with `dims` dimensions. Raises DataDamaged for anything else."""
+    """Read a non-empty idx file with `dims` dimensions. Raises DataDamaged for any other file."""
     try:
         array = _read_gzipped(path) if path.suffix == ".gz" else _read_plain(path)
-    # torchvision's reader checks with assert and lets lookups, conversions and views fail.
+    # torchvision's reader raises AssertionError and the errors of lookups, conversions and views.
     except (OSError, EOFError, AssertionError, KeyError, RuntimeError, ValueError) as error:
         raise DataDamaged(f"{path}: damaged or cut short ({one_line(error)})") from error
     if array.dtype != torch.uint8 or array.ndim != dims or not array.numel():
@@ -79,7 +79,7 @@ def _read_idx(path: Path, *, dims: int) -> Tensor:
 
 
 def _read_gzipped(path: Path) -> Tensor:
-    # torchvision's reader wants a path, and the data folder may be read-only.
+    # torchvision's reader needs a path, and the data folder may be read-only.
     with gzip.open(path) as compressed, NamedTemporaryFile() as plain:
         shutil.copyfileobj(compressed, plain)
         plain.flush()

@@ -1,4 +1,4 @@
-"""Any image files, one folder a class: DATA_DIR/train/CLASS/*.jpg and DATA_DIR/test (or val) alike."""
+"""Image files with a folder per class: DATA_DIR/train/CLASS/*.jpg, and likewise in DATA_DIR/test (or val)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEST_SPLIT_SEED = 224
 
 
 def imagefolder(data_dir: str, img_size: int | None, workers: int) -> RawImages:
-    """Classes are the sub-folders of `train`, by name; an image set that fits in memory is decoded once.
+    """Classes are the subfolders of `train`, by name; an image set that fits in memory is decoded once.
 
     The test set is `test`, else `val`, else a fixed stratified fifth of `train`; the log says which. Raises
     DataUnavailable if a folder is missing or empty, or if the two folders differ in their classes.
@@ -34,7 +34,7 @@ def imagefolder(data_dir: str, img_size: int | None, workers: int) -> RawImages:
 
 
 def _scan(folder: Path, size: int) -> tuple[FileSet, list[str]]:
-    """The image files below `folder` and the names of its classes, both in order of name."""
+    """Return the image files below `folder` and the names of its classes, both in order of name."""
     from torchvision.datasets import ImageFolder
 
     try:
@@ -49,7 +49,7 @@ def _scan(folder: Path, size: int) -> tuple[FileSet, list[str]]:
 
 
 def _with_test(root: Path, train: FileSet, classes: list[str]) -> tuple[FileSet, FileSet]:
-    """The training and the test files."""
+    """Return the training and the test files."""
     folders = [root / name for name in ("test", "val") if (root / name).is_dir()]
     if not folders:
         logger.info("%s has no folder test or val: a fixed fifth of train is the test set", root)

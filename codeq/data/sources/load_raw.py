@@ -1,4 +1,4 @@
-"""Read the images of a data set by its registered name."""
+"""Loads the images of a data set by its registered name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from codeq.registry import Part
 
 
 def load_raw(config: RunConfig) -> RawImages:
-    """The images of `config.dataset` as published; one copy can serve every process of a machine.
+    """Return the images of `config.dataset` as published; the processes of a machine can share one copy.
 
-    Raises DataUnavailable if they are not there nor to be had, DataDamaged for a broken file, PluginError if a plug-in
-    raises or gives what is no data set.
+    Raises DataUnavailable if files are missing and cannot be downloaded, DataDamaged for a broken file, PluginError if
+    a plug-in raises or does not return a data set.
     """
     part = config.dataset.part
     found = part(
@@ -28,7 +28,7 @@ def load_raw(config: RunConfig) -> RawImages:
 
 
 def _checked(part: Part, found: Any) -> RawImages:
-    """What a plug-in returned as raw images; there are as many classes as the largest training label says."""
+    """Convert a plug-in's return value to raw images; the number of classes is the largest training label plus 1."""
     try:
         (train_images, train_labels), (test_images, test_labels) = found
     except (TypeError, ValueError):

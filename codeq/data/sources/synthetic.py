@@ -1,4 +1,4 @@
-"""Synthetic images that can be learned: a faint fixed pattern per class plus noise. Needs no file."""
+"""Synthetic images that can be learned: a faint fixed pattern per class plus noise. Needs no files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTRAST = 16
 
 
 def synthetic() -> RawImages:
-    """10 classes, 3x32x32, always the same images; another img_size resizes them like any data set's."""
+    """10 classes, 3x32x32, always the same images; another img_size resizes them as for any data set."""
     random = np.random.RandomState(0)
     pixel = np.ones((SIZE // PATTERN_SIZE, SIZE // PATTERN_SIZE), dtype=np.uint8)
     bits = random.randint(0, 2, (NUM_CLASSES, 3, PATTERN_SIZE, PATTERN_SIZE), dtype=np.uint8)
@@ -24,7 +24,7 @@ def synthetic() -> RawImages:
 
 
 def _draw(random: np.random.RandomState, patterns: NDArray[np.uint8], count: int) -> PixelSet:
-    """Each class's pattern on top of uniform noise, the sum within 0 .. 255."""
+    """Add each class's pattern to uniform noise; the sum is within 0 .. 255."""
     noise = random.randint(0, 256 - CONTRAST, (count, *patterns.shape[1:]), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int64) % len(patterns)
     return PixelSet(noise + patterns[labels], labels)
