@@ -12,9 +12,9 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from codeq.config import ConfigError, Template
+from codeq.config.dry_run import plan
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
-from codeq.config.pick import selection_objectives
-from codeq.config.plan import plan
+from codeq.config.selection import selection_objectives
 from codeq.config.text import pluralize
 from codeq.plugins import Plugin, add_plugin_option, error_line, load_plugins
 

@@ -122,7 +122,7 @@ def group_lasso(
     lambda_linear: Annotated[NonNegativeFloat, Field(description="factor of the linear layers' columns")] = 1e-4,
     lambda_conv: Annotated[NonNegativeFloat, Field(description="factor of the convolutions' columns")] = 1e-4,
 ) -> Tensor:
-    from codeq.train.losses import group_lasso
+    from codeq.train.loss_terms import group_lasso
 
     return group_lasso(model, lambda_linear, lambda_conv)
 

@@ -32,7 +32,7 @@ from codeq.search.sweep_state import open_sweep
 from codeq.storage.trial_folder import StateDamaged, TrialRecord, trial_folder
 from codeq.train import __main__ as train
 from codeq.train.check_parts import check_parts
-from codeq.train.losses import added_loss, weighted_terms
+from codeq.train.loss_terms import added_loss, weighted_terms
 from tests.conftest import ROOT
 
 PLUGIN = """\

@@ -15,7 +15,7 @@ from benchmarks.rows import NAMES
 from benchmarks.table import RESULTS, markdown, read
 from codeq.config import ConfigError, Template
 from codeq.config.distributions import DISTRIBUTIONS
-from codeq.config.plan import plan
+from codeq.config.dry_run import plan
 from codeq.results.advice import Advice
 from codeq.results.advice.boundary_hits import BoundaryHit
 from codeq.results.advice.text import advice_lines

@@ -22,8 +22,8 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from codeq.config import Template
+from codeq.config.dry_run import plan
 from codeq.config.metrics import REPORTED
-from codeq.config.plan import plan
 from tests.conftest import ROOT, TINY
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codeq.config.check import boundary_configs, draw_problems, run_problems, sweep_problems
+from codeq.config.boundary_check import boundary_configs, draw_problems, run_problems, sweep_problems
 from codeq.config.distributions import Distribution
 from codeq.config.document import Document, to_yaml
 from codeq.config.draw import SampledConfig

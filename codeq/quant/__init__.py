@@ -7,9 +7,9 @@ from codeq.quant.attach import (
     quantized_layers,
     toggle_quantization,
 )
+from codeq.quant.base import Quantizer, build_quantizer
 from codeq.quant.dead_zone import DeadZoneLDZCompander, dead_zone_quantize
 from codeq.quant.materialize import materialize
-from codeq.quant.quantizer import Quantizer, build_quantizer
 from codeq.quant.uniform import UniformSymmetric, uniform_quantize
 
 __all__ = [

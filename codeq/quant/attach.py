@@ -14,7 +14,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from codeq.quant.quantizer import Quantizer, build_quantizer
+from codeq.quant.base import Quantizer, build_quantizer
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from codeq.quant.base import Quantizer
 from codeq.quant.quantile import quantile
-from codeq.quant.quantizer import Quantizer
 from codeq.quant.straight_through import ste_round
 
 MIN_BITS = 2.0

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from codeq.quant.quantizer import Quantizer
+from codeq.quant.base import Quantizer
 from codeq.quant.straight_through import ste_round
 
 

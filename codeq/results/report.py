@@ -18,7 +18,7 @@ def write_report(
     """Write trials.csv, pareto.csv, confirm.csv, best.yaml and summary.json into the sweep's `folder`.
 
     measure_test: reads the test set for the front and for the runs with fresh seeds, once for each; None: not yet.
-    pick: see `codeq.config.pick.selection_objectives`. Raises StateDamaged for folders that cannot be read.
+    pick: see `codeq.config.selection.selection_objectives`. Raises StateDamaged for folders that cannot be read.
     """
     trials, runs = load_trials(folder), load_confirm_runs(folder)
     names = [parameter.name for parameter in template.parameters]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from codeq.config import Template
 from codeq.config.objectives import Objectives, describe_constraints, is_feasible
-from codeq.config.pick import describe, selection_objectives
+from codeq.config.selection import describe, selection_objectives
 from codeq.results.confirmation import Confirmed, confirmed_trials
 from codeq.results.front import pareto_front, ranked
 from codeq.results.hypervolume import HypervolumeBounds, hypervolume, hypervolume_bounds
@@ -68,8 +68,8 @@ def analyze(
 ) -> SweepResult:
     """The result of a sweep's `trials` and their `runs` with fresh seeds.
 
-    pick: see `codeq.config.pick.selection_objectives`. The front is that of the trials that satisfy the constraints. If
-    none does, it is that of all trials, which shows how far they are from it; its hypervolume is 0 and there is no
+    pick: see `codeq.config.selection.selection_objectives`. The front is that of the trials that satisfy the
+    constraints. If none does, it is that of all trials, which shows how far they are from it; its hypervolume is 0 and there is no
     winner.
     """
     sweep = template.sweep

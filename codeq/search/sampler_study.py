@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from codeq.config import ConfigError, RunConfig, Template
-from codeq.config.check import MAX_GRID
+from codeq.config.boundary_check import MAX_GRID
 from codeq.search.outcome import StudyReport
 from codeq.search.samplers import GridSampler, as_optuna, build_sampler, mixed_seed, suggest
 from codeq.search.study import directions, quiet_optuna

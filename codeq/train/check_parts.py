@@ -11,7 +11,7 @@ from codeq.config.run import RunConfig
 from codeq.data import RawImages, load_raw
 from codeq.models import build_model
 from codeq.quant import attach_weight_quantizers
-from codeq.train.losses import weighted_terms
+from codeq.train.loss_terms import weighted_terms
 from codeq.train.training_loss import TrainingLoss
 
 MAX_CHECKED = 16

@@ -18,15 +18,15 @@ from codeq.config.sweep import Scheduler
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
 from codeq.quant import all_layers_quantized, attach_weight_quantizers
-from codeq.train.compilation import choose_loss
 from codeq.train.compression import Compression, dense_macs, measure_compression
 from codeq.train.device import prepare_device
 from codeq.train.health import diagnose
-from codeq.train.losses import weighted_terms
+from codeq.train.loss_terms import weighted_terms
 from codeq.train.optimizer import build_optimizer
 from codeq.train.precision import Precision, autocast, set_precision
 from codeq.train.schedule import build_schedule
 from codeq.train.step import GraphedStep, TrainStep
+from codeq.train.torch_compile import choose_loss
 from codeq.train.training_loss import TrainingLoss, memory_format
 
 GRACE_EPOCHS: int = Scheduler.model_fields["grace_epochs"].default

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from codeq.quant import all_layers_quantized
-from codeq.train.losses import WeightedTerm, added_loss
+from codeq.train.loss_terms import WeightedTerm, added_loss
 from codeq.train.precision import Precision, autocast
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

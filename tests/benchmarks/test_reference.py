@@ -17,7 +17,7 @@ from codeq.config import Template
 from codeq.config.distributions import LogUniform
 from codeq.models import build_model
 from codeq.quant.dead_zone import DeadZoneLDZCompander
-from codeq.train.losses import group_lasso as our_group_lasso
+from codeq.train.loss_terms import group_lasso as our_group_lasso
 from tests.conftest import ROOT
 
 TEMPLATE = Template.load(ROOT / "sweeps" / "dz_wd.yaml")

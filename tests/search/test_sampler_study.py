@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from codeq.config import ConfigError, RunConfig, Template
-from codeq.config.check import MAX_GRID
+from codeq.config.boundary_check import MAX_GRID
 from codeq.search import sampler_study as module
 from codeq.search.outcome import StudyReport, for_sampler, trial_end
 from codeq.search.sampler_study import Exhausted, SamplerStudy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codeq.config.plan import plan
+from codeq.config.dry_run import plan
 from tests.config.texts import PLAIN, edited, load
 
 SEARCHED = edited(("{lr: 0.001}", "{lr: {distribution: loguniform, low: 1e-4, high: 1e-2}}"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeq.config.check import boundary_configs, corner_samples
+from codeq.config.boundary_check import boundary_configs, corner_samples
 from codeq.config.distributions import Int, LogUniform, Uniform
 from codeq.config.document import KeyPath
 from codeq.config.draw import SampledConfig

@@ -8,7 +8,7 @@ from torch import nn
 
 from codeq.config.run import LossTermConfig
 from codeq.quant import attach_weight_quantizers
-from codeq.train.losses import added_loss, column_norms, group_lasso, weighted_terms
+from codeq.train.loss_terms import added_loss, column_norms, group_lasso, weighted_terms
 
 
 def model() -> nn.Sequential:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from codeq.config import ConfigError, SweepConfig
-from codeq.config.pick import describe, selection_objectives
+from codeq.config.selection import describe, selection_objectives
 
 BOTH = {"val_acc": "max", "sparsity": "max"}
 

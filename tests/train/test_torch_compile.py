@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from codeq.train import compilation
-from codeq.train.compilation import can_compile, choose_loss
+from codeq.train import torch_compile as compilation
+from codeq.train.torch_compile import can_compile, choose_loss
 from codeq.train.training_loss import Loss, TrainingLoss
 from tests.train.test_training_loss import TERMS, network
 
