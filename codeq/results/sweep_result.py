@@ -69,8 +69,8 @@ def analyze(
     """The result of a sweep's `trials` and their `runs` with fresh seeds.
 
     pick: see `codeq.config.selection.selection_objectives`. The front is that of the trials that satisfy the
-    constraints. If none does, it is that of all trials, which shows how far they are from it; its hypervolume is 0 and there is no
-    winner.
+    constraints. If none does, it is that of all trials, which shows how far they are from it; its hypervolume is 0
+    and there is no winner.
     """
     sweep = template.sweep
     finished = [trial for trial in trials if trial.finished]
