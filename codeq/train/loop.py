@@ -36,7 +36,7 @@ Status = Literal["running", "finished", "diverged", "collapsed"]
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What one epoch reports. Accuracies are percent, sparsities and rel_bops 0..1, times seconds.
+    """The metrics that one epoch reports. Accuracies are percent, sparsities and rel_bops 0..1, times seconds.
 
     epoch: completed epochs, from 1. loss: mean training loss, added terms included. train_acc: over the epoch's
     augmented batches. val_acc: on the validation split, after the epoch. lr: of the base group during the epoch.
