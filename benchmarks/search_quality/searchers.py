@@ -22,7 +22,7 @@ from codeq.config import Template
 from codeq.config.distributions import LogUniform
 from codeq.execution.schedulers import build_scheduler
 from codeq.execution.searcher import OptunaSearcher
-from codeq.search.outcome import Rule, for_sampler
+from codeq.search.outcome import Rule, for_sampler, trial_end
 from codeq.search.study import directions
 from codeq.storage.trial_folder import EMPTY_METRICS
 
@@ -68,11 +68,17 @@ class TuneSearch:
     """A Tune searcher and a Tune scheduler, called as Tune calls them."""
 
     def __init__(
-        self, table: Table, searcher: Searcher, scheduler: TrialScheduler, parameters: Callable[[Any], dict[str, float]]
+        self,
+        table: Table,
+        searcher: Searcher,
+        scheduler: TrialScheduler,
+        parameters: Callable[[Any], dict[str, float]],
+        tell: Callable[[str, Row], object],
     ) -> None:
-        """parameters: reads the drawn parameters from a config that the searcher suggests."""
+        """parameters: reads the drawn parameters from a config that the searcher suggests. tell: gets the last row of a
+        trial by its id."""
         self._table, self._searcher, self._scheduler = table, searcher, scheduler
-        self._parameters = parameters
+        self._parameters, self._tell = parameters, tell
         self._trials: dict[int, _Trial] = {}
 
     def suggest(self, unused: Unused) -> int:
@@ -94,7 +100,7 @@ class TuneSearch:
         elif self._scheduler.on_trial_result(controller, trial, row) == TrialScheduler.CONTINUE:
             self._searcher.on_trial_result(trial.trial_id, row)
             return True
-        self._searcher.on_trial_complete(trial.trial_id, row)
+        self._tell(trial.trial_id, row)
         return False
 
 
@@ -113,6 +119,7 @@ def ours(table: Table, seed: int, folder: Path, learn: Rule = for_sampler, overr
         searcher,
         build_scheduler(template),
         lambda config: dict(study.get_trials(deepcopy=False)[config["trial"]].params),
+        lambda trial_id, row: searcher.tell(trial_id, trial_end(row, template.sweep.scheduler)),
     )
 
 
@@ -136,4 +143,4 @@ def stock(table: Table, seed: int) -> SearchRun:
         grace_period=sweep.scheduler.grace_epochs,
         reduction_factor=sweep.scheduler.reduction_factor,
     )
-    return TuneSearch(table, searcher, asha, dict)
+    return TuneSearch(table, searcher, asha, dict, searcher.on_trial_complete)

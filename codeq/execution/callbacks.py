@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,17 +19,26 @@ from upath import UPath
 from codeq.config.metrics import describe_row, finite_metrics
 from codeq.config.sweep import Scheduler
 from codeq.execution.trial import folder_name
-from codeq.search.outcome import trial_end
-from codeq.storage.trial_folder import Row, TrialFolder, TrialRecord
+from codeq.search.outcome import TrialEnd, trial_end
+from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder
 from codeq.train.tracking import Tracker
 
 
 class TrialRecorder(Callback):
-    """Records each trial's end in its folder and prints a line about it."""
+    """Determines how each trial ended, records it in the trial's folder, prints a line, and tells the search.
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    It must come before callbacks that read the record. Tune calls the searcher before its callbacks, so the search
+    hears of the end from here.
+    """
+
+    def __init__(self, scheduler: Scheduler, tell: Callable[[str, TrialEnd], None] | None = None) -> None:
+        """tell: called with the trial's Tune id and its end, once that is recorded."""
+        self._scheduler, self._tell = scheduler, tell
         self._started: dict[str, float] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles callbacks into an unused snapshot, and a study's database cannot be pickled."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Start the clock; it continues over a restart after a lost process."""
@@ -36,8 +46,7 @@ class TrialRecorder(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record how the trial ended; Tune calls this for stopped trials too."""
-        ended = trial_end(trial.last_result, self._scheduler)
-        self._end(trial, ended.row, ended.status, ended.reason)
+        self._end(trial, trial_end(trial.last_result, self._scheduler))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record a trial whose process died more often than max_failures allows."""
@@ -45,17 +54,17 @@ class TrialRecorder(Callback):
         text = report.read_text() if report.exists() else ""
         if text:
             TrialFolder(UPath(trial.config["folder"])).write_error(text)
-        self._end(trial, trial.last_result or {}, "failed", _first_sentence(text))
+        self._end(trial, TrialEnd("failed", _first_sentence(text), {**EMPTY_METRICS, **(trial.last_result or {})}))
 
-    def _end(self, trial: Trial, row: dict[str, Any], status: Any, reason: str) -> None:
+    def _end(self, trial: Trial, end: TrialEnd) -> None:
         folder = TrialFolder(UPath(trial.config["folder"]))
-        known = folder.read_record()
-        if known is None:
-            return
-        duration = time.monotonic() - self._started.get(trial.config["folder"], time.monotonic())
-        record = replace(known, status=status, reason=reason, duration_s=known.duration_s + round(duration, 3))
-        folder.write_record(record)
-        print(_line(folder_name(trial.config), record, row, folder.read_config().epochs), flush=True)
+        if known := folder.read_record():
+            duration = time.monotonic() - self._started.get(trial.config["folder"], time.monotonic())
+            duration_s = known.duration_s + round(duration, 3)
+            folder.write_record(replace(known, status=end.status, reason=end.reason, duration_s=duration_s))
+            print(_line(folder_name(trial.config), end, duration_s, folder.read_config().epochs), flush=True)
+        if self._tell:
+            self._tell(trial.trial_id, end)
 
 
 def _first_sentence(report: str) -> str:
@@ -64,14 +73,14 @@ def _first_sentence(report: str) -> str:
     return (found[1] or found[2]) if found else "its process died"
 
 
-def _line(name: str, record: TrialRecord, row: dict[str, Any], epochs: int) -> str:
-    epoch = f"{row.get('epoch', 0)}/{epochs}"
-    parts = [f"trial {name}  {record.status:<9}  epoch {epoch:<7}"]
-    if row.get("epoch"):
-        parts.append(describe_row(row))
-    parts.append(f"{record.duration_s:5.1f} s")
-    if record.status not in ("finished", "stopped"):
-        parts.append(record.reason)
+def _line(name: str, end: TrialEnd, duration_s: float, epochs: int) -> str:
+    epoch = f"{end.row['epoch']}/{epochs}"
+    parts = [f"trial {name}  {end.status:<9}  epoch {epoch:<7}"]
+    if end.row["epoch"]:
+        parts.append(describe_row(end.row))
+    parts.append(f"{duration_s:5.1f} s")
+    if end.status not in ("finished", "stopped"):
+        parts.append(end.reason)
     return "  ".join(parts)
 
 
@@ -159,15 +168,13 @@ class TrackerFeed(Callback):
         self._tracker.log(trial.config["trial"], result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """End the run under the trial's status."""
-        status = trial.last_result["status"]
-        self._tracker.finish(
-            trial.config["trial"], "stopped" if status == "running" else status, trial.last_result["reason"]
-        )
+        """End the run as `TrialRecorder` has recorded it."""
+        if record := TrialFolder(UPath(trial.config["folder"])).read_record():
+            self._tracker.finish(record.trial, record.status, record.reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """End the run as failed."""
-        self._tracker.finish(trial.config["trial"], "failed", "its process died")
+        """End the run as `TrialRecorder` has recorded it."""
+        self.on_trial_complete(iteration, trials, trial)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Flush and close the tracker."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from codeq.config.sweep import parse_duration
 from codeq.config.text import join_and, pluralize
 from codeq.execution.session import Session
+from codeq.search.outcome import TrialEnd
 from codeq.search.sweep_state import SweepState
 from codeq.train.tracking import open_tracker
 
@@ -52,22 +54,23 @@ def _tune(state: SweepState, session: Session) -> None:
     from codeq.execution.trial import SweepTrial
 
     sweep = state.template.sweep
+    searcher = OptunaSearcher(
+        state.template, state.study, state.folder, state.warm_start, device=session.device, images=session.images
+    )
     session.tune(
         SweepTrial,
         {"cpu": sweep.resources.cpu, "gpu": session.gpus},
-        searcher=OptunaSearcher(
-            state.template, state.study, state.folder, state.warm_start, device=session.device, images=session.images
-        ),
+        searcher=searcher,
         scheduler=build_scheduler(state.template, state.rows()),
-        callbacks=_callbacks(state),
+        callbacks=_callbacks(state, searcher.tell),
         trials=state.remaining,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
 
 
-def _callbacks(state: SweepState) -> list[Any]:
+def _callbacks(state: SweepState, tell: Callable[[str, TrialEnd], None]) -> list[Any]:
     from codeq.execution.callbacks import TensorBoardWriter, TrackerFeed, TrialRecorder
 
     sweep = state.template.sweep
     tracker = open_tracker(state.template.tree.get("wandb_project"), state.local / "wandb", group=sweep.name)
-    return [TrialRecorder(sweep.scheduler), TensorBoardWriter(state.local), TrackerFeed(tracker)]
+    return [TrialRecorder(sweep.scheduler, tell), TensorBoardWriter(state.local), TrackerFeed(tracker)]

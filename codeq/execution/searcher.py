@@ -12,7 +12,7 @@ from upath import UPath
 
 from codeq.config import RunConfig, Template
 from codeq.execution.trial import trial_config
-from codeq.search.outcome import Rule, TrialEnd, for_sampler, for_study, trial_end
+from codeq.search.outcome import Rule, TrialEnd, for_sampler, for_study
 from codeq.search.sampler_study import Exhausted, Proposal, SamplerStudy
 from codeq.search.study import begin_trial, end_trial, resume_waiting
 from codeq.search.warm_start import WarmStartTrial
@@ -109,14 +109,14 @@ class OptunaSearcher(Searcher):
         """Nothing: Optuna learns from a trial once, when it ends."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell the study and the sampler how the trial ended."""
-        if trial_id not in self._running:
-            return
+        """Nothing: `TrialRecorder` records the end first, then calls `tell`."""
+
+    def tell(self, trial_id: str, end: TrialEnd) -> None:
+        """Tell the study and the sampler how the trial with this Tune id ended."""
         trial, proposal = self._running.pop(trial_id)
         sweep = self._template.sweep
-        ended = trial_end(None if error else result, sweep.scheduler)
-        end_trial(trial, ended, for_study(ended, sweep))
-        self._sampler_study.tell(proposal.trial, self._learn(ended, sweep))
+        end_trial(trial, end, for_study(end, sweep))
+        self._sampler_study.tell(proposal.trial, self._learn(end, sweep))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the state is in the stored study."""

@@ -12,12 +12,15 @@ from optuna.trial import FrozenTrial, TrialState
 from codeq.config.metrics import METRICS, finite_metrics
 from codeq.config.objectives import violations
 from codeq.config.sweep import Scheduler, SweepConfig
-from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialStatus
+from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder, TrialStatus
 
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """The end of a trial. row: its last row, `EMPTY_METRICS` if it never reported one."""
+    """The end of a trial. row: its last row, `EMPTY_METRICS` if it never reported one.
+
+    The driver computes it once and records it in the trial's folder. Then it tells the study, the sampler and W&B.
+    """
 
     status: TrialStatus
     reason: str
@@ -31,6 +34,14 @@ class TrialEnd:
         return {"status": self.status, **({"reason": self.reason} if self.reason else {}), "metrics": metrics}
 
     @classmethod
+    def recorded(cls, folder: TrialFolder) -> TrialEnd | None:
+        """The end that the trial's folder has recorded; None if the trial has not ended."""
+        record, rows = folder.read_record(), folder.rows()
+        if record is None or record.status == "running":
+            return None
+        return cls(record.status, record.reason, {**EMPTY_METRICS, **(rows[-1] if rows else {})})
+
+    @classmethod
     def of_stored(cls, trial: FrozenTrial) -> TrialEnd | None:
         """The end that was stored with the trial; None if none was stored."""
         kept = trial.user_attrs
@@ -39,13 +50,8 @@ class TrialEnd:
         return cls(kept["status"], kept.get("reason", ""), {**EMPTY_METRICS, **kept.get("metrics", {})})
 
 
-def trial_end(row: Row | None, scheduler: Scheduler) -> TrialEnd:
-    """The end of a trial whose last row is `row`.
-
-    row: None means that the process died; a status of running means that the scheduler stopped the trial.
-    """
-    if row is None:
-        return TrialEnd("failed", "its process died", EMPTY_METRICS)
+def trial_end(row: Row, scheduler: Scheduler) -> TrialEnd:
+    """The end of a trial whose last report is `row`; a status of running means that the scheduler stopped the trial."""
     if row["status"] == "running":
         return TrialEnd("stopped", f"{scheduler.name} at epoch {row['epoch']}", row)
     return TrialEnd(row["status"], row["reason"], row)

@@ -88,6 +88,13 @@ def end_trial(trial: optuna.Trial, end: TrialEnd, report: StudyReport) -> None:
     trial.study.tell(trial, report.values, report.state)
 
 
+def end_interrupted(study: optuna.Study, number: int, end: TrialEnd, report: StudyReport) -> None:
+    """Store how a trial ended that the study has as running or waiting: its driver was killed before it stored it."""
+    trial = _trial(study, study.get_trials(deepcopy=False)[number])
+    trial.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)  # a waiting trial cannot be told
+    end_trial(trial, end, report)
+
+
 def mark_waiting(study: optuna.Study) -> None:
     """Set running trials to WAITING, for --resume: without a driver no trial is RUNNING."""
     for stored in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

@@ -17,13 +17,14 @@ from codeq.config import Template
 from codeq.config.document import parse_document
 from codeq.config.errors import BadInput
 from codeq.config.run import RUNTIME_KEYS
+from codeq.config.sweep import SweepConfig
 from codeq.config.text import pluralize
 from codeq.plugins import FOLDER, Plugin, stored_plugins
-from codeq.search.outcome import TrialEnd
-from codeq.search.study import check_all_present, mark_waiting, open_study
+from codeq.search.outcome import TrialEnd, for_study
+from codeq.search.study import check_all_present, end_interrupted, mark_waiting, open_study
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.atomic_files import is_local, write_atomically
-from codeq.storage.trial_folder import Row, StateDamaged, TrialRecord, trial_folder, trial_folders
+from codeq.storage.trial_folder import Row, StateDamaged, trial_folder, trial_folders
 
 _FREE_TO_CHANGE = RUNTIME_KEYS - {"threads", "use_compile"} | {"sweep"}
 """Keys that a resumed sweep may change. Threads and compilation are not among them: they change scores by rounding."""
@@ -105,7 +106,7 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
         study = open_study(template.sweep, local)
         _check_no_trials(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
         check_all_present(study, records, str(folder))
-        _record_missing_ends(folder, study, records)
+        _store_missing_ends(folder, study, template.sweep)
         _store_plugins(folder, plugins, begun=bool(records))
         write_atomically(folder / "template.yaml", template.to_yaml())
         mark_waiting(study)  # trials that a killed driver left RUNNING
@@ -142,13 +143,11 @@ def _check_no_trials(where: str, trials: int, resume: bool) -> None:
         raise StateDamaged(f"{where} holds {pluralize(trials, 'trial')} already; {more}")
 
 
-def _record_missing_ends(folder: UPath, study: optuna.Study, records: Sequence[TrialRecord]) -> None:
-    """Update records that a killed driver did not write, from the ends that the study has stored."""
-    stored = study.get_trials(deepcopy=False)
-    for record in records:
-        ended = TrialEnd.of_stored(stored[record.trial])
-        if record.status == "running" and stored[record.trial].state.is_finished() and ended:
-            trial_folder(folder, record.trial).write_record(replace(record, status=ended.status, reason=ended.reason))
+def _store_missing_ends(folder: UPath, study: optuna.Study, sweep: SweepConfig) -> None:
+    """Tell the study the ends that a killed driver has recorded in trials' folders and did not tell it."""
+    for stored in study.get_trials(deepcopy=False):
+        if not stored.state.is_finished() and (ended := TrialEnd.recorded(trial_folder(folder, stored.number))):
+            end_interrupted(study, stored.number, ended, for_study(ended, sweep))
 
 
 def _store_plugins(folder: UPath, plugins: Sequence[Plugin], *, begun: bool) -> None:

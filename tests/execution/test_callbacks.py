@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a trial whose driver or process was lost, or that failed."""
+"""How a trial's end is recorded and passed on, and what TensorBoard shows of a trial that was lost or failed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from upath import UPath
 
+from codeq.config import RunConfig
 from codeq.config.metrics import REPORTED
-from codeq.execution.callbacks import TensorBoardWriter
-from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder, trial_folder
+from codeq.config.sweep import Scheduler
+from codeq.execution.callbacks import TensorBoardWriter, TrackerFeed, TrialRecorder
+from codeq.results.trials import load_trials
+from codeq.search.outcome import TrialEnd
+from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder, TrialRecord, trial_folder
+from codeq.train.tracking import Tracker
 
 
 @pytest.fixture
@@ -62,3 +67,73 @@ def test_a_trial_that_fails_before_it_goes_on_keeps_its_curve(tmp_path: Path, fo
     reported(tmp_path, row(1), row(2))
     reported(tmp_path, {**EMPTY_METRICS, "status": "failed"})
     assert [step for step, _ in shown(folder)] == [1, 2]
+
+
+class Told(Tracker):
+    """Keeps the ends that it is told."""
+
+    def __init__(self) -> None:
+        self.ends: list[Any] = []
+
+    def finish(self, key: int, status: str, reason: str = "") -> None:
+        self.ends.append((key, status, reason))
+
+
+@pytest.fixture
+def trial(folder: TrialFolder, tiny: dict[str, Any], tmp_path: Path) -> Any:
+    """A trial as Tune has it after its second epoch."""
+    folder.write_config(RunConfig.model_validate(tiny))
+    folder.write_record(TrialRecord(3, "run", 0))
+    for epoch in (1, 2):
+        folder.append_row({**row(epoch), "status": "running", "reason": ""})
+    last = {**row(2), "status": "running", "reason": ""}
+    config = {"folder": str(folder.path), "trial": 3}
+    return SimpleNamespace(config=config, trial_id="id", last_result=last, local_path=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("last", "report", "status", "reason"),
+    [
+        ({"status": "running", "reason": ""}, None, "stopped", "asha at epoch 2"),
+        ({"status": "finished", "reason": ""}, None, "finished", ""),
+        ({"status": "diverged", "reason": "loss is nan"}, None, "diverged", "loss is nan"),
+        ({}, "ray.Error: The GPU fell off the bus\n", "failed", "The GPU fell off the bus"),
+        ({}, "", "failed", "its process died"),
+    ],
+)
+def test_search_record_tracker_and_results_have_the_same_end(
+    trial: Any, folder: TrialFolder, tmp_path: Path, last: Row, report: str | None, status: str, reason: str
+) -> None:
+    trial.last_result |= last
+    (tmp_path / "error.txt").write_text(report or "")
+    told: list[tuple[str, TrialEnd, str]] = []
+
+    def tell(trial_id: str, end: TrialEnd) -> None:
+        record = folder.read_record()
+        assert record is not None
+        told.append((trial_id, end, record.status))  # recorded before it is told
+
+    tracker = Told()
+    for callback in (TrialRecorder(Scheduler(), tell), TrackerFeed(tracker)):
+        (callback.on_trial_complete if report is None else callback.on_trial_error)(1, [], trial)
+    ((trial_id, end, recorded),) = told
+    assert (trial_id, end.status, end.reason, end.row["epoch"], recorded) == ("id", status, reason, 2, status)
+    assert tracker.ends == [(3, status, reason)]
+    (result,) = load_trials(UPath(tmp_path))
+    shown = result.as_row()
+    assert (shown["status"], shown["reason"], shown["epoch"]) == (status, reason, 2)
+    assert TrialEnd.recorded(folder) == TrialEnd(status, reason, {**EMPTY_METRICS, **result.row})  # type: ignore[arg-type]
+
+
+def test_a_process_that_died_before_its_first_epoch_has_an_end_without_metrics(
+    trial: Any, folder: TrialFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial.last_result = None
+    told: list[TrialEnd] = []
+    TrialRecorder(Scheduler(), lambda trial_id, end: told.append(end)).on_trial_error(1, [], trial)
+    assert told == [TrialEnd("failed", "its process died", EMPTY_METRICS)]
+    assert "epoch 0/4" in capsys.readouterr().out
+
+
+def test_a_trial_that_goes_on_has_no_end(trial: Any, folder: TrialFolder) -> None:
+    assert TrialEnd.recorded(folder) is None

@@ -19,7 +19,7 @@ from codeq.search.outcome import StudyReport, TrialEnd
 from codeq.search.study import mark_waiting, open_study
 from codeq.search.warm_start import WarmStartTrial
 from codeq.storage.trial_folder import trial_folder, trial_folders
-from tests.search.conftest import FINITE, row
+from tests.search.conftest import FINITE, ended, row
 from tests.search.test_samplers import SAMPLERS
 
 LR = "optimizer.param_groups.base.lr"
@@ -61,7 +61,7 @@ def test_the_study_shows_whose_trial_it_is(searcher: OptunaSearcher, tmp_path: P
     assert trial.user_attrs == {
         "run_name": config.run_name, "seed": config.seed, "config_hash": config.config_hash, "tune_trial_id": "id0",
     }  # fmt: skip
-    searcher.on_trial_complete("id0", row(status="diverged", reason="loss is nan"))
+    searcher.tell("id0", ended(status="diverged", reason="loss is nan"))
     shown = study(searcher).trials[0].user_attrs
     assert (shown["status"], shown["reason"]) == ("diverged", "loss is nan")
 
@@ -95,7 +95,7 @@ def test_every_sampler_takes_a_sweep_to_its_end(
             searcher.suggest(f"id{index}")
             values = {"val_acc": 80.0 + index, "rel_bops": index % 3 / 3, "sparsity": index % 5 / 5, "epoch": 2}
             if index < 7:  # the eighth trial is interrupted, and goes on as the first of the next six
-                searcher.on_trial_complete(f"id{index}", row(**values, status=next(statuses)))
+                searcher.tell(f"id{index}", ended(**values, status=next(statuses)))
         mark_waiting(opened)
     trials = opened.trials
     assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
@@ -111,14 +111,14 @@ def test_unfinished_trials_go_on_under_their_number_before_new_ones(
 ) -> None:
     first = searcher.suggest("id0")
     searcher.suggest("id1")
-    searcher.on_trial_complete("id1", row())
+    searcher.tell("id1", ended())
     mark_waiting(study(searcher))
     again = OptunaSearcher(template, open_study(template.sweep, tmp_path), UPath(tmp_path))
     resumed = again.suggest("new0")
     assert resumed["trial"] == 0
     assert resumed == first
     assert again.suggest("new1")["trial"] == 2
-    again.on_trial_complete("new0", row())
+    again.tell("new0", ended())
     trial = study(again).trials[0]
     assert (trial.state, trial.user_attrs["tune_trial_id"]) == (TrialState.COMPLETE, "new0")
 
@@ -154,7 +154,7 @@ def test_a_resumed_search_remembers_what_it_has_learned(nested: Callable[..., Te
     searcher = OptunaSearcher(template, opened, UPath(tmp_path))
     for index, status in enumerate(["finished", "running", "collapsed", "failed"]):
         searcher.suggest(f"id{index}")
-        searcher.on_trial_complete(f"id{index}", row(status=status))
+        searcher.tell(f"id{index}", ended(status=status))
     again = OptunaSearcher(template, opened, UPath(tmp_path))
 
     def learned(searcher: OptunaSearcher) -> list[Any]:
@@ -190,7 +190,7 @@ def test_what_the_sampler_learns_can_be_replaced(template: Template, tmp_path: P
     opened = open_study(template.sweep, tmp_path)
     searcher = OptunaSearcher(template, opened, UPath(tmp_path), learn=learn_nothing)
     searcher.suggest("id0")
-    searcher.on_trial_complete("id0", row())
+    searcher.tell("id0", ended())
     assert searcher._sampler_study._study.trials[0].state is TrialState.FAIL
     assert opened.trials[0].state is TrialState.COMPLETE
 

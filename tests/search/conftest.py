@@ -10,6 +10,8 @@ import pytest
 
 from codeq.config import Template
 from codeq.config.metrics import REPORTED
+from codeq.config.sweep import Scheduler
+from codeq.search.outcome import TrialEnd, trial_end
 
 FINITE = {
     "lr": {"distribution": "uniform", "low": 0.1, "high": 0.5, "step": 0.1},
@@ -41,3 +43,8 @@ def nested(tiny: dict[str, Any], write_yaml: Callable[..., Path]) -> Callable[..
 def row(**values: Any) -> dict[str, Any]:
     """A whole row of metrics, of a trial that has finished unless `values` say otherwise."""
     return {**dict.fromkeys(REPORTED, 0.5), "epoch": 4, "val_acc": 90.0, "status": "finished", "reason": "", **values}
+
+
+def ended(**values: Any) -> TrialEnd:
+    """The end of a trial with this last row."""
+    return trial_end(row(**values), Scheduler())

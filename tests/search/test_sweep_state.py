@@ -15,7 +15,7 @@ from upath import UPath
 from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.execution.searcher import OptunaSearcher
-from codeq.search.outcome import for_study, trial_end
+from codeq.search.outcome import TrialEnd, for_study, trial_end
 from codeq.search.study import end_trial, resume_waiting
 from codeq.search.sweep_state import SweepState, open_sweep
 from codeq.storage.trial_folder import StateDamaged, trial_folder
@@ -169,16 +169,24 @@ def test_what_a_killed_driver_left_running_goes_on(template: Callable[..., Templ
         assert [proposal["trial"] for proposal in propose(state, 2)] == [0, 1]
 
 
-def test_a_trial_that_was_told_before_its_record_was_written_has_ended(template: Callable[..., Template]) -> None:
+@pytest.mark.parametrize("gracefully", [True, False])
+def test_an_end_that_was_recorded_before_the_study_heard_of_it_is_the_trials_end(
+    template: Callable[..., Template], gracefully: bool
+) -> None:
     with open_sweep(template(), resume=False) as state:
-        searcher = OptunaSearcher(state.template, state.study, state.folder)
-        searcher.suggest("id")
-        searcher.on_trial_complete("id", row(status="running", epoch=3))  # and the driver is killed before the record
+        propose(state, 2)
+        folder = trial_folder(state.folder, 0)
+        record = folder.read_record()
+        assert record is not None
+        folder.append_row(row(status="running", epoch=3))
+        folder.write_record(replace(record, status="stopped", reason="asha at epoch 3"))  # the driver is killed here
+    if not gracefully:
+        resume_waiting(state.study)
     with open_sweep(template(), resume=True) as state:
-        assert state.remaining == 3
-        assert propose(state, 1)[0]["trial"] == 1
-    record = trial_folder(UPath(str(state.folder)), 0).read_record()
-    assert record is not None and (record.status, record.reason) == ("stopped", "asha at epoch 3")
+        assert states(state) == [TrialState.PRUNED, TrialState.WAITING]
+        end = TrialEnd.of_stored(state.study.trials[0])
+        assert end is not None and (end.status, end.reason, end.row["epoch"]) == ("stopped", "asha at epoch 3", 3)
+        assert [proposal["trial"] for proposal in propose(state, 2)] == [1, 2]
 
 
 def test_a_study_with_trials_is_not_gone_on_with_unasked(template: Callable[..., Template], tmp_path: Path) -> None:

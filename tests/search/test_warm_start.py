@@ -15,7 +15,7 @@ from codeq.config.errors import BadInput
 from codeq.execution.searcher import OptunaSearcher
 from codeq.search.sweep_state import open_sweep
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
-from tests.search.conftest import row
+from tests.search.conftest import ended
 
 LR = "optimizer.param_groups.base.lr"
 DECAY = "optimizer.param_groups.dz.weight_decay"
@@ -50,7 +50,7 @@ def other(load: Load, tmp_path: Path) -> Path:
         searcher = OptunaSearcher(state.template, state.study, state.folder)
         for index, status in enumerate(STATUSES):
             searcher.suggest(f"id{index}")
-            searcher.on_trial_complete(f"id{index}", row(status=status, sparsity=index / 10))
+            searcher.tell(f"id{index}", ended(status=status, sparsity=index / 10))
         searcher.suggest("unfinished")
     return tmp_path / "other"
 
@@ -87,7 +87,7 @@ def test_a_parameter_that_only_the_other_sweep_searched_is_left_out(load: Load, 
     with open_sweep(load("both", weight_decay=loguniform(1.0, 9.0)), resume=False) as state:
         searcher = OptunaSearcher(state.template, state.study, state.folder)
         searcher.suggest("id")
-        searcher.on_trial_complete("id", row())
+        searcher.tell("id", ended())
     assert [set(trial.parameters) for trial in known(warm(load, tmp_path / "both"))] == [{LR}]
 
 
@@ -114,7 +114,7 @@ def test_the_first_draws_come_from_what_is_known_and_not_from_chance(
         searcher = OptunaSearcher(state.template, state.study, state.folder)
         for index in range(30):
             searcher.suggest(f"id{index}")
-            searcher.on_trial_complete(f"id{index}", row(val_acc=70.0 + index))  # the smaller the better
+            searcher.tell(f"id{index}", ended(val_acc=70.0 + index))  # the smaller the better
 
     def first_draws(template: Template) -> float:
         with open_sweep(template, resume=False) as state:
@@ -162,5 +162,5 @@ def test_a_study_elsewhere_and_a_sweep_behind_a_url_are_found(load: Load, tmp_pa
     with open_sweep(load("far", study=f"sqlite:///{tmp_path}/far.db"), resume=False) as state:
         searcher = OptunaSearcher(state.template, state.study, state.folder)
         searcher.suggest("id")
-        searcher.on_trial_complete("id", row())
+        searcher.tell("id", ended())
     assert len(known(warm(load, tmp_path / "far"))) == 1
