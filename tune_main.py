@@ -16,6 +16,7 @@ from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interr
 from codeq.config.pick import selection_objectives
 from codeq.config.plan import plan
 from codeq.config.text import pluralize
+from codeq.plugins import Plugin, add_plugin_option, error_line, load_plugins
 
 if TYPE_CHECKING:
     from codeq.execution.session import Session
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
     options = _parser().parse_args(arguments)
     try:
+        plugins = load_plugins(options.plugin)
         template = Template.load(options.template, _overrides(options))
         selection_objectives(template.sweep, options.pick)  # a bad name is reported before anything starts
     except ConfigError as error:
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _forecast(template) if options.probe else DONE
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _sweep(template, options)
+        return _sweep(template, plugins, options)
     except KeyboardInterrupt as interrupt:
         print(INTERRUPTED, file=sys.stderr)
         return interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python tune_main.py", description=__doc__)
     parser.add_argument("template", metavar="FILE", help="a training config whose values may be distributions")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the file")
+    add_plugin_option(parser)
     parser.add_argument("--trials", metavar="N", help="configs to try in all (sweep.trials)")
     parser.add_argument("--name", help="folder below the storage (sweep.name)")
     parser.add_argument("--storage", metavar="WHERE", help="a folder or URL for the results (sweep.storage)")
@@ -96,15 +99,18 @@ def _forecast(template: Template) -> int:
     try:
         for line in forecast_lines(forecast(template)):
             print(f"  {line}")
-    except (DataUnavailable, ValueError) as error:
-        print(error, file=sys.stderr)
-        return BAD_INPUT
     except KeyboardInterrupt:
         return interrupted(signal.SIGINT)
+    except Exception as error:
+        reason = error_line(error) or (str(error) if isinstance(error, DataUnavailable | ValueError) else None)
+        if reason is None:
+            raise
+        print(reason, file=sys.stderr)
+        return BAD_INPUT
     return DONE
 
 
-def _sweep(template: Template, options: argparse.Namespace) -> int:
+def _sweep(template: Template, plugins: Sequence[Plugin], options: argparse.Namespace) -> int:
     # Imported here, since Ray and torch take seconds: --help, --dry-run and a bad file must respond at once.
     import dotenv
 
@@ -117,7 +123,7 @@ def _sweep(template: Template, options: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("codeq.train.tracking").setLevel(logging.INFO)
     try:
-        with open_sweep(template, options.resume) as state:
+        with open_sweep(template, options.resume, plugins) as state:
             return _run(state, Session(template, RunOptions(options.address, options.dashboard)), options.pick)
     except BadInput as error:
         print(error, file=sys.stderr)

@@ -32,6 +32,8 @@ FORBIDDEN_LIBRARIES = {
     "search": {"ray", "torch"},
     "results": {"ray", "optuna"},
     "execution": {"torch"},
+    "registry": {"torch", "ray", "optuna", "numpy"},
+    "plugins": {"torch", "ray", "optuna", "numpy"},
 }
 FILES = sorted((ROOT / "codeq").rglob("*.py"))
 

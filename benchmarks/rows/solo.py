@@ -67,12 +67,12 @@ def literature_epoch(model: nn.Module, config: RunConfig) -> Measure:
     optimizer = adamw(model, **settings)
     raw = load_raw(config).train
     if not isinstance(raw, PixelSet):
-        raise ValueError(f"the literature's loop needs images in memory, {config.dataset} has files")
+        raise ValueError(f"the literature's loop needs images in memory, {config.dataset.name} has files")
     count = round((1 - config.val_fraction) * len(raw.labels))
     pixels = np.ascontiguousarray(raw.pixels[:count].transpose(0, 2, 3, 1))
     loader = training_loader(pixels, raw.labels[:count], batch_size=config.batch_size, workers=WORKERS)
     term = config.loss_terms[0]
-    linear, conv = (term.lambda_ * factor for factor in (term.kwargs.lambda_linear, term.kwargs.lambda_conv))
+    linear, conv = (term.lambda_ * factor for factor in (term.kwargs["lambda_linear"], term.kwargs["lambda_conv"]))
 
     def epoch() -> float:
         started = time.perf_counter()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from codeq.config.errors import ConfigError
 from codeq.config.json_schema import schema_text
 from codeq.config.template import Template
+from codeq.plugins import add_plugin_option, load_plugins
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,11 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("schema", help="print the JSON Schema of a template")
     check = commands.add_parser("check", help="check template files and print every problem")
     check.add_argument("files", nargs="+", metavar="FILE")
+    add_plugin_option(check)
     options = parser.parse_args(arguments)
     if options.command == "schema":
         sys.stdout.write(schema_text())
         return 0
-    problems = [problem for file in options.files for problem in _problems(file)]
+    try:
+        load_plugins(options.plugin)
+        problems = [problem for file in options.files for problem in _problems(file)]
+    except ConfigError as error:
+        problems = [str(error)]
     print("\n".join(problems), file=sys.stderr, end="\n" if problems else "")
     return 2 if problems else 0
 

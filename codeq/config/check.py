@@ -112,7 +112,10 @@ def _is_reported(data: Any, path: KeyPath) -> bool:
     for step in path:
         if isinstance(data, InvalidValue | SameAs):
             break
-        data = data.get(step) if isinstance(data, dict) else data[step]
+        if isinstance(data, dict):
+            data = data.get(step)
+        else:  # a list, or a part's name, whose kwargs would stand below it
+            data = data[step] if isinstance(data, list) and isinstance(step, int) else None
     return isinstance(data, InvalidValue | SameAs)
 
 

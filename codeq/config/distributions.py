@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from codeq.config.errors import format_value
-from codeq.config.run import FiniteFloat, NonEmptyString, PositiveFloat, PositiveInt, StrictModel, invalid
+from codeq.config.types import FiniteFloat, NonEmptyString, PositiveFloat, PositiveInt, StrictModel, invalid
 
 ExactInt = Annotated[int, Field(ge=-(2**53), le=2**53)]
 """An integer that is exact as a float, as which a study stores it."""

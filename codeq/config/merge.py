@@ -12,6 +12,9 @@ from codeq.config.errors import ConfigError, Problem, SourceLocation, did_you_me
 
 SET = "--set"
 _ONE_VALUE = {("sweep", "objectives"), ("sweep", "constraints")}
+_NAMED = {("model",), ("dataset",)}
+"""What may be written as a name alone."""
+_PARTS = {*_NAMED, ("quantizer",)}
 MAX_EXTENDS = 16
 
 
@@ -57,8 +60,8 @@ def _is_file(path: Path) -> bool:
 def merge(base: Document, over: Document) -> Document:
     """`over` on top of `base`: mappings are merged key by key, anything else is replaced as a whole.
 
-    A distribution is one value, so it replaces and is replaced whole; so is a quantizer by one of another name,
-    whose arguments would be meaningless to it.
+    A distribution is one value, so it replaces and is replaced whole; so is a model, a data set or a quantizer by
+    one of another name, whose arguments would be meaningless to it.
     """
     locations: dict[KeyPath, SourceLocation] = {}
     data = _merged(base, over, base.data, over.data, (), locations)
@@ -91,7 +94,7 @@ def _is_merged(low: Any, high: Any, path: KeyPath) -> bool:
         return False
     if {"distribution", "same_as"} & {*low, *high} or path in _ONE_VALUE:
         return False
-    return path != ("quantizer",) or high.get("name", low.get("name")) == low.get("name")
+    return path not in _PARTS or high.get("name", low.get("name")) == low.get("name")
 
 
 def set_value(document: Document, override: str) -> None:
@@ -109,6 +112,8 @@ def set_value(document: Document, override: str) -> None:
     parent, path = document.data, KeyPath()
     for step in steps[:-1]:
         path = (*path, _index(parent, step, path, key))
+        if path in _NAMED and isinstance(parent.get(path[-1]), str):
+            parent[path[-1]] = {"name": parent[path[-1]]}
         if (parent.get(path[-1]) if isinstance(parent, dict) else parent[path[-1]]) is None:
             parent[path[-1]] = {}
             document.locations[path] = SourceLocation(SET)

@@ -9,50 +9,38 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from codeq.config.errors import did_you_mean, format_value
+from codeq import registry  # used at call time only: the two modules import each other
+from codeq.config.errors import format_value
+from codeq.config.types import (
+    Fraction,
+    NonEmptyString,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StrictModel,
+    invalid,
+)
 
-
-def invalid(reason: str, loc: str = "") -> PydanticCustomError:
-    """The error of one value; `reason` is shown unchanged, `loc` is the key inside the value that has the problem."""
-    return PydanticCustomError("invalid", "{reason}", {"reason": reason, "loc": loc})
-
-
-def _plain_text(text: str) -> str:
-    if not text.isprintable():
-        raise invalid(f"is {format_value(text)}, must not hold line breaks or control characters")
-    return text
-
-
-MAX_INT = 2**31 - 1
-"""The largest integer that every library below takes, seeds and thread counts included."""
-
-PositiveInt = Annotated[int, Field(ge=1, le=MAX_INT)]
-NonNegativeInt = Annotated[int, Field(ge=0, le=MAX_INT)]
-NonNegativeFloat = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
-PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
-Bits = Annotated[int, Field(ge=2, le=16)]
-NonEmptyString = Annotated[str, StringConstraints(min_length=1), AfterValidator(_plain_text)]
-
-MODELS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "mlp", "vit")
 EMBEDDED_DATASETS = ("digits", "synthetic")
 """Data sets that need neither files nor a network."""
 RUNTIME_KEYS = frozenset({"device", "threads", "use_compile", "workers", "data_dir", "save_dir", "wandb_project"})
-"""Keys that say where and how a run is trained, not what: they change scores by rounding only."""
-DatasetName = Literal["cifar10", "cifar100", "fashion_mnist", "digits", "imagefolder", "synthetic"]
-
-
-def _known_model(name: str) -> str:
-    if name not in MODELS and not re.fullmatch(r"timm/[\w.\-]+", name):
-        hint = did_you_mean(name, MODELS)
-        raise invalid(f"is {format_value(name)}, must be one of {', '.join(MODELS)} or timm/NAME{hint}")
-    return name
+"""Keys that say where and how a run is trained, not what: scores are the same up to rounding whatever they are."""
 
 
 def _known_device(name: str) -> str:
@@ -65,49 +53,90 @@ def _zero_or_one(value: Any) -> Any:
     return int(value) if isinstance(value, bool) else value
 
 
-class StrictModel(BaseModel):
-    """A mapping of the YAML file: unknown keys and silently converted types are refused."""
+class PartConfig(StrictModel):
+    """A part by its registered name, and the arguments that it takes: see `codeq.registry`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+    kind: ClassVar[str]
 
+    name: str
+    kwargs: dict[str, Any] = Field({}, validate_default=True)
 
-ExcludedLayers = list[NonEmptyString]
+    @field_validator("name", mode="plain")
+    @classmethod
+    def _check_name(cls, name: Any) -> str:
+        known = registry.REGISTRIES[cls.kind]
+        if known.find(name) is None:
+            raise PydanticCustomError("unknown_part", "must be one of {names}", {"names": known.names()})
+        return str(name)
 
+    @field_validator("kwargs", mode="plain")
+    @classmethod
+    def _check_kwargs(cls, kwargs: Any, info: ValidationInfo) -> Any:
+        part = registry.REGISTRIES[cls.kind].find(info.data.get("name"))
+        return kwargs if part is None else part.check(kwargs)
 
-class DeadZoneKwargs(StrictModel):
-    """Arguments of the dead-zone quantizer (CoDeQ, arXiv 2512.12981)."""
-
-    fixed_bit_val: Bits = Field(4, description="bit-width when learnable_bit is false")
-    max_bits: Bits = Field(8, description="upper end of the learnable bit-width; the lower end is 2")
-    init_deadzone_logit: FiniteFloat = Field(3.0, description="initial logit_dz; 0 prunes everything, 3 nearly nothing")
-    init_bit_logit: FiniteFloat = Field(3.0, description="initial logit_bit; 0 is 2 bits, 3 is nearly max_bits")
-    learnable_bit: bool = Field(True, description="learn the bit-width")
-    learnable_deadzone: bool = Field(True, description="learn the dead zone")
-
-
-class UniformKwargs(StrictModel):
-    """Arguments of the uniform symmetric quantizer."""
-
-    bitwidth: Bits = Field(8, description="bits of every weight")
-
-
-class DeadZoneQuantizer(StrictModel):
-    """Prune and quantize at once with a learnable dead zone per layer."""
-
-    name: Literal["deadzone"]
-    kwargs: DeadZoneKwargs = DeadZoneKwargs()
-    exclude_layers: ExcludedLayers = Field([], description="layers whose name contains one of these stay as they are")
+    @property
+    def part(self) -> registry.Part:
+        """What the name stands for."""
+        return registry.REGISTRIES[self.kind][self.name]
 
 
-class UniformQuantizer(StrictModel):
-    """Quantize with one uniform symmetric grid per layer, no pruning."""
+class NamedPart(PartConfig):
+    """A part that is written as its name alone where it takes its defaults."""
 
-    name: Literal["uniform"]
-    kwargs: UniformKwargs = UniformKwargs()
-    exclude_layers: ExcludedLayers = Field([], description="layers whose name contains one of these stay as they are")
+    @model_validator(mode="before")
+    @classmethod
+    def _read_name(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | NamedPart) else {"name": value}
+
+    @model_serializer(mode="wrap")
+    def _write(self, handler: SerializerFunctionWrapHandler) -> Any:
+        return handler(self) if self.has_kwargs else self.name
+
+    @property
+    def has_kwargs(self) -> bool:
+        """Whether some argument is not the default."""
+        given = self.part.schema.model_validate(self.kwargs)
+        return bool(given.model_dump(exclude_defaults=True))
+
+    def __str__(self) -> str:
+        """The name as a file's name may hold it; where there are arguments, with six digits that stand for them."""
+        name = self.name.replace("/", "-")
+        return f"{name}-{_digest(self.kwargs)[:6]}" if self.has_kwargs else name
 
 
-QuantizerConfig = Annotated[DeadZoneQuantizer | UniformQuantizer, Field(discriminator="name")]
+class ModelConfig(NamedPart):
+    """A network by name."""
+
+    kind = "model"
+
+
+class DatasetConfig(NamedPart):
+    """A data set by name."""
+
+    kind = "data set"
+
+
+class QuantizerConfig(PartConfig):
+    """What every layer's weight goes through."""
+
+    kind = "quantizer"
+
+    exclude_layers: list[NonEmptyString] = Field(
+        [], description="layers whose name contains one of these stay as they are"
+    )
+
+
+class LossTermConfig(PartConfig):
+    """A term that is added to the cross-entropy."""
+
+    kind = "loss term"
+
+    lambda_: NonNegativeFloat = Field(1.0, alias="lambda", description="factor of the whole term")
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 class AdamGroup(StrictModel):
@@ -178,22 +207,7 @@ class Sgd(StrictModel):
 OptimizerConfig = Annotated[AdamW | Adam | Sgd, Field(discriminator="type")]
 
 
-class GroupLassoKwargs(StrictModel):
-    """Factors of the group lasso by layer type."""
-
-    lambda_linear: NonNegativeFloat = Field(1e-4, description="factor of the linear layers' columns")
-    lambda_conv: NonNegativeFloat = Field(1e-4, description="factor of the convolutions' columns")
-
-
-class GroupLasso(StrictModel):
-    """Pull whole columns of the weight matrices to zero."""
-
-    name: Literal["group_lasso"]
-    lambda_: NonNegativeFloat = Field(1.0, alias="lambda", description="factor of the whole term")
-    kwargs: GroupLassoKwargs = GroupLassoKwargs()
-
-
-def _each_once(terms: list[GroupLasso]) -> list[GroupLasso]:
+def _each_once(terms: list[LossTermConfig]) -> list[LossTermConfig]:
     names = [term.name for term in terms]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -204,11 +218,11 @@ def _each_once(terms: list[GroupLasso]) -> list[GroupLasso]:
 class RunConfig(StrictModel):
     """One training run."""
 
-    model: Annotated[str, AfterValidator(_known_model)] = Field(
-        description=f"one of {', '.join(MODELS)}, or timm/NAME for any timm model"
-    )
+    model: ModelConfig = Field(description="network: NAME, timm/NAME, or {name: NAME, kwargs: {...}}")
     pretrained: bool = Field(False, description="start from timm's published weights (vit and timm/NAME)")
-    dataset: DatasetName = Field("cifar10", description="data set")
+    dataset: DatasetConfig = Field(
+        "cifar10", validate_default=True, description="data set: NAME, or {name: NAME, kwargs: {...}}"
+    )
     data_dir: NonEmptyString = Field("data", description="where the data set's files are or go")
     img_size: Annotated[int, Field(ge=4, le=1024)] | None = Field(
         None, description="images are resized to this square; null: the data set's own size"
@@ -225,7 +239,7 @@ class RunConfig(StrictModel):
     optimizer: OptimizerConfig
     lr_scheduler: Literal["cosine", "constant", "warmup_cosine"] = Field("cosine", description="cosine: T_max = epochs")
     warmup_epochs: NonNegativeInt = Field(5, description="linear warm-up, for warmup_cosine")
-    loss_terms: Annotated[list[GroupLasso], AfterValidator(_each_once)] = Field(
+    loss_terms: Annotated[list[LossTermConfig], AfterValidator(_each_once)] = Field(
         [], description="added to the cross-entropy: lambda * term(model, **kwargs)"
     )
 
@@ -254,23 +268,34 @@ class RunConfig(StrictModel):
     @property
     def network(self) -> str:
         """`MODEL_QUANTIZERBITSb`, or `MODEL_baseline` without a quantizer."""
-        return f"{self.model.replace('/', '-')}_{self._quantizer_tag}"
+        return f"{self.model}_{self._quantizer_tag}"
 
     @property
     def _quantizer_tag(self) -> str:
-        match self.quantizer:
-            case None:
-                return "baseline"
-            case DeadZoneQuantizer(kwargs=kwargs):
-                return f"deadzone{kwargs.max_bits if kwargs.learnable_bit else kwargs.fixed_bit_val}b"
-            case UniformQuantizer(kwargs=uniform):
-                return f"uniform{uniform.bitwidth}b"
+        if self.quantizer is None:
+            return "baseline"
+        name, kwargs = self.quantizer.name, self.quantizer.kwargs
+        if name == "deadzone":
+            return f"deadzone{kwargs['max_bits'] if kwargs['learnable_bit'] else kwargs['fixed_bit_val']}b"
+        return f"uniform{kwargs['bitwidth']}b" if name == "uniform" else name
+
+    @property
+    def has_own_parts(self) -> bool:
+        """Whether it names a plug-in's part, or a network with arguments: what only the user can have tried."""
+        named = [self.model, self.dataset, *self.loss_terms, *([self.quantizer] if self.quantizer else [])]
+        return self.model.has_kwargs or any(config.part.is_plugin for config in named)
+
+    @property
+    def images_key(self) -> str:
+        """Equal for configs that train on the same raw images, in whatever process of a machine."""
+        size = self.img_size if "img_size" in self.dataset.part.supplied else None
+        return json.dumps([self.dataset.model_dump(), str(Path(self.data_dir).absolute()), size])
 
     @property
     def config_hash(self) -> str:
         """Twelve hexadecimal digits, equal for configs that differ only in their seed and `RUNTIME_KEYS`."""
         what = {key: value for key, value in self.as_dict().items() if key not in RUNTIME_KEYS | {"seed"}}
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+        return _digest(what)[:12]
 
     def as_dict(self) -> dict[str, Any]:
         """The config as plain data under the YAML file's own key names; `RunConfig.model_validate` reads it back."""

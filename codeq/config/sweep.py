@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from codeq.config.errors import did_you_mean, format_value
-from codeq.config.run import (
+from codeq.config.types import (
     NonEmptyString,
     NonNegativeFloat,
     NonNegativeInt,

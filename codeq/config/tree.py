@@ -16,7 +16,7 @@ from codeq.config.distributions import DISTRIBUTIONS, Choice, Distribution, Int,
 from codeq.config.document import Document, KeyPath
 from codeq.config.errors import Problem, did_you_mean, format_value
 from codeq.config.merge import find_item
-from codeq.config.run import StrictModel
+from codeq.config.types import StrictModel
 from codeq.config.validation import field_errors
 
 

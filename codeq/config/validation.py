@@ -11,9 +11,11 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from codeq import registry  # used at call time only: the two modules import each other
 from codeq.config.document import KeyPath
 from codeq.config.errors import closest, format_value
-from codeq.config.run import RunConfig, StrictModel
+from codeq.config.run import PartConfig, RunConfig
+from codeq.config.types import StrictModel
 
 WHOLE_NUMBER = "must be a whole number"
 _REQUIREMENTS = {
@@ -23,6 +25,7 @@ _REQUIREMENTS = {
     "string_type": "must be text",
     "string_too_short": "must not be empty",
     "list_type": "must be a list",
+    "tuple_type": "must be a list",
     "too_short": "must hold {min_length} or more entries",
     "too_long": "must hold {max_length} or fewer entries",
     "model_type": "must be a mapping of keys to values",
@@ -96,12 +99,14 @@ def _invalid(details: ErrorDetails, model: type[StrictModel], data: Any) -> Fiel
     path, context, value = _path(details, data), details.get("ctx", {}), details["input"]
     match details["type"]:
         case "extra_forbidden":
-            return _unknown_key(path, details["loc"], model)
+            return _unknown_key(path, details["loc"], model, data)
         case "missing":
             return FieldError(path, None, "is missing")
         case "literal_error":
             choices = re.findall(r"'([^']*)'|(\d+)", str(context["expected"]))
             return _not_one_of([text or number for text, number in choices], path, value)
+        case "unknown_part":
+            return _unknown_part(list(context["names"]), path, value)
         case "union_tag_invalid":
             key = str(context["discriminator"]).strip("'")
             return _not_one_of(re.findall(r"'([^']*)'", str(context["expected_tags"])), (*path, key), value[key])
@@ -111,19 +116,28 @@ def _invalid(details: ErrorDetails, model: type[StrictModel], data: Any) -> Fiel
             loc = (context["loc"],) if context["loc"] else ()
             return FieldError(path, None, str(context["reason"]), loc=loc)
         case kind if kind in _REQUIREMENTS:
-            return FieldError(path, format_value(value), _REQUIREMENTS[kind].format(**context), _hint(details, model))
+            requirement = _REQUIREMENTS[kind].format(**context)
+            return FieldError(path, format_value(value), requirement, _hint(details, model, data))
     return FieldError(path, format_value(value), re.sub(r"^Input should", "must", details["msg"]))
 
 
-def _unknown_key(path: KeyPath, location: KeyPath, model: type[StrictModel]) -> FieldError:
-    section = _sections_at(model, location[:-1])[0]
-    allowed = [field.alias or name for name, field in section.model_fields.items()]
-    if section is RunConfig:
+def _unknown_key(path: KeyPath, location: KeyPath, model: type[StrictModel], data: Any) -> FieldError:
+    sections, part = _sections_at(model, location[:-1], data)
+    allowed = [field.alias or name for name, field in sections[0].model_fields.items()]
+    if sections[0] is RunConfig:
         allowed += _BESIDE_RUN_CONFIG
     suggestion = closest(path[-1], allowed)
     kinds = [step for step in location if isinstance(step, str) and step not in path]
-    of_kind = f" for {kinds[-1]}" if kinds else ""
-    return FieldError(path, None, "unknown key", f"; allowed{of_kind}: {', '.join(allowed)}", suggestion)
+    of_kind = f" for {part or kinds[-1]}" if part or kinds else ""
+    return FieldError(path, None, "unknown key", f"; allowed{of_kind}: {', '.join(allowed) or 'none'}", suggestion)
+
+
+def _unknown_part(names: list[str], path: KeyPath, value: Any) -> FieldError:
+    """What is written where the name of a part should be."""
+    suggestion = closest(value, names)
+    hint = "; a name of your own needs --plugin FILE.py" if isinstance(value, str) else ""
+    requirement = f"must be {'one of ' if len(names) > 1 else ''}{registry.join_names(names)}"
+    return FieldError(path, format_value(value), requirement, hint, suggestion)
 
 
 def _not_one_of(names: list[str], path: KeyPath, value: Any) -> FieldError:
@@ -131,11 +145,12 @@ def _not_one_of(names: list[str], path: KeyPath, value: Any) -> FieldError:
     return FieldError(path, format_value(value), requirement, suggestion=closest(value, names))
 
 
-def _hint(details: ErrorDetails, model: type[StrictModel]) -> str:
+def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
     """What to write instead of a value of the wrong type, if that is clear."""
     kind, value = details["type"], details["input"]
     if kind in ("model_attributes_type", "model_type") and isinstance(value, str):
-        named = [n for s in _sections_at(model, details["loc"]) for n in s.model_fields if value in _names(s, n)]
+        sections, _ = _sections_at(model, details["loc"], data)
+        named = [n for s in sections for n in s.model_fields if value in _names(s, n)]
         return f"; write {{{named[0]}: {value}}}" if named else ""
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"
@@ -156,21 +171,36 @@ def _path(details: ErrorDetails, data: Any) -> KeyPath:
             data = data[step]
         elif isinstance(data, list) and isinstance(step, int) and step < len(data):
             data = data[step]
-        elif details["type"] != "missing" or step != details["loc"][-1]:
+        elif details["type"] != "missing" or step not in ("kwargs", details["loc"][-1]):
             continue
         path = (*path, step)
     return path
 
 
-def _sections_at(model: type[StrictModel], location: KeyPath) -> list[type[StrictModel]]:
-    """The models that pydantic's `location` may refer to; a union's step in it is the tag of a member."""
-    candidates = [model]
+def _sections_at(
+    model: type[StrictModel], location: KeyPath, data: Any
+) -> tuple[list[type[StrictModel]], str | None]:
+    """The sections that may stand at pydantic's `location`, in which a union's step is its member's tag.
+
+    Also the name of the part (a quantizer, a loss term, ...) that the location lies in; None outside of parts.
+    """
+    candidates, part = [model], None
     for step in location:
-        fields = [field for c in candidates for n, field in c.model_fields.items() if step in (n, field.alias)]
-        below = [section for field in fields for section in _sections(field.annotation)]
-        tagged = [c for c in candidates if any(step in _names(c, name) for name in c.model_fields)]
-        candidates = below or tagged or candidates
-    return candidates
+        if part and step == "kwargs" and issubclass(candidates[0], PartConfig):
+            found = registry.REGISTRIES[candidates[0].kind].find(part)
+            candidates = [found.schema] if found else candidates
+        else:
+            fields = [field for c in candidates for n, field in c.model_fields.items() if step in (n, field.alias)]
+            below = [section for field in fields for section in _sections(field.annotation)]
+            tagged = [c for c in candidates if any(step in _names(c, name) for name in c.model_fields)]
+            candidates = below or tagged or candidates
+        if isinstance(data, dict):
+            data = data.get(step, data)
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
+        if issubclass(candidates[0], PartConfig) and isinstance(data, dict) and isinstance(data.get("name"), str):
+            part = data["name"]
+    return candidates, part
 
 
 def _sections(annotation: Any) -> Iterator[type[StrictModel]]:
@@ -181,6 +211,8 @@ def _sections(annotation: Any) -> Iterator[type[StrictModel]]:
 
 
 def _names(section: type[StrictModel], field: str) -> tuple[Any, ...]:
-    """The values of a Literal field, such as a quantizer's `name`; empty for other fields."""
+    """The values of a Literal field or of a part's `name`; empty for other fields."""
+    if issubclass(section, PartConfig) and field == "name":
+        return registry.REGISTRIES[section.kind].names()
     annotation = section.model_fields[field].annotation
     return get_args(annotation) if get_origin(annotation) is Literal else ()

@@ -4,7 +4,7 @@ from codeq.data.batches import Batches
 from codeq.data.errors import DataDamaged, DataUnavailable
 from codeq.data.load import DatasetInfo, DataSplits, load_data
 from codeq.data.raw import FileSet, PixelSet, RawImages
-from codeq.data.sources import load_or_fake, load_raw, source_names
+from codeq.data.sources import load_or_fake, load_raw
 
 __all__ = [
     "Batches",
@@ -18,5 +18,4 @@ __all__ = [
     "load_data",
     "load_or_fake",
     "load_raw",
-    "source_names",
 ]

@@ -115,4 +115,4 @@ def augment_for(config: RunConfig) -> Augment:
     """The augmentation a config asks for; `auto` depends on the data set."""
     if config.augment != "auto":
         return AUGMENTS[config.augment]
-    return none if config.dataset in UNAUGMENTED_BY_DEFAULT else standard
+    return none if config.dataset.name in UNAUGMENTED_BY_DEFAULT else standard

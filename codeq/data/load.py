@@ -61,8 +61,8 @@ def load_data(config: RunConfig, device: torch.device, raw: RawImages | None = N
     if `raw` is another data set.
     """
     raw = load_raw(config) if raw is None else raw
-    if raw.name != config.dataset:
-        raise ValueError(f"raw images are those of {raw.name}, the config asks for {config.dataset}")
+    if raw.name != config.dataset.name:
+        raise ValueError(f"raw images are those of {raw.name}, the config asks for {config.dataset.name}")
     train_indices, val_indices = _split(raw.train.labels, config.val_fraction)
     info = DatasetInfo(raw.name, raw.train.channels, config.img_size or raw.train.img_size, raw.num_classes)
     training = _training_config(raw.train, train_indices, info, config, device)

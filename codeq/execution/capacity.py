@@ -35,6 +35,15 @@ def gpus_per_trial(requested: float | str, device: str) -> float:
     return gpus_of_trial(requested, device, ray.cluster_resources().get("GPU", 0.0))
 
 
+def describe_sharing(gpu: float) -> str:
+    """What several trials on one GPU do there, where `gpu` GPUs per trial mean that; else an empty text."""
+    if not 0.0 < gpu < 1.0:
+        return ""
+    sharing = slots_for_trials(gpu, gpu, 1.0, 1.0)
+    how = "at the same time under NVIDIA's MPS (nvidia-cuda-mps-control -d), else in turns"
+    return f"up to {sharing} trials share a GPU: {how}"
+
+
 def check_resources(cpu: float, gpu: float) -> None:
     """Raise BadInput if the machine is too small for a trial: Ray would wait silently for a larger one."""
     import ray

@@ -9,13 +9,12 @@ from statistics import mean
 from typing import Any
 
 import joblib
-import torch
 
 from codeq.config import RunConfig, Template
 from codeq.config.epoch_budget import epoch_budget
 from codeq.data import load_data, load_or_fake
 from codeq.execution.capacity import gpus_of_trial, slots_for_trials
-from codeq.train.device import prepare_device
+from codeq.train.device import gpu_count, prepare_device
 from codeq.train.epoch_time import EpochTime, measure_epoch
 from codeq.train.loop import create_train_state
 
@@ -85,7 +84,7 @@ def forecast(template: Template) -> Forecast:
 
 def trials_at_once(template: Template) -> int:
     """Trials for which this machine has room. Raises ValueError if there is none for one."""
-    sweep, gpus_available, cpus_available = template.sweep, torch.cuda.device_count(), joblib.cpu_count()
+    sweep, gpus_available, cpus_available = template.sweep, gpu_count(), joblib.cpu_count()
     cpu, gpu = sweep.resources.cpu, _gpus(template)
     slots = slots_for_trials(cpu, gpu, cpus_available, gpus_available)
     if not slots:
@@ -121,13 +120,13 @@ def _without_numbers(data: Any) -> Any:
 
 def _gpus(template: Template) -> float:
     device = str(template.tree.get("device", "auto"))
-    return gpus_of_trial(template.sweep.resources.gpu, device, torch.cuda.device_count())
+    return gpus_of_trial(template.sweep.resources.gpu, device, gpu_count())
 
 
 def _probe(config: RunConfig, template: Template) -> Probe:
     raw, is_fake = load_or_fake(config)
     threads = config.threads or max(1, int(template.sweep.resources.cpu))  # as the sweep's searcher has it
-    device = "cpu" if torch.cuda.device_count() and not _gpus(template) else config.device
+    device = "cpu" if gpu_count() and not _gpus(template) else config.device
     config = config.model_copy(update={"threads": threads, "device": device, "pretrained": False})
     state = create_train_state(config, load_data(config, prepare_device(device, threads), raw))
     return Probe(f"{config.network}, batch {config.batch_size}", measure_epoch(state), is_fake)

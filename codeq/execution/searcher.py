@@ -34,11 +34,11 @@ class OptunaSearcher(Searcher):
         folder: UPath,
         warm_start: Iterable[WarmStartTrial] = (),
         device: str | None = None,
-        images: Mapping[tuple[str, str], Any] | None = None,
+        images: Mapping[str, Any] | None = None,
         learn: Rule = for_sampler,
     ) -> None:
         """warm_start: trials of another sweep, for the sampler to learn from. device: overrides the configs' device;
-        None: does not. images: references to data sets' raw images in Ray's object store, by (dataset, data_dir).
+        None: does not. images: references to data sets' raw images in Ray's object store, by `RunConfig.images_key`.
         learn: makes the report to the sampler."""
         super().__init__()
         self._template = template

@@ -12,15 +12,16 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
-from codeq.execution.capacity import check_resources, free_slots, gpus_per_trial, trials_that_fit
+from codeq.execution.capacity import check_resources, describe_sharing, free_slots, gpus_per_trial, trials_that_fit
 from codeq.execution.cluster import start_ray
+from codeq.plugins import error_line
+from codeq.registry import PluginError
 
 if TYPE_CHECKING:
     from ray.tune import Callback, Trainable
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from codeq.execution.limiter import Capacity
     from codeq.execution.schedulers import NoStopping
 
-Images = dict[tuple[str, str], Any]
-"""References to raw images in Ray's object store by (dataset, data_dir)."""
+Images = dict[str, Any]
+"""References to raw images in Ray's object store by `RunConfig.images_key`."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Session:
         if self._is_started:
             return
         raw = _fetch_data(self.template) if self.options.address is None else {}
+        if self.options.address is None:
+            _check_parts(self.template, raw)
         with _preserve_sigterm():
             dashboard = start_ray(self.options.address, self.options.dashboard)
         import ray  # reads its environment when it is imported, so not before start_ray
@@ -73,6 +76,8 @@ class Session:
         # With reused actors the dashboard would show the name of a process's first trial for all its trials.
         self._reuse_actors = not dashboard
         self._check_resources()
+        if sharing := describe_sharing(self.gpus):
+            print(sharing, flush=True)
         # In Ray's object store all processes of a machine share one copy.
         self.images = {key: ray.put(images) for key, images in raw.items()}
         self._is_started = True
@@ -179,23 +184,36 @@ class Session:
             signal.signal(signal.SIGUSR1, usr1)
 
 
-def _fetch_data(template: Template) -> dict[tuple[str, str], RawImages]:
+def _fetch_data(template: Template) -> dict[str, RawImages]:
     """Download missing data sets before Ray starts, so that a failure is reported once and not by every trial.
 
-    Returns the images of data sets that do not come with a package, by (dataset, data_dir).
+    Returns the images of data sets that do not come with a package, by `RunConfig.images_key`.
     """
-    configs = template.boundary_configs
-    needed = {(str(config.dataset), str(Path(config.data_dir).absolute())): config for config in configs}
     found = {}
-    for (dataset, data_dir), config in needed.items():
-        if dataset not in EMBEDDED_DATASETS:
+    for key, config in {config.images_key: config for config in template.boundary_configs}.items():
+        if config.dataset.name not in EMBEDDED_DATASETS:
             from codeq.data import DataUnavailable, load_raw  # imports torch, which takes seconds
 
             try:
-                found[dataset, data_dir] = load_raw(config.model_copy(update={"data_dir": data_dir}))
-            except DataUnavailable as error:
+                found[key] = load_raw(config)
+            except (DataUnavailable, PluginError) as error:
                 raise BadInput(str(error)) from None
     return found
+
+
+def _check_parts(template: Template, raw: dict[str, RawImages]) -> None:
+    """Try the user's own parts once. Raises BadInput with the line that is to blame."""
+    if not any(config.has_own_parts for config in template.boundary_configs):
+        return
+    from codeq.train.check_parts import check_parts  # imports torch, which takes seconds
+
+    try:
+        check_parts(template.boundary_configs, raw)
+    except Exception as error:
+        line = error_line(error) or (str(error) if isinstance(error, ValueError) else None)
+        if line is None:
+            raise
+        raise BadInput(line) from None
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from ray import tune
 from upath import UPath
 
 from codeq.config import RunConfig, SweepConfig
+from codeq.plugins import load_stored
 from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ def trial_config(
     sweep: SweepConfig,
     *,
     device: str | None = None,
-    images: Mapping[tuple[str, str], Any] | None = None,
+    images: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What Tune hands to a trial: its folder, which holds its run config, and where it runs.
 
     device: overrides the config's device; None: does not. images: references to data sets' raw images in
-    Ray's object store, by (dataset, data_dir).
+    Ray's object store, by `RunConfig.images_key`.
     """
     # A relative folder is relative to the driver's working directory, not to the trial's.
     data_dir = str(Path(config.data_dir).absolute())
@@ -39,7 +40,7 @@ def trial_config(
         "trial": number,
         "folder": str(folder.path),
         "place": {"data_dir": data_dir} if device is None else {"data_dir": data_dir, "device": device},
-        "images": (images or {}).get((config.dataset, data_dir)),
+        "images": (images or {}).get(config.images_key),
         "grace_epochs": sweep.scheduler.grace_epochs,
     }
 
@@ -60,6 +61,7 @@ class SweepTrial(tune.Trainable):
         """config: see `trial_config`."""
         self._folder = TrialFolder(UPath(config["folder"]))
         images = ray.get(config["images"]) if config.get("images") is not None else None
+        load_stored(self._folder.sweep_folder)  # a config may name their parts
         self._rows = epochs(self._folder, config["place"], config["grace_epochs"], images)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -92,11 +94,12 @@ def epochs(
     images, if they are loaded already.
     """
     from codeq.data import load_data  # imports torch, which the driver must not
-    from codeq.train.device import prepare_device
+    from codeq.train.device import free_cached_memory, prepare_device
     from codeq.train.loop import fit
     from codeq.train.trial_run import ended_row, failed_row, open_run, save_epoch
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    free_cached_memory()  # of the trial before
     row = dict(EMPTY_METRICS)
     try:
         config = folder.read_config().model_copy(update=dict(place))

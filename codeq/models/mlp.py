@@ -1,30 +1,27 @@
-"""A multilayer perceptron with LeNet's fully connected layers: pixels, 120, 84, classes."""
+"""A multilayer perceptron; by default with LeNet's fully connected layers: pixels, 120, 84, classes."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codeq.models.registry import register
-from codeq.models.spec import ModelSpec
-
 
 class MLP(nn.Module):
-    """Three linear layers with ReLU between; 379,560 MACs for 3x32x32 images and 10 classes."""
+    """Linear layers `fc1`, `fc2`, ... with ReLU between; 379,560 MACs for 3x32x32 images, (120, 84) and 10 classes."""
 
-    def __init__(self, in_features: int, num_classes: int) -> None:
+    def __init__(self, in_features: int, hidden: Sequence[int], num_classes: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(in_features, 120)
-        self.fc2 = nn.Linear(120, 84)
-        self.fc3 = nn.Linear(84, num_classes)
+        self.depth = len(hidden) + 1
+        for index, (before, after) in enumerate(pairwise((in_features, *hidden, num_classes)), start=1):
+            self.add_module(f"fc{index}", nn.Linear(before, after))
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = F.relu(self.fc1(x.flatten(1)))
-        logits: Tensor = self.fc3(F.relu(self.fc2(hidden)))
+        """(B, C, S, S) images to (B, num_classes) logits."""
+        x = x.flatten(1)
+        for index in range(1, self.depth):
+            x = F.relu(getattr(self, f"fc{index}")(x))
+        logits: Tensor = getattr(self, f"fc{self.depth}")(x)
         return logits
-
-
-@register("mlp")
-def build_mlp(spec: ModelSpec) -> MLP:
-    """The MLP for images of the given shape."""
-    return MLP(spec.in_channels * spec.img_size**2, spec.num_classes)

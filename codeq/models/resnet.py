@@ -7,15 +7,9 @@ initialisation are those of the literature's CIFAR scripts, whose state dicts lo
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codeq.models.registry import register
-from codeq.models.spec import ModelSpec
-
-DEPTHS = (20, 32, 44, 56, 110)
 WIDTHS = (16, 32, 64)
 
 
@@ -74,11 +68,3 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight)
 
-
-def build_resnet(depth: int, spec: ModelSpec) -> CifarResNet:
-    """The ResNet of `depth` = 6n + 2 layers; any image size of 4 or more fits."""
-    return CifarResNet((depth - 2) // 6, spec.in_channels, spec.num_classes)
-
-
-for _depth in DEPTHS:
-    register(f"resnet{_depth}")(partial(build_resnet, _depth))

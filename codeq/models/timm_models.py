@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from codeq.models.spec import ModelSpec
+VIT = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+"""The vision transformer of the literature's CIFAR experiments: ViT-Tiny with 16-pixel patches."""
+
+_SET_ELSEWHERE = {
+    "in_chans": "the data set sets it",
+    "checkpoint_path": "weights come from pretrained: true only",
+    "pretrained_cfg": "weights come from pretrained: true only",
+    "pretrained_cfg_overlay": "weights come from pretrained: true only",
+}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Square images of `in_channels` x `img_size` x `img_size` pixels in, `num_classes` logits out."""
+
+    in_channels: int
+    img_size: int
+    num_classes: int
+    pretrained: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.in_channels}x{self.img_size}x{self.img_size} images"
 
 
 class WeightsUnavailable(RuntimeError):
     """Published weights that could be neither downloaded nor found in the local cache."""
 
 
-def build_timm(name: str, spec: ModelSpec) -> nn.Module:
-    """timm's model `name` (`MODEL` or `MODEL.TAG`), in training mode.
+def build_timm(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Module:
+    """timm's model `name` (`MODEL` or `MODEL.TAG`), in training mode. kwargs: further ones of timm's builder.
 
-    Raises ValueError for an unknown name and for images the model cannot take, WeightsUnavailable if its
-    published weights are wanted and cannot be loaded.
+    Raises ValueError for an unknown name, for arguments that timm refuses and for images the model cannot take,
+    WeightsUnavailable if its published weights are wanted and cannot be loaded.
     """
     _check_name(name)
-    model = _load_pretrained(name, spec) if spec.pretrained else _build(name, spec)
+    for key in kwargs.keys() & _SET_ELSEWHERE.keys():
+        raise ValueError(f"timm/{name}: kwargs.{key} cannot be given: {_SET_ELSEWHERE[key]}")
+    model = _load_pretrained(name, spec, kwargs) if spec.pretrained else _build(name, spec, kwargs)
     _try_out(model, name, spec)
     return model
 
@@ -38,16 +63,16 @@ def _check_name(name: str) -> None:
     raise ValueError(f"unknown timm model {name!r}, must be a name that timm.list_models() knows{hint}")
 
 
-def _build(name: str, spec: ModelSpec) -> nn.Module:
+def _build(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Module:
     try:
-        return _create(name, spec)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        return _create(name, spec, kwargs)
+    except Exception as error:  # with arguments of any type in any place, timm and torch raise nearly anything
         raise ValueError(f"timm/{name} cannot be built for {spec}: {_one_line(error)}") from error
 
 
-def _load_pretrained(name: str, spec: ModelSpec) -> nn.Module:
+def _load_pretrained(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Module:
     try:
-        return _create(name, spec)
+        return _create(name, spec, kwargs)
     except Exception as error:  # The hub's client, its HTTP library and timm each raise types of their own.
         raise WeightsUnavailable(
             f"published weights of timm/{name} cannot be loaded ({_one_line(error)}): set pretrained: false, "
@@ -55,13 +80,14 @@ def _load_pretrained(name: str, spec: ModelSpec) -> nn.Module:
         ) from error
 
 
-def _create(name: str, spec: ModelSpec) -> nn.Module:
+def _create(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Module:
     import timm
 
     options: dict[str, Any] = {
         "in_chans": spec.in_channels,
         "num_classes": spec.num_classes,
         "pretrained": spec.pretrained,
+        **kwargs,
     }
     try:
         return timm.create_model(name, img_size=spec.img_size, **options)

@@ -9,7 +9,7 @@ from codeq.quant.attach import (
 )
 from codeq.quant.dead_zone import DeadZoneLDZCompander, dead_zone_quantize
 from codeq.quant.materialize import materialize
-from codeq.quant.registry import Quantizer, build_quantizer, quantizer_names, register_quantizer
+from codeq.quant.quantizer import Quantizer, build_quantizer
 from codeq.quant.uniform import UniformSymmetric, uniform_quantize
 
 __all__ = [
@@ -23,8 +23,6 @@ __all__ = [
     "dead_zone_quantize",
     "materialize",
     "quantized_layers",
-    "quantizer_names",
-    "register_quantizer",
     "toggle_quantization",
     "uniform_quantize",
 ]

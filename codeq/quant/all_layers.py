@@ -19,17 +19,18 @@ def all_layers_quantized(model: nn.Module) -> Iterator[None]:
     the gradient 0, elsewhere they get none. A weight whose quantizer is disabled, or follows another parametrization,
     quantizes itself when it is read, as outside.
     """
-    layers = [(first, weight) for first, weight in _first_quantizers(model) if first.enabled]
+    layers = [(first, weight.original) for first, weight in _first_quantizers(model) if first.enabled]
     dead_zones = [layer for layer in layers if type(layer[0].quantizer) is DeadZoneLDZCompander]
     quantizers = [cast(DeadZoneLDZCompander, first.quantizer) for first, _ in dead_zones]
-    together = quantize_layers(quantizers, [weight.original for _, weight in dead_zones]) if dead_zones else []
+    together = quantize_layers(quantizers, [weight for _, weight in dead_zones]) if dead_zones else []
     quantized = {first: w for (first, _), w in zip(dead_zones, together, strict=True)}
-    for first, weight in layers:
-        first.quantized = quantized[first] if first in quantized else first.quantizer(weight.original)
+    quantized |= {first: first.quantizer(weight) for first, weight in layers if first not in quantized}
+    for first, w in quantized.items():
+        first.quantized = w
     try:
         yield
     finally:
-        for first, _ in layers:
+        for first in quantized:
             first.quantized = None
 
 

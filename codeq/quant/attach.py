@@ -8,12 +8,13 @@ A layer's latent weight stays trainable as `NAME.parametrizations.weight.origina
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from codeq.quant.registry import Quantizer, quantizer_class
+from codeq.quant.quantizer import Quantizer, build_quantizer
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 class FakeQuantParametrization(nn.Module):
     """What `module.weight` goes through: the quantizer, or nothing while `enabled` is False.
 
-    quantized: the quantized weight, where `AllLayersQuantized` has computed it before it is read.
+    quantized: the quantized weight, where `all_layers_quantized` has computed it before it is read.
     """
 
     quantized: Tensor | None
@@ -59,12 +60,13 @@ def attach_weight_quantizers(
 
     Raises ValueError: no such quantizer, or a layer's weight is parametrized already (none is attached then).
     """
-    build = quantizer_class(quantizer) if isinstance(quantizer, str) else quantizer
+    build = partial(build_quantizer, quantizer) if isinstance(quantizer, str) else quantizer
     modules = dict(model.named_modules())  # before attaching, which adds modules
     layers = {name: m for name, m in modules.items() if not any(part in name for part in exclude_layers)}
     _refuse_parametrized(layers)
     for name, weight in _unshared_weights(model, layers).items():
         fake_quant = FakeQuantParametrization(build(**quantizer_kwargs).to(weight.device), enabled)
+        fake_quant.quantizer.get_bitwidth()
         parametrize.register_parametrization(layers[name], "weight", fake_quant)
         log.info("Attached weight quantizer to layer: %s", name)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from codeq.quant.quantile import quantile
-from codeq.quant.registry import Quantizer, register_quantizer
+from codeq.quant.quantizer import Quantizer
 from codeq.quant.straight_through import ste_round
 
 MIN_BITS = 2.0
@@ -152,7 +152,6 @@ def quantize_layers(quantizers: Sequence["DeadZoneLDZCompander"], weights: Seque
     return [w for _, w in sorted(zip(order, in_order, strict=True), key=lambda pair: pair[0])]
 
 
-@register_quantizer("deadzone")
 class DeadZoneLDZCompander(Quantizer):
     """One layer's dead-zone quantizer, with its two logits.
 

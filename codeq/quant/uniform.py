@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from codeq.quant.registry import Quantizer, register_quantizer
+from codeq.quant.quantizer import Quantizer
 from codeq.quant.straight_through import ste_round
 
 
@@ -19,7 +19,6 @@ def uniform_quantize(w: Tensor, q_max: float) -> Tensor:
     return scale * ste_round(w / scale)
 
 
-@register_quantizer("uniform")
 class UniformSymmetric(Quantizer):
     """One layer's uniform symmetric quantizer of a fixed bit-width; no state in the state dict.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from codeq.config.document import parse_document
 from codeq.config.errors import BadInput
 from codeq.config.run import RUNTIME_KEYS
 from codeq.config.text import pluralize
+from codeq.plugins import FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd
 from codeq.search.study import check_all_present, mark_waiting, open_study
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
@@ -85,7 +87,7 @@ def sweep_folder(template: Template) -> UPath:
 
 
 @contextlib.contextmanager
-def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
+def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ()) -> Iterator[SweepState]:
     """The sweep's state, locked by this driver until the end of the `with` block.
 
     Raises StateDamaged if it cannot be read, another driver has it, it holds trials and `resume` is not set, or it was
@@ -104,6 +106,7 @@ def open_sweep(template: Template, resume: bool) -> Iterator[SweepState]:
         _check_no_trials(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
         check_all_present(study, records, str(folder))
         _record_missing_ends(folder, study, records)
+        _store_plugins(folder, plugins, begun=bool(records))
         write_atomically(folder / "template.yaml", template.to_yaml())
         mark_waiting(study)  # trials that a killed driver left RUNNING
         state = SweepState(template, folder, local, study, warm_start)
@@ -146,6 +149,25 @@ def _record_missing_ends(folder: UPath, study: optuna.Study, records: Sequence[T
         ended = TrialEnd.of_stored(stored[record.trial])
         if record.status == "running" and stored[record.trial].state.is_finished() and ended:
             trial_folder(folder, record.trial).write_record(replace(record, status=ended.status, reason=ended.reason))
+
+
+def _store_plugins(folder: UPath, plugins: Sequence[Plugin], *, begun: bool) -> None:
+    """Keep the plug-ins in the sweep's folder, where its workers find them.
+
+    Raises StateDamaged if the sweep has begun with others: trials of two versions of a part cannot be compared.
+    """
+    given = {plugin.name: plugin for plugin in plugins}
+    for path in stored_plugins(folder):
+        plugin = given.get(path.name)
+        if not begun:
+            path.unlink()
+        elif plugin is None:
+            raise StateDamaged(f"{folder}: was begun with a plug-in; give it again: --plugin {shlex.quote(str(path))}")
+        elif plugin.content != path.read_bytes():
+            more = f"--plugin {shlex.quote(str(path))} goes on with the stored one, --name NAME starts another sweep"
+            raise StateDamaged(f"{plugin.path}: differs from {path}, which the sweep was begun with; {more}")
+    for plugin in plugins:
+        write_atomically(folder / FOLDER / plugin.name, plugin.content)
 
 
 def _check_same_template(path: UPath, template: Template) -> None:

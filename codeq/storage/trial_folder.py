@@ -65,6 +65,11 @@ class TrialFolder:
         self._rows = path / "metrics.jsonl"
         self._record = path / "trial.json"
 
+    @property
+    def sweep_folder(self) -> UPath:
+        """The folder of the sweep that the trial, or the run that confirms it, belongs to."""
+        return self.path.parent.parent
+
     def write_config(self, config: RunConfig) -> None:
         """Keep the run config as YAML that trains by itself."""
         write_atomically(self._config, to_yaml(config.as_dict()))

@@ -14,6 +14,7 @@ import dotenv
 
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, interrupted
+from codeq.plugins import add_plugin_option, error_line, load_plugins
 
 log = logging.getLogger("codeq.train")
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     overrides = [*options.set, *([f"device={options.device}"] if options.device else [])]
     try:
+        load_plugins(options.plugin)
         template = Template.load(options.config, overrides, single_run=True)
         config = template.run_config()
     except ConfigError as error:
@@ -43,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps; overrides the file")
     parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from this file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the file")
+    add_plugin_option(parser)
     return parser
 
 
@@ -70,7 +73,11 @@ def _train(config: RunConfig, resume: Path | None, grace_epochs: int) -> int:
         log.info("resumed %s after epoch %d", resume, state.epoch)
     try:
         row = train_single(state, grace_epochs)
-    except OSError as error:
+    except Exception as error:
+        if line := error_line(error):
+            return _refuse(line, BAD_INPUT)
+        if not isinstance(error, OSError):
+            raise
         return _refuse(f"{error.filename or config.save_dir}: {error.strerror or error}", BAD_INPUT)
     if row is not None and row.status != "finished":
         return _refuse(f"{row.status} at epoch {row.epoch}: {row.reason}", ALL_FAILED)

@@ -35,6 +35,17 @@ def _first_available() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def gpu_count() -> int:
+    """CUDA devices that PyTorch sees."""
+    return torch.cuda.device_count()
+
+
+def free_cached_memory() -> None:
+    """Give a GPU's memory back that PyTorch keeps of what was freed: other processes may share the GPU."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 def is_device_lost(error: BaseException) -> bool:
     """Whether `error` says that the process's GPU is lost: only another process can go on."""
     return type(error).__name__ == "AcceleratorError"

@@ -93,7 +93,8 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
     data = load_data(config, device) if data is None else data
     info = data.info
     model = build_model(
-        config.model,
+        config.model.name,
+        config.model.kwargs,
         in_channels=info.channels,
         img_size=info.img_size,
         num_classes=info.num_classes,
@@ -101,7 +102,7 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
     )
     if config.quantizer is not None:
         attach_weight_quantizers(
-            model, config.quantizer.exclude_layers, config.quantizer.name, config.quantizer.kwargs.model_dump()
+            model, config.quantizer.exclude_layers, config.quantizer.name, config.quantizer.kwargs
         )
     model.to(device).to(memory_format=memory_format(model))
     optimizer = build_optimizer(config.optimizer, model)

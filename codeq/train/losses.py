@@ -1,48 +1,22 @@
-"""Loss terms added to the cross-entropy: `lambda * term(model, **kwargs)`, from a closed registry."""
+"""Loss terms added to the cross-entropy: `lambda * term(model, **kwargs)`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from codeq.config.run import GroupLasso
-
-LossTerm = Callable[..., Tensor]
-_TERMS: dict[str, LossTerm] = {}
-
-
-def loss_term(name: str) -> Callable[[LossTerm], LossTerm]:
-    """Register a loss term, a function of (model, **kwargs) that returns a scalar, under its YAML name."""
-
-    def register(term: LossTerm) -> LossTerm:
-        if name in _TERMS:
-            raise ValueError(f"a loss term called {name} is registered already")
-        _TERMS[name] = term
-        return term
-
-    return register
-
-
-def loss_term_names() -> list[str]:
-    """The registered names, sorted."""
-    return sorted(_TERMS)
-
-
-def get_loss_term(name: str) -> LossTerm:
-    """The term registered under `name`; raises ValueError, listing the names, if there is none."""
-    if name not in _TERMS:
-        raise ValueError(f"no loss term is called {name}; there are {', '.join(loss_term_names())}")
-    return _TERMS[name]
-
+from codeq.config.errors import format_value
+from codeq.config.run import LossTermConfig
+from codeq.registry import LOSS_TERMS
 
 Coefficient = float | Tensor
 """A coefficient of a loss: a number, or a scalar tensor where several runs with their own numbers train together."""
 
 
-@loss_term("group_lasso")
 def group_lasso(model: nn.Module, lambda_linear: Coefficient = 1e-4, lambda_conv: Coefficient = 1e-4) -> Tensor:
     """Sum of the L2 norms of the weight columns, which pulls whole columns to zero; a scalar >= 0.
 
@@ -73,18 +47,30 @@ class WeightedTerm:
 
     name: str
     coefficient: Coefficient
-    arguments: Mapping[str, Coefficient]
+    arguments: Mapping[str, Any]
 
 
-def weighted_terms(terms: Sequence[GroupLasso]) -> list[WeightedTerm]:
+def weighted_terms(terms: Sequence[LossTermConfig]) -> list[WeightedTerm]:
     """The configured terms with their numbers."""
-    return [WeightedTerm(term.name, term.lambda_, term.kwargs.model_dump(by_alias=True)) for term in terms]
+    return [WeightedTerm(term.name, term.lambda_, term.part.arguments(term.kwargs)) for term in terms]
 
 
 def added_loss(model: nn.Module, terms: Sequence[WeightedTerm]) -> Tensor | float:
-    """What the terms add to the cross-entropy: the sum of coefficient * term(model, **arguments)."""
-    at_work = [term for term in terms if not _is_zero(term.coefficient)]
-    return sum((term.coefficient * get_loss_term(term.name)(model, **term.arguments) for term in at_work), start=0.0)
+    """What the terms add to the cross-entropy: the sum of coefficient * term(model, **arguments).
+
+    Raises PluginError if a plug-in's term raises or gives anything but a scalar tensor.
+    """
+    in_use = [term for term in terms if not _is_zero(term.coefficient)]
+    return sum((term.coefficient * _value(term, model) for term in in_use), start=0.0)
+
+
+def _value(term: WeightedTerm, model: nn.Module) -> Tensor:
+    part = LOSS_TERMS[term.name]
+    value = part(model, **term.arguments)
+    if not isinstance(value, Tensor) or value.shape != ():
+        given = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else format_value(value)
+        raise part.error(f"gives {given}, must give a scalar tensor")
+    return value
 
 
 def _is_zero(coefficient: Coefficient) -> bool:

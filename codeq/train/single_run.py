@@ -23,7 +23,7 @@ def train_single(state: TrainState, grace_epochs: int) -> EpochMetrics | None:
     """
     config = state.config
     log.info("%s on %s: %d training images of %s, %d epochs", config.run_name, state.device,
-             state.data.train.num_images, config.dataset, config.epochs)  # fmt: skip
+             state.data.train.num_images, config.dataset.name, config.epochs)  # fmt: skip
     _drop_rows_after(state)
     tracker = open_tracker(config.wandb_project, Path(config.save_dir))
     tracker.start(0, config.run_name, config.as_dict())

@@ -53,6 +53,7 @@ def test_every_key_is_described() -> None:
         with_quantizer("null"),
         with_quantizer("{name: {distribution: choice, choices: [deadzone, uniform]}}"),
         with_quantizer("{same_as: something.else}"),
+        edited(("model: resnet20", "model: {name: mlp, kwargs: {hidden: [{distribution: int, low: 1, high: 8}]}}")),
         edited(("[bn]", "[bn, {distribution: choice, choices: [fc, conv1]}]")),
         edited(("  - name: group_lasso", "  - distribution: choice\n    choices: [{name: group_lasso}]"),
                ("    lambda: 1.0\n", "")),
@@ -61,6 +62,21 @@ def test_every_key_is_described() -> None:
 )  # fmt: skip
 def test_a_good_template_is_accepted(text: str) -> None:
     assert accepts(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("model: resnet20", "model: mine"),
+        ("model: resnet20", "model: {name: mine, kwargs: {width: {distribution: int, low: 1, high: 8}}}"),
+        ("model: resnet20", "model: {name: timm/vit_tiny, kwargs: {drop_path_rate: 0.1}}"),
+        ("name: group_lasso", "name: mine"),
+        (QUANTIZER, "quantizer: {name: mine, kwargs: {a: 1}}\n"),
+        ("epochs: 10", "dataset: {name: mine, kwargs: {a: 1}}"),
+    ],
+)
+def test_a_name_that_does_not_ship_is_accepted_as_it_may_be_a_plugins(old: str, new: str) -> None:
+    assert accepts(edited((old, new)))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +103,6 @@ def test_a_file_may_leave_keys_to_the_one_it_extends(text: str) -> None:
         ("epochs: 10", "epochs: {same_as: 3}"),
         ("max_bits", "max_bit"),
         ("max_bits: 8", "max_bits: 17"),
-        ("name: deadzone", "name: deadzon"),
         ("name: deadzone", "nam: deadzone"),
         ("[bn]", "bn"),
         ("type: adamw", "type: rmsprop"),
@@ -95,7 +110,9 @@ def test_a_file_may_leave_keys_to_the_one_it_extends(text: str) -> None:
         ("dz:", "dzz:"),
         ("lr: 0.001}", "lr: -1}"),
         ("lr: 0.001}", "lr: 0.001, momentum: 0.9}"),
-        ("name: group_lasso", "name: lasso"),
+        ("model: resnet20", "model: {name: resnet20, kwarg: {}}"),
+        ("model: resnet20", "model: {name: mlp, kwargs: {hidden: [0]}}"),
+        ("model: resnet20", "model: {name: resnet20, kwargs: {hidden: [4]}}"),
         ("lambda: 1.0", "lamda: 1.0"),
         ("epochs: 10", "sweep: {trial: 3}"),
         ("epochs: 10", "sweep: {trials: 0}"),

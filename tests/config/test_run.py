@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from codeq.config.run import MODELS, RunConfig
+from codeq.config.run import RunConfig
+from codeq.registry import MODELS
 from tests.conftest import ROOT
 
 BASELINE: dict[str, Any] = {
@@ -76,7 +77,7 @@ def accepts(data: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("data", [BASELINE, DEADZONE])
 def test_existing_configs_load_as_they_are(data: dict[str, Any]) -> None:
     config = RunConfig.model_validate(data)
-    assert config.dataset == "cifar10"
+    assert config.dataset.name == "cifar10"
     assert (config.quantizer is None) == ("quantizer" not in data)
 
 
@@ -93,7 +94,7 @@ def test_existing_configs_load_as_they_are(data: dict[str, Any]) -> None:
         ("use_compile", [0, 1, True, False, "auto"], [2, -1, "1", "Auto", None]),
         ("pretrained", [True, False], [1, "yes", None]),
         ("device", ["auto", "cpu", "mps", "cuda", "cuda:3"], ["gpu", "cuda:", "cuda:x", "", "cuda:-1"]),
-        ("model", [*MODELS, "timm/vit_tiny_patch16_224.augreg"], ["resnet21", "timm/", "timm/a/b", "", "timm/a b"]),
+        ("model", [*MODELS.names(), "timm/vit_tiny.a"], ["resnet21", "timm/", "timm/a/b", "", "timm/a b", None]),
         ("dataset", ["digits", "synthetic"], ["mnist", "", None]),
         ("data_dir", ["data", "/a b/ü"], ["", "a\nb", "a\0b", "\ud800", 3, None]),
         ("wandb_project", [None, "x"], ["", "a\x1b[31m"]),

@@ -1,6 +1,5 @@
 """What every data set promises, whatever it is made of."""
 
-import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codeq.config.run import DatasetName
-from codeq.data import PixelSet, RawImages, load_raw, source_names
-from codeq.data.sources.registry import source
+from codeq.data import PixelSet, RawImages, load_raw
+from codeq.registry import DATASETS
 
 CHANNELS_SIZE_CLASSES = {
     "cifar10": (3, 32, 10),
@@ -46,11 +44,7 @@ def raw_of(
     return load
 
 
-def test_the_registry_and_the_config_know_the_same_data_sets() -> None:
-    assert sorted(source_names()) == sorted(typing.get_args(DatasetName))
-
-
-@pytest.mark.parametrize("name", source_names())
+@pytest.mark.parametrize("name", DATASETS.names())
 def test_pixels_are_square_8_bit_images_in_arrays_that_processes_can_share(
     name: str, raw_of: Callable[[str], RawImages]
 ) -> None:
@@ -64,32 +58,19 @@ def test_pixels_are_square_8_bit_images_in_arrays_that_processes_can_share(
         assert images.labels.dtype == np.int64
 
 
-@pytest.mark.parametrize("name", source_names())
+@pytest.mark.parametrize("name", DATASETS.names())
 def test_every_class_is_in_training_and_test(name: str, raw_of: Callable[[str], RawImages]) -> None:
     raw = raw_of(name)
     classes = list(range(raw.num_classes))
     assert np.unique(raw.train.labels).tolist() == classes == np.unique(raw.test.labels).tolist()
 
 
-@pytest.mark.parametrize("name", source_names())
+@pytest.mark.parametrize("name", DATASETS.names())
 def test_a_data_set_is_the_same_every_time(name: str, raw_of: Callable[[str], RawImages]) -> None:
     first, again = raw_of(name), raw_of(name)
     for a, b in ((first.train, again.train), (first.test, again.test)):
         assert isinstance(a, PixelSet) and isinstance(b, PixelSet)
         assert np.array_equal(a.pixels, b.pixels) and np.array_equal(a.labels, b.labels)
-
-
-def test_an_unknown_name_is_answered_with_the_choices_and_the_nearest(
-    make_config: Callable[..., Any],
-) -> None:
-    config = make_config().model_copy(update={"dataset": "digit"})
-    with pytest.raises(ValueError, match=r"unknown data set 'digit', .*imagefolder.* did you mean digits\?"):
-        load_raw(config)
-
-
-def test_a_name_cannot_be_registered_twice() -> None:
-    with pytest.raises(ValueError, match="digits is registered twice"):
-        source("digits")(lambda config: None)  # type: ignore[arg-type,return-value]
 
 
 def test_digits_keep_all_17_levels_in_proportion(raw_of: Callable[[str], RawImages]) -> None:

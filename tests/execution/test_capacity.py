@@ -41,3 +41,14 @@ def test_a_trial_lies_on_one_machine_that_lives(
 )
 def test_slots_for_trials(cpus: float, gpus: float, cpu: float, gpu: float, trials: int) -> None:
     assert slots_for_trials(cpu, gpu, cpus, gpus) == trials
+
+
+@pytest.mark.parametrize(("gpu", "trials"), [(0.125, 8), (0.3, 3), (0.5, 2)])
+def test_a_share_of_a_gpu_is_told_with_what_it_takes_to_train_at_once(gpu: float, trials: int) -> None:
+    assert capacity.describe_sharing(gpu).startswith(f"up to {trials} trials share a GPU: at the same time under")
+    assert "nvidia-cuda-mps-control -d" in capacity.describe_sharing(gpu)
+
+
+@pytest.mark.parametrize("gpu", [0.0, 1.0, 2.0])
+def test_whole_gpus_are_not_worth_a_word(gpu: float) -> None:
+    assert capacity.describe_sharing(gpu) == ""

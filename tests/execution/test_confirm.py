@@ -26,7 +26,7 @@ def prepare(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Pat
 
     def prepare(device: str | None = None) -> dict[str, Any]:
         session = Session(template, RunOptions())
-        session.device, session.images = device, {("digits", str(Path("data").absolute())): "a reference"}
+        session.device, session.images = device, {RunConfig.model_validate(tiny).images_key: "a reference"}
         return _prepared(_state(template), session, 3, 5)
 
     return prepare

@@ -34,7 +34,7 @@ def template(tiny: dict[str, Any], write_yaml: Callable[..., Path]) -> Make:
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     def have(cpus: int, gpus: int) -> None:
         monkeypatch.setattr(forecast.joblib, "cpu_count", lambda: cpus)
-        monkeypatch.setattr(forecast.torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(forecast, "gpu_count", lambda: gpus)
 
     have(2, 0)
     return have

@@ -134,6 +134,4 @@ def test_how_many_trials_a_session_has_room_for(
     monkeypatch.setattr(session, "free_slots", lambda cpu, gpu: free)
     template: Any = SimpleNamespace(sweep=SimpleNamespace(max_concurrent=max_concurrent))
     mine = Session(template, session.RunOptions("auto" if joined else None))
-    assert mine._capacity({"cpu": 1.0, "gpu": 0.0}, 24) == expected
-    alike = max_concurrent or 24
-    assert mine._capacity({"memory": 1.0}, 24) == Capacity(alike, alike)
+    assert mine._capacity({"cpu": 1.0, "gpu": 0.0}) == expected

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from codeq.models import WeightsUnavailable, build_model
-from codeq.models.vit import TIMM_NAME
+from codeq.models.timm_models import VIT
 
 
 def build(name: str, **changes: object) -> nn.Module:
@@ -15,7 +15,7 @@ def build(name: str, **changes: object) -> nn.Module:
 
 
 def test_vit_is_timms_tiny_vit_for_the_image_size_of_the_data() -> None:
-    vit, named = build("vit"), build(f"timm/{TIMM_NAME}")
+    vit, named = build("vit"), build(f"timm/{VIT}")
     shapes = {name: p.shape for name, p in vit.named_parameters()}
     assert shapes == {name: p.shape for name, p in named.named_parameters()}
     assert shapes["pos_embed"] == (1, 1 + (32 // 16) ** 2, 192)

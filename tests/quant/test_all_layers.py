@@ -12,9 +12,9 @@ from codeq.quant import (
     all_layers_quantized,
     attach_weight_quantizers,
     quantized_layers,
-    quantizer_names,
     toggle_quantization,
 )
+from codeq.registry import QUANTIZERS
 
 
 class Net(nn.Module):
@@ -67,7 +67,7 @@ def step_both_ways(model, images):
     return together
 
 
-@pytest.mark.parametrize("name", quantizer_names())
+@pytest.mark.parametrize("name", QUANTIZERS.names())
 def test_a_step_is_the_same(name, images):
     _, slopes = step_both_ways(net(name), images)
     assert all(slope is not None for slope in slopes.values())

@@ -12,11 +12,11 @@ from codeq.quant import (
     UniformSymmetric,
     attach_weight_quantizers,
     quantized_layers,
-    quantizer_names,
     toggle_quantization,
 )
+from codeq.registry import QUANTIZERS
 
-every_quantizer = pytest.mark.parametrize("name", quantizer_names())
+every_quantizer = pytest.mark.parametrize("name", QUANTIZERS.names())
 
 
 class Net(nn.Module):

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from codeq.quant import attach_weight_quantizers, materialize, quantized_layers, quantizer_names, toggle_quantization
+from codeq.quant import attach_weight_quantizers, materialize, quantized_layers, toggle_quantization
+from codeq.registry import QUANTIZERS
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def images():
     return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("name", quantizer_names())
+@pytest.mark.parametrize("name", QUANTIZERS.names())
 def test_a_materialized_model_computes_exactly_the_same(model, images, name):
     attach_weight_quantizers(model, [], name, {})
     assert torch.equal(materialize(model)(images), model(images))

@@ -1,7 +1,6 @@
-"""The data sets by name. A new one is a function under `@source("name")` in a module imported here."""
+"""The data sets that ship, a module each, and what reads any data set by its name."""
 
-from codeq.data.sources import cifar, digits, fashion_mnist, imagefolder, synthetic  # noqa: F401
 from codeq.data.sources.fake_data import load_or_fake
-from codeq.data.sources.registry import load_raw, source_names
+from codeq.data.sources.load_raw import load_raw
 
-__all__ = ["load_or_fake", "load_raw", "source_names"]
+__all__ = ["load_or_fake", "load_raw"]

@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from codeq.config.run import RunConfig
 from codeq.data.errors import DataDamaged, one_line
 from codeq.data.raw import PixelSet, RawImages
 from codeq.data.sources.download import Download
-from codeq.data.sources.registry import source
 
 SHAPE = (3, 32, 32)
 
@@ -59,16 +57,14 @@ CIFAR100 = Cifar(
 )
 
 
-@source("cifar10")
-def cifar10(config: RunConfig) -> RawImages:
+def cifar10(data_dir: str) -> RawImages:
     """The batch files in data_dir or in their usual folder below it, or the archive as published."""
-    return _read(CIFAR10, config.data_dir, _fetch_cifar10)
+    return _read(CIFAR10, data_dir, _fetch_cifar10)
 
 
-@source("cifar100")
-def cifar100(config: RunConfig) -> RawImages:
+def cifar100(data_dir: str) -> RawImages:
     """As `cifar10`, with the 100 fine labels."""
-    return _read(CIFAR100, config.data_dir, _fetch_cifar100)
+    return _read(CIFAR100, data_dir, _fetch_cifar100)
 
 
 def _fetch_cifar10(folder: str) -> None:

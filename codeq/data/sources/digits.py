@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codeq.config.run import RunConfig
 from codeq.data.raw import PixelSet, RawImages
-from codeq.data.sources.registry import source
 from codeq.data.split import stratified_split
 
 TEST_FRACTION = 0.2
@@ -19,8 +17,7 @@ TEST_SPLIT_SEED = 1797
 LEVEL = 15
 
 
-@source("digits")
-def digits(config: RunConfig) -> RawImages:
+def digits() -> RawImages:
     """10 classes, 1x8x8; a fixed stratified fifth is the test set, as the package has none."""
     table = np.loadtxt(_file(), delimiter=",", dtype=np.int64)  # (1797, 65): 64 levels and the digit
     pixels = (table[:, :64] * LEVEL).astype(np.uint8).reshape(-1, 1, 8, 8)

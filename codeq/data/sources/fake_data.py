@@ -10,7 +10,7 @@ from codeq.config.run import RunConfig
 from codeq.data.errors import DataDamaged, DataUnavailable
 from codeq.data.raw import PixelSet, RawImages
 from codeq.data.sources.download import no_downloads
-from codeq.data.sources.registry import load_raw
+from codeq.data.sources.load_raw import load_raw
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ def load_or_fake(config: RunConfig) -> tuple[RawImages, bool]:
     except DataDamaged:
         raise
     except DataUnavailable:
-        if config.dataset not in _SHAPES:
+        if config.dataset.name not in _SHAPES:
             raise
-        shape = _SHAPES[config.dataset]
+        shape = _SHAPES[config.dataset.name]
         train, test = _pixels(shape, shape.num_train), _pixels(shape, shape.num_test)
-        return RawImages(config.dataset, shape.num_classes, train, test), True
+        return RawImages(config.dataset.name, shape.num_classes, train, test), True
 
 
 def _pixels(shape: _Shape, count: int) -> PixelSet:

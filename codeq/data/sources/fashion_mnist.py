@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codeq.config.run import RunConfig
 from codeq.data.errors import DataDamaged, one_line
 from codeq.data.raw import PixelSet, RawImages
 from codeq.data.sources.download import Download
-from codeq.data.sources.registry import source
 
 NUM_CLASSES = 10
 FILES = (
@@ -27,10 +25,9 @@ FILES = (
 TORCHVISION_FOLDER = Path("FashionMNIST", "raw")
 
 
-@source("fashion_mnist")
-def fashion_mnist(config: RunConfig) -> RawImages:
+def fashion_mnist(data_dir: str) -> RawImages:
     """The four idx files in data_dir or in torchvision's folder below it, plain or gzipped; else fetched."""
-    files = FASHION_MNIST.find_or_fetch(config.data_dir)
+    files = FASHION_MNIST.find_or_fetch(data_dir)
     return RawImages("fashion_mnist", NUM_CLASSES, _read_part(*files[:2]), _read_part(*files[2:]))
 
 

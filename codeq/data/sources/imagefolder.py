@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from codeq.config.run import RunConfig
 from codeq.data.errors import EMBEDDED_HINT, DataUnavailable, one_line
 from codeq.data.limits import fits_in_memory
 from codeq.data.raw import FileSet, ImageSet, RawImages
-from codeq.data.sources.registry import source
 from codeq.data.split import stratified_split
 from codeq.data.stores import decode_all
 
@@ -22,17 +20,16 @@ TEST_FRACTION = 0.2
 TEST_SPLIT_SEED = 224
 
 
-@source("imagefolder")
-def imagefolder(config: RunConfig) -> RawImages:
+def imagefolder(data_dir: str, img_size: int | None, workers: int) -> RawImages:
     """Classes are the sub-folders of `train`, by name; an image set that fits in memory is decoded once.
 
     The test set is `test`, else `val`, else a fixed stratified fifth of `train`; the log says which. Raises
     DataUnavailable if a folder is missing or empty, or if the two folders differ in their classes.
     """
-    root, size = Path(config.data_dir).expanduser(), config.img_size or DEFAULT_IMG_SIZE
+    root, size = Path(data_dir).expanduser(), img_size or DEFAULT_IMG_SIZE
     train, classes = _scan(root / "train", size)
     train, test = _with_test(root, train, classes)
-    sets = (_decoded_if_small(files, config.workers) for files in (train, test))
+    sets = (_decoded_if_small(files, workers) for files in (train, test))
     return RawImages("imagefolder", len(classes), *sets)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codeq.config.run import RunConfig
 from codeq.data.raw import PixelSet, RawImages
-from codeq.data.sources.registry import source
 
 NUM_CLASSES = 10
 NUM_TRAIN, NUM_TEST = 5120, 1000
@@ -15,8 +13,7 @@ SIZE, PATTERN_SIZE = 32, 8
 CONTRAST = 16
 
 
-@source("synthetic")
-def synthetic(config: RunConfig) -> RawImages:
+def synthetic() -> RawImages:
     """10 classes, 3x32x32, always the same images; another img_size resizes them like any data set's."""
     random = np.random.RandomState(0)
     pixel = np.ones((SIZE // PATTERN_SIZE, SIZE // PATTERN_SIZE), dtype=np.uint8)

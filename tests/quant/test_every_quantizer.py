@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.func import functional_call, stack_module_state, vmap
 
-from codeq.quant import Quantizer, build_quantizer, quantizer_names, register_quantizer
+from codeq.quant import Quantizer, build_quantizer
 from codeq.quant.dead_zone import DeadZoneLDZCompander
 from codeq.quant.uniform import UniformSymmetric
+from codeq.registry import QUANTIZERS
 
-every_quantizer = pytest.mark.parametrize("name", quantizer_names())
+every_quantizer = pytest.mark.parametrize("name", QUANTIZERS.names())
 
 
 @pytest.fixture
@@ -20,37 +21,20 @@ def w():
 
 
 def test_the_two_quantizers_are_registered():
-    assert quantizer_names() == ["deadzone", "uniform"]
+    assert QUANTIZERS.names() == ("deadzone", "uniform")
     assert type(build_quantizer("deadzone")) is DeadZoneLDZCompander
     assert type(build_quantizer("uniform")) is UniformSymmetric
 
 
 def test_keywords_reach_the_constructor():
     assert build_quantizer("uniform", bitwidth=3).get_bitwidth().item() == 3
-    with pytest.raises(TypeError, match="max_bit"):
+    with pytest.raises(ValueError, match="max_bit"):
         build_quantizer("deadzone", max_bit=3)
 
 
 def test_an_unknown_name_lists_the_choices_and_the_nearest():
-    with pytest.raises(
-        ValueError, match="'deadzne': unknown, must be one of deadzone, uniform; did you mean deadzone?"
-    ):
+    with pytest.raises(ValueError, match="'deadzne', must be one of deadzone, uniform; did you mean deadzone?"):
         build_quantizer("deadzne")
-
-
-def test_a_name_near_nothing_gets_no_guess():
-    with pytest.raises(ValueError, match="must be one of deadzone, uniform$"):
-        build_quantizer("xyz")
-
-
-def test_a_name_is_registered_once():
-    with pytest.raises(ValueError, match="'uniform' is registered already, as UniformSymmetric"):
-
-        @register_quantizer("uniform")
-        class Another(Quantizer):
-            pass
-
-    assert type(build_quantizer("uniform")) is UniformSymmetric
 
 
 def test_a_quantizer_that_lacks_a_method_is_refused_when_it_is_built():
