@@ -104,7 +104,9 @@ def test_the_main_sweep_searches_what_it_promises() -> None:
 def test_the_papers_setting_is_a_choice_of_four_bits_and_mixed_precision() -> None:
     template = Template.load(ROOT / "sweeps" / "resnet20_cifar10.yaml")
     kwargs = [config.quantizer.kwargs for config in template.boundary_configs if config.quantizer]
-    assert {(k.learnable_bit, k.max_bits if k.learnable_bit else k.fixed_bit_val) for k in kwargs} == {
+    assert {
+        (k["learnable_bit"], k["max_bits" if k["learnable_bit"] else "fixed_bit_val"]) for k in kwargs
+    } == {
         (False, 4), (True, 8),
     }  # fmt: skip
     assert {(config.batch_size, config.epochs) for config in template.boundary_configs} == {(512, 300)}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ray import tune
+from upath import UPath
 
 from benchmarks.noop import constant_row
+from codeq.storage.trial_folder import TrialFolder
 
 
 class NoopTrial(tune.Trainable):
@@ -14,7 +16,7 @@ class NoopTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """config: as for `SweepTrial`."""
-        self._epochs = config["run_config"]["epochs"]
+        self._epochs = TrialFolder(UPath(config["folder"])).read_config().epochs
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Run the next trial in the same process."""

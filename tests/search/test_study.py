@@ -101,22 +101,21 @@ def test_a_trial_costs_the_storage_a_handful_of_transactions(
         ({"status": "failed", "reason": "ValueError: x"}, TrialState.FAIL, None),
         ({"sparsity": math.nan}, TrialState.FAIL, None),
         ({"sparsity": math.inf}, TrialState.FAIL, None),
-        (None, TrialState.FAIL, None),
     ],
 )
 def test_the_study_hears_how_a_trial_ended(
-    nested: Callable[..., Template], tmp_path: Path, values: dict[str, Any] | None, state: TrialState, told: Any
+    nested: Callable[..., Template], tmp_path: Path, values: dict[str, Any], state: TrialState, told: Any
 ) -> None:
     template = nested()
     study = open_study(template.sweep, tmp_path)
-    last = None if values is None else row(**values)
+    last = row(**values)
     end(begin_trial(study, asked(template), {}), template, last)
     (trial,) = study.trials
     assert (trial.state, trial.values) == (state, told)
     assert len(study.best_trials) == (state is TrialState.COMPLETE)
-    status = "failed" if last is None else last["status"]
+    status = last["status"]
     assert trial.user_attrs["status"] == ("stopped" if status == "running" else status)
-    if last is not None and last["reason"]:
+    if last["reason"]:
         assert trial.user_attrs["reason"] == last["reason"]
 
 

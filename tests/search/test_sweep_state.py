@@ -37,7 +37,8 @@ def template(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Pa
 
 def learning_rates(state: SweepState, count: int) -> set[float]:
     return {
-        proposal["run_config"]["optimizer"]["param_groups"]["base"]["lr"] for proposal in propose(state, count)
+        trial_folder(state.folder, proposal["trial"]).read_config().optimizer.param_groups.base.lr
+        for proposal in propose(state, count)
     }
 
 

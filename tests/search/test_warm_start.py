@@ -15,6 +15,7 @@ from codeq.config.errors import BadInput
 from codeq.execution.searcher import OptunaSearcher
 from codeq.search.sweep_state import open_sweep
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
+from codeq.storage.trial_folder import trial_folder
 from tests.search.conftest import ended
 
 LR = "optimizer.param_groups.base.lr"
@@ -100,7 +101,8 @@ def test_the_sampler_knows_them_under_this_sweeps_constraints_and_nobody_else_do
         assert [trial.state for trial in known] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED]
         assert known[0].constraints == {"val_acc": 0.05}
         assert first["trial"] == 0
-        assert first["run_config"]["optimizer"]["param_groups"]["base"]["lr"] == 0.002  # tried there, not here
+        lr = trial_folder(state.folder, 0).read_config().optimizer.param_groups.base.lr
+        assert lr == 0.002  # tried there, not here
         assert len(state.study.trials) == 1 and state.remaining == template.sweep.trials
     with open_sweep(template, resume=True) as state:
         assert len(state.warm_start) == 3 and state.remaining == template.sweep.trials
@@ -119,8 +121,9 @@ def test_the_first_draws_come_from_what_is_known_and_not_from_chance(
     def first_draws(template: Template) -> float:
         with open_sweep(template, resume=False) as state:
             searcher = OptunaSearcher(template, state.study, state.folder, state.warm_start)
-            proposals = [searcher.suggest(f"id{i}")["run_config"] for i in range(6)]
-            return sum(proposal["optimizer"]["param_groups"]["base"]["lr"] for proposal in proposals)
+            numbers = [searcher.suggest(f"id{i}")["trial"] for i in range(6)]
+            configs = [trial_folder(state.folder, number).read_config() for number in numbers]
+            return sum(config.optimizer.param_groups.base.lr for config in configs)
 
     assert first_draws(warm(load, tmp_path / "other")) < first_draws(load("cold")) / 3
 
