@@ -200,7 +200,7 @@ def _counts(module: nn.Module, quantizer: nn.Module | None, fed: Tensor | None) 
 
 def _empty_channels(weight: Tensor) -> Tensor:
     """(c_out,) bool: the output channels whose weights are all zero; of a norm each weight is a channel."""
-    return (weight == 0).view(len(weight), -1).all(1)
+    return (weight == 0).reshape(len(weight), -1).all(1)
 
 
 def _ratio(part: float, whole: float, empty: float = 0.0) -> float:

@@ -191,3 +191,13 @@ def test_counting_consumes_no_random_numbers() -> None:
     before = torch.get_rng_state()
     measure_compression(model, dense_macs(model, (3, 8, 8)), (3, 8, 8))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_memory_format_of_a_convolution_changes_nothing() -> None:
+    torch.manual_seed(0)
+    model = build_model("resnet20", {}, in_channels=3, img_size=8, num_classes=10, pretrained=False)
+    attach_weight_quantizers(model, ["bn"], "uniform", {})
+    shape = (3, 8, 8)
+    plain = measure_compression(model, dense_macs(model, shape), shape)
+    model.to(memory_format=torch.channels_last)
+    assert measure_compression(model, dense_macs(model, shape), shape) == plain
