@@ -203,8 +203,10 @@ def _part(kind: str, name: str, definition: Callable[..., Any], what: str) -> Pa
     except (TypeError, ValueError):
         raise RegistrationError(f"{what}: its signature cannot be read; write it as a function") from None
     # A module that inherits nn.Module's __init__: its signature accepts any argument, its body rejects them.
-    inherited = isinstance(definition, type) and definition.__init__.__module__ == "torch.nn.modules.module"  # type: ignore[misc]
-    parameters = [] if inherited else list(signature.parameters.values())
+    bases = definition.__mro__ if isinstance(definition, type) else ()
+    owner = next((base for base in bases if "__init__" in vars(base)), None)
+    is_torchs = owner is not None and owner.__module__.startswith("torch.")
+    parameters = [] if is_torchs else list(signature.parameters.values())
     if kind == "loss term":
         if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
             raise RegistrationError(f"{what}: must take the model as its first parameter")
