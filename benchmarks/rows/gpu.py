@@ -69,9 +69,9 @@ def _rows(model: str, options: Options, environment: dict[str, str], missing: st
         lambda: interleave(one_run(model, options), one_run(model, options, "use_compile=1"), rounds),
         None,
     )  # fmt: skip
-    shared = "with MPS" if environment else "without MPS, which is not there"
+    shared = "" if missing else ", with MPS" if environment else ", without MPS"
     yield row(
-        f"{PROCESSES} runs in a process each ({shared}), trial-epochs", "one after the other",
+        f"{PROCESSES} runs in a process each{shared}, trial-epochs", "one after the other",
         lambda: interleave(
             lambda: sharing(model, options, environment), one_run(model, options), options.rounds(3), warmups=0
         ),
