@@ -104,7 +104,8 @@ class GraphedStep(TrainStep):
                 super().__call__(*self._batch)
             self._graph = graph
         except Exception as error:  # a model may contain operations that cannot be recorded, such as a read on the host
-            if is_device_lost(error):
+            # CUDA reports a recording that it had to give up by the type of error that a lost device has.
+            if is_device_lost(error) and "capture" not in str(error):
                 raise
             self._can_record = False
             self.optimizer.zero_grad(set_to_none=True)
