@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,12 +13,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from upath import UPath
+
 from codeq.config import ConfigError, Template
+from codeq.config.document import parse_document
 from codeq.config.dry_run import plan
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
 from codeq.config.selection import selection_objectives
 from codeq.config.text import pluralize
-from codeq.plugins import Plugin, add_plugin_option, error_line, load_plugins
+from codeq.plugins import Plugin, add_plugin_option, error_line, load_plugins, stored_plugins
 
 if TYPE_CHECKING:
     from codeq.execution.session import Session
@@ -35,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         selection_objectives(template.sweep, options.pick)  # a bad name is reported before anything starts
     except ConfigError as error:
         print(error, file=sys.stderr)
+        if options.resume and not options.plugin:
+            _print_stored_plugins(options)
         return BAD_INPUT
     if options.dry_run or options.probe:
         print(plan(template))
@@ -75,6 +82,17 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     keys = {"trials": "sweep.trials", "name": "sweep.name", "storage": "sweep.storage", "device": "device"}
     given = {key: getattr(options, option) for option, key in keys.items()}
     return [*options.set, *(f"{key}={value}" for key, value in given.items() if value is not None)]
+
+
+def _print_stored_plugins(options: argparse.Namespace) -> None:
+    """Print the option that gives the sweep's stored plug-ins again: its template may name their parts."""
+    with contextlib.suppress(OSError, ConfigError, ValueError, AttributeError):
+        sweep = parse_document(Path(options.template).read_text(), options.template).data.get("sweep") or {}
+        name = options.name or sweep.get("name") or Path(options.template).stem
+        stored = stored_plugins(UPath(options.storage or sweep.get("storage") or "results") / name)
+        if stored:
+            again = " ".join(f"--plugin {shlex.quote(str(path))}" for path in stored)
+            print(f"the sweep was begun with a plug-in; give it again: {again}", file=sys.stderr)
 
 
 def _report_warm_start(template: Template) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import linecache
+import logging
 import os
 import re
 import sys
@@ -22,26 +23,28 @@ import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from upath import UPath
 
 from codeq.config.errors import ConfigError, Problem, SourceLocation
+from codeq.config.text import one_line
 from codeq.registry import (
     DATASETS,
     LOSS_TERMS,
     MODELS,
-    PLUGIN_MODULE,
     QUANTIZERS,
     REGISTRIES,
     Definition,
     PluginError,
     RegistrationError,
     line_in,
+    plugin_source,
 )
 
-if TYPE_CHECKING:
-    from upath import UPath
+log = logging.getLogger(__name__)
 
-FOLDER = "plugins"
+PLUGINS_FOLDER = "plugins"
 """Subfolder of a sweep's folder that contains copies of its plug-ins."""
 
 _loaded: set[tuple[str, str]] = set()
@@ -94,18 +97,18 @@ def add_plugin_option(parser: argparse.ArgumentParser) -> None:
 
 
 def load_plugins(paths: Iterable[str]) -> list[Plugin]:
-    """Run each file with `load_plugin`; `~` and `$VAR` in paths are expanded.
+    """Run each file with `load_plugin`; `~` and `$VAR` in paths are expanded. A file that is given twice counts once.
 
     Also raises ConfigError if two files have the same base name, because a sweep copies them to one folder.
     """
-    plugins: dict[str, Plugin] = {}
+    contents: dict[str, tuple[str, bytes]] = {}
     for given in paths:
         path = os.path.expanduser(os.path.expandvars(given))
-        name = os.path.basename(path)
-        if name in plugins:
-            raise _refused(path, None, f"is a second --plugin called {name}, after {plugins[name].path}; rename one")
-        plugins[name] = load_plugin(path)
-    return list(plugins.values())
+        name, content = os.path.basename(path), _read(path)
+        first, first_content = contents.setdefault(name, (path, content))
+        if first_content != content:
+            raise _refused(path, None, f"is a second --plugin called {name}, after {first}; rename one")
+    return [load_plugin(path) for path, _ in contents.values()]
 
 
 def load_stored(sweep_folder: Path | UPath) -> None:
@@ -116,7 +119,7 @@ def load_stored(sweep_folder: Path | UPath) -> None:
 
 def stored_plugins(sweep_folder: Path | UPath) -> list[Path | UPath]:
     """Return the paths of the plug-ins stored in a sweep's folder, in order of name."""
-    folder = sweep_folder / FOLDER
+    folder = sweep_folder / PLUGINS_FOLDER
     return sorted(folder.glob("*.py"), key=lambda path: path.name) if folder.exists() else []
 
 
@@ -126,19 +129,13 @@ def load_plugin(path: str | Path | UPath) -> Plugin:
     Raises ConfigError with the file's line if it cannot be read, raises, or registers nothing; its parts are then
     removed from the registry.
     """
-    source, name = str(path), os.path.basename(str(path))
-    if not name.endswith(".py"):
-        raise _refused(source, None, "must be a Python file, its name ending in .py")
-    try:
-        content = Path(path).read_bytes() if isinstance(path, str) else path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise _refused(source, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    source, name, content = str(path), os.path.basename(str(path)), _read(path)
     digest = hashlib.sha256(content).hexdigest()
     with _lock:
         if (name, digest) not in _loaded:
             before = [registry.snapshot() for registry in REGISTRIES.values()]
             try:
-                _run(source, f"{PLUGIN_MODULE}{re.sub(r'[^A-Za-z0-9_]', '_', name[:-3])}_{digest[:12]}", content)
+                _run(source, f"codeq_plugin_{re.sub(r'[^A-Za-z0-9_]', '_', name[:-3])}_{digest[:12]}", content)
                 if before == [registry.snapshot() for registry in REGISTRIES.values()]:
                     decorators = "@model, @dataset, @loss_term or @quantizer of codeq.plugins"
                     raise _refused(source, None, f"registers nothing: put {decorators} above a function")
@@ -151,13 +148,27 @@ def load_plugin(path: str | Path | UPath) -> Plugin:
     return Plugin(source, name, content)
 
 
+def _read(path: str | Path | UPath) -> bytes:
+    """Return the content of a plug-in. Raises ConfigError if it is no Python file or cannot be read."""
+    source = str(path)
+    try:
+        file = UPath(path)
+        if file.is_dir():
+            raise _refused(source, None, "is a folder, must be a Python file; a plug-in is one file")
+        if not source.endswith(".py"):
+            raise _refused(source, None, "must be a Python file, its name ending in .py")
+        return file.read_bytes()
+    except (OSError, ValueError, ImportError) as error:
+        raise _refused(source, None, f"cannot be read: {getattr(error, 'strerror', None) or one_line(error)}") from None
+
+
 def error_line(error: BaseException) -> str | None:
     """Return one line with the plug-in's file and line for an exception raised in a plug-in; None for others."""
     if isinstance(error, PluginError):
         return str(error)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename in _sources:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = one_line(f"{type(error).__name__}: {error}")
             return f"{SourceLocation(frame.filename, frame.lineno)}: {reason}"
     return None
 
@@ -170,11 +181,27 @@ def _run(source: str, module_name: str, content: bytes) -> None:
     # Tracebacks and inspect then show the source, also of a file that is not on a local disk.
     text = content.decode("utf-8", errors="replace")
     linecache.cache[source] = (len(content), None, text.splitlines(keepends=True), source)
+    before = set(sys.modules)
+    token = plugin_source.set(source)
     try:
         exec(compile(content, source, "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise _failed(source, error) from None
+    finally:
+        plugin_source.reset(token)
+    _warn_of_neighbours(source, [sys.modules[name] for name in sys.modules.keys() - before])
+
+
+def _warn_of_neighbours(source: str, imported: Iterable[Any]) -> None:
+    """Warn of modules that lie beside a plug-in: they are found only where the plug-in was given, not by workers."""
+    folder = os.path.dirname(os.path.abspath(source))
+    beside = {os.path.join(folder, f"{m.__name__}.py") for m in imported if "." not in m.__name__}
+    for path in sorted(beside.intersection(getattr(m, "__file__", None) or "" for m in imported)):
+        log.warning(
+            "%s: imports %s, which a sweep does not store: other machines and --resume may not find it. "
+            "A plug-in is one file: put what is needed into it", source, os.path.basename(path),
+        )  # fmt: skip
 
 
 def _failed(source: str, error: BaseException) -> ConfigError:
@@ -184,7 +211,7 @@ def _failed(source: str, error: BaseException) -> ConfigError:
     reason = str(error) if isinstance(error, RegistrationError) else f"{type(error).__name__}: {error}"
     if isinstance(error, ModuleNotFoundError):
         reason += "; install it, or put what is needed into the plug-in, which is one file"
-    return _refused(source, line_in(error, source), " ".join(reason.split()))
+    return _refused(source, line_in(error, source), one_line(reason))
 
 
 def _refused(source: str, line: int | None, reason: str) -> ConfigError:

@@ -24,6 +24,7 @@ from codeq import plugins
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.exit_codes import BAD_INPUT, DONE
 from codeq.data import load_raw
+from codeq.data.augment import AUGMENTS, augment_for
 from codeq.models import build_model
 from codeq.plugins import load_plugin, load_plugins, load_stored, stored_plugins
 from codeq.quant import attach_weight_quantizers, quantized_layers
@@ -143,6 +144,11 @@ def test_a_file_registers_parts_of_every_kind(config: Callable[..., RunConfig]) 
     assert re.fullmatch(r"wide-[0-9a-f]{6}_halves_e2_lr0.01", run.run_name)
 
 
+def test_images_of_a_plugin_are_augmented_only_if_the_config_asks_for_it(config: Callable[..., RunConfig]) -> None:
+    assert augment_for(config(augment="auto")) is AUGMENTS["none"]
+    assert augment_for(config(augment="standard")) is AUGMENTS["standard"]
+
+
 MODEL = "from codeq.plugins import model\n\n\n"
 
 
@@ -157,7 +163,7 @@ MODEL = "from codeq.plugins import model\n\n\n"
         ("import sys\nsys.exit(3)\n", "mine.py:2: SystemExit: 3"),
         ("import nothing_of_that_name\n", "mine.py:1: ModuleNotFoundError: No module named 'nothing_of"),
         ("x = 1\n", "mine.py: registers nothing: put @model, @dataset, @loss_term or @quantizer"),
-        (f'{MODEL}@model("mlp")\ndef f(): ...\n', "mine.py:4: model mlp: the name is taken by one that ships; choose"),
+        (f'{MODEL}@model("mlp")\ndef f(): ...\n', "mine.py:4: model mlp: this name is built in; choose"),
         (f'{MODEL}@model("timm/a")\ndef f(): ...\n', "mine.py:4: model: the name is 'timm/a', must be at most 64"),
         (f'{MODEL}@model("a")\ndef f(x=3): ...\n', "mine.py:4: model a: parameter x has no type; write x: int = 3"),
         (f'{MODEL}@model("a")\ndef f(x: object()): ...\n', "mine.py:4: model a: the type of x is <object"),
@@ -183,6 +189,8 @@ def test_what_was_registered_before_a_mistake_is_forgotten_and_the_mended_file_l
 def test_a_file_that_cannot_be_read_or_is_no_python_file_is_told(write: Callable[..., str]) -> None:
     assert refusal("no.py") == "no.py: cannot be read: No such file or directory"
     assert refusal(write("a: 1\n", "a.yaml")) == "a.yaml: must be a Python file, its name ending in .py"
+    Path("folder").mkdir()
+    assert refusal("folder/") == "folder/: is a folder, must be a Python file; a plug-in is one file"
 
 
 def test_a_path_may_hold_spaces_other_alphabets_and_variables(
@@ -207,10 +215,48 @@ def test_a_process_runs_a_file_once_wherever_its_copies_lie(write: Callable[...,
 
 
 def test_two_files_of_one_name_or_with_one_part_are_refused(write: Callable[..., str]) -> None:
-    first, second = write(PLUGIN), write(PLUGIN, "other/mine.py")
+    first, second = write(PLUGIN), write(PLUGIN + "# changed\n", "other/mine.py")
     assert refusal(first, second) == "other/mine.py: is a second --plugin called mine.py, after mine.py; rename one"
     third = write(PLUGIN, "third.py")
-    assert refusal(third) == "third.py:13: model wide: the name is taken by mine.py:13; choose another"
+    assert refusal(first, third) == "third.py:13: model wide: this name is registered by mine.py:13; choose another"
+
+
+def test_a_file_that_is_given_twice_counts_once(write: Callable[..., str]) -> None:
+    assert [plugin.path for plugin in load_plugins([write(PLUGIN), "./mine.py"])] == ["mine.py"]
+
+
+def test_a_part_that_a_plugin_imports_belongs_to_it(write: Callable[..., str]) -> None:
+    """Its location is the line that registers it, its exceptions name the plug-in."""
+    text = "import functools, collections\nfrom codeq.plugins import model, dataset\n\n\n"
+    text += "def build(depth: int, *, num_classes: int):\n    raise KeyError('boom')\n\n\n"
+    text += "model('part')(functools.partial(build, 4))\ndataset('counter')(collections.OrderedDict.fromkeys)\n"
+    assert "parameter iterable" in refusal(write(text))
+    load_plugin(write(text.replace("dataset('counter')(collections.OrderedDict.fromkeys)", "")))
+    part = MODELS["part"]
+    assert (part.plugin, str(part.location)) == ("mine.py", "mine.py:9")
+    with pytest.raises(PluginError, match="^mine.py:6: model part: KeyError: 'boom'$"):
+        build_model("part", in_channels=1, img_size=4, num_classes=2)
+
+
+def test_a_module_beside_a_plugin_is_reported(
+    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write("WIDTH = 3\n", "helper_of_mine.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    load_plugin(write(PLUGIN + "import helper_of_mine\n"))
+    assert caplog.messages == [
+        "mine.py: imports helper_of_mine.py, which a sweep does not store: other machines and --resume may not find it."
+        " A plug-in is one file: put what is needed into it"
+    ]
+
+
+def test_an_argument_may_be_called_name(write: Callable[..., str]) -> None:
+    text = MODEL + "from torch import nn\n\n\n@model('named')\n"
+    text += "def named(*, num_classes: int, name: str = 'ReLU') -> nn.Module:\n"
+    text += "    return nn.Sequential(nn.Flatten(), getattr(nn, name)(), nn.Linear(16, num_classes))\n"
+    load_plugin(write(text))
+    model = build_model("named", {"name": "GELU"}, in_channels=1, img_size=4, num_classes=2)
+    assert isinstance(model[1], nn.GELU)
 
 
 # The template
@@ -261,6 +307,13 @@ def test_a_name_whose_plugin_is_not_given_says_so(write: Callable[..., str]) -> 
         "t.yaml:2: model.name: is 'wide', must be one of resnet20, resnet32, resnet44, resnet56, resnet110, mlp, vit "
         "or timm/NAME; a name of your own needs --plugin FILE.py"
     )
+
+
+def test_the_reason_of_a_validator_is_shown_as_it_is(write: Callable[..., str]) -> None:
+    check = "def even(x):\n    if x % 2:\n        raise ValueError('must be even')\n    return x\n\n\n"
+    text = PLUGIN.replace("@model", "from pydantic import AfterValidator\n\n\n" + check + "@model")
+    load_plugin(write(text.replace("Field(ge=1, le=64)", "AfterValidator(even)")))
+    assert problems(write, "model.kwargs.hidden=3") == ["--set: model.kwargs.hidden: is 3, must be even"]
 
 
 def test_a_missing_argument_is_told_at_its_key(write: Callable[..., str]) -> None:
@@ -513,6 +566,18 @@ def test_plugins_are_read_from_a_folder_behind_a_url() -> None:
     (folder / "plugins" / "remote.py").write_text(PLUGIN)
     load_stored(folder)
     assert MODELS.find("wide") is not None
+    assert load_plugins([str(folder / "plugins" / "remote.py")])[0].name == "remote.py"
+
+
+def test_a_resume_without_the_plugin_names_the_stored_copy(
+    write: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(PLUGIN, "results/t/plugins/my mine.py")
+    path = write(yaml.safe_dump(CONFIG), "t.yaml")
+    assert tune_main.main([path, "--resume"]) == BAD_INPUT
+    lines = capsys.readouterr().err.splitlines()
+    assert any("model.name: is 'wide', must be one of" in line for line in lines), lines
+    assert lines[-1] == "the sweep was begun with a plug-in; give it again: --plugin 'results/t/plugins/my mine.py'"
 
 
 def test_a_whole_sweep_of_own_parts_trains_confirms_and_its_winner_trains_again(

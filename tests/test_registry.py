@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -53,7 +54,7 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest() -> None:
 )
 def test_a_name_that_ships_cannot_be_taken(registry: Registry, name: str) -> None:
     before = registry[name]
-    with pytest.raises(RegistrationError, match=f"{registry.kind} {name}: the name is taken by one that ships"):
+    with pytest.raises(RegistrationError, match=f"{registry.kind} {name}: this name is built in"):
         registry.register(name)(lambda model: None)
     assert registry[name] is before
 
@@ -101,20 +102,23 @@ def everything(
     g: int | None = None,
     model_dump: str = "any name will do",
     copy: dict[str, float] = {},  # noqa: B006
+    pair: tuple[int, int] | None = None,
+    pairs: Annotated[list[tuple[int, float]], Field(max_length=2)] = [],  # noqa: B006
+    sizes: Sequence[int] = (1,),
 ) -> dict[str, Any]:
     return locals()
 
 
 def test_kwargs_are_plain_data_with_every_default_and_reach_the_function_as_it_declares_them() -> None:
     part = registered(everything)
-    plain = part.check({"a": 2, "b": 1, "f": [7]})
+    plain = part.check({"a": 2, "b": 1, "f": [7], "pair": [1, 2], "pairs": [[3, 4]]})
     assert plain == {
         "a": 2, "b": 1.0, "c": True, "d": "x", "e": [1, 2], "f": [7], "g": None, "model_dump": "any name will do",
-        "copy": {},
+        "copy": {}, "pair": [1, 2], "pairs": [[3, 4.0]], "sizes": [1],
     }  # fmt: skip
     assert type(plain["b"]) is float
     assert part.check(plain) == plain
-    assert part(**part.arguments(plain)) == {**plain, "f": (7,)}
+    assert part(**part.arguments(plain)) == {**plain, "f": (7,), "pair": (1, 2), "pairs": [(3, 4.0)]}
 
 
 @pytest.mark.parametrize(
@@ -133,6 +137,8 @@ def test_kwargs_are_plain_data_with_every_default_and_reach_the_function_as_it_d
         ({"a": 2, "e": [1.5]}, "e"),
         ({"a": 2, "f": ["1"]}, "f"),
         ({"a": 2, "g": "x"}, "g"),
+        ({"a": 2, "pair": [1, 2.5]}, "pair"),
+        ({"a": 2, "pairs": [[1, 2], [3, 4], [5, 6]]}, "pairs"),
         ({"a": 2, "unknown": 1}, "unknown"),
     ],
 )
@@ -174,15 +180,36 @@ def positional(a: int, /) -> None: ...
 def starred(*a: int) -> None: ...
 
 
+def untyped_keywords(**kwargs):  # type: ignore[no-untyped-def]
+    ...
+
+
+def strange_keywords(**kwargs: Registry) -> None: ...
+
+
+def a_path(*, a: Path = Path(".")) -> None: ...
+
+
+def a_set(*, a: set[int]) -> None: ...
+
+
+def nested_path(*, a: dict[str, list[Path]]) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("definition", "reason"),
     [
         (untyped, "parameter a has no type; write a: int = 3"),
         (unknown_type, r"the type of a, NoSuchName cannot be evaluated \(NameError"),
-        (strange_type, "the type of a is Registry, kwargs are numbers, text, true, false, lists and mappings of them"),
+        (strange_type, "the type of a is Registry, kwargs are numbers, text, true, false, null, lists and mappings of them"),
         (bad_default, "the default of a is 1: Input should be greater than or equal to 3"),
         (positional, "parameter a cannot be passed by its name"),
         (starred, "parameter a cannot be passed by its name"),
+        (untyped_keywords, r"parameter kwargs has no type; write \*\*kwargs: float"),
+        (strange_keywords, "the type of kwargs is Registry, kwargs are numbers"),
+        (a_path, "the type of a is Path, kwargs are numbers"),
+        (a_set, r"the type of a is set, kwargs are numbers.* \(set cannot be written in YAML\)"),
+        (nested_path, "the type of a is .*Path.* cannot be written in YAML"),
     ],
 )
 def test_a_signature_that_cannot_be_checked_by_is_refused(definition: Callable[..., Any], reason: str) -> None:

@@ -65,12 +65,12 @@ def _stopping(template: Template, planned: EpochBudget | None) -> str:
     if scheduler.name == "none":
         return "none"
     if len(planned.trials_per_rung) == 1:
-        return f"none: {scheduler.name} stops nobody before epoch {scheduler.grace_epochs}"
+        return f"none: {scheduler.name} stops no trial before epoch {scheduler.grace_epochs}"
     (_, trials), *_ = planned.trials_per_rung.items()
     stretches = pairwise(planned.trials_per_rung.items())
-    go_on = [f"{number:,.0f} after epoch {epoch}" for (epoch, _), (_, number) in stretches]
-    share = f"one trial in {scheduler.reduction_factor} goes on"
-    return f"{scheduler.name}, {share}: of {trials:,.0f} about {', '.join(go_on)}"
+    continuing = [f"{number:,.0f} after epoch {epoch}" for (epoch, _), (_, number) in stretches]
+    share = f"one trial in {scheduler.reduction_factor} continues"
+    return f"{scheduler.name}, {share}: of {trials:,.0f} about {', '.join(continuing)}"
 
 
 def _epochs(template: Template, planned: EpochBudget | None) -> str:

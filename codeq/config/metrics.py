@@ -1,6 +1,7 @@
 """All metrics: what each is called, which way is better, its unit, its range, and how it is printed.
 
-A new metric is a row here and a field of `codeq.train.loop.EpochMetrics`; everything else reads this table.
+A new metric is a row here and a field of `codeq.train.loop.EpochMetrics`, which computes it; everything else
+(objectives, constraints, tables, dashboards) reads this table.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Direction = Literal["max", "min"]
 
 Use = Literal["main", "score", "progress"]
 """main: a result that every table, header and progress line shows. score: a result that is averaged over seeds like the
-main ones and shown on request. progress: says how the training went, not what came out."""
+main ones and shown on request. progress: about the training, not the result."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from codeq.config.types import (
 EMBEDDED_DATASETS = ("digits", "synthetic")
 """Data sets that need neither files nor a network."""
 RUNTIME_KEYS = frozenset({"device", "threads", "use_compile", "workers", "data_dir", "save_dir", "wandb_project"})
-"""Keys that say where and how a run is trained, not what: scores are the same up to rounding whatever they are."""
+"""Keys that do not change what is trained; scores may differ by rounding."""
 
 
 def _known_device(name: str) -> str:
@@ -77,12 +77,12 @@ class PartConfig(StrictModel):
 
     @property
     def part(self) -> registry.Part:
-        """What the name stands for."""
+        """The registered part of that name."""
         return registry.REGISTRIES[self.kind][self.name]
 
 
 class NamedPart(PartConfig):
-    """A part that is written as its name alone where it takes its defaults."""
+    """A part written as `NAME` or as `{name: NAME, kwargs: {...}}`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -95,12 +95,12 @@ class NamedPart(PartConfig):
 
     @property
     def has_kwargs(self) -> bool:
-        """Whether some argument is not the default."""
+        """Whether an argument differs from its default."""
         given = self.part.schema.model_validate(self.kwargs)
         return bool(given.model_dump(exclude_defaults=True))
 
     def __str__(self) -> str:
-        """The name as a file's name may hold it; where there are arguments, with six digits that stand for them."""
+        """The name for file names, with six digits of a hash if it has kwargs."""
         name = self.name.replace("/", "-")
         return f"{name}-{_digest(self.kwargs)[:6]}" if self.has_kwargs else name
 
@@ -118,7 +118,7 @@ class DatasetConfig(NamedPart):
 
 
 class QuantizerConfig(PartConfig):
-    """What every layer's weight goes through."""
+    """The quantizer of every layer's weight."""
 
     kind = "quantizer"
 
@@ -281,7 +281,7 @@ class RunConfig(StrictModel):
 
     @property
     def has_own_parts(self) -> bool:
-        """Whether it names a plug-in's part, or a network with arguments: what only the user can have tried."""
+        """Whether it uses a plug-in's part or gives the network arguments, so that only its user can have tested it."""
         named = [self.model, self.dataset, *self.loss_terms, *([self.quantizer] if self.quantizer else [])]
         return self.model.has_kwargs or any(config.part.is_plugin for config in named)
 

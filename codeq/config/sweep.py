@@ -130,10 +130,10 @@ class Scheduler(StrictModel):
 
     name: Literal["asha", "median", "none"] = Field("asha", description="early-stopping rule")
     grace_epochs: PositiveInt = Field(
-        5, description="no trial is stopped before this epoch; at epoch 1 accuracy still ranks badly, sparsity does not"
+        5, description="no trial is stopped before this epoch; accuracy at epoch 1 predicts the final rank poorly"
     )
     reduction_factor: Annotated[int, Field(ge=2)] = Field(
-        3, description="asha keeps one in this many at its rungs, which lie at grace_epochs times its powers"
+        3, description="at epochs grace_epochs * reduction_factor**k asha lets one trial in reduction_factor continue"
     )
 
     def rungs(self, max_epochs: int) -> tuple[int, ...]:
@@ -153,7 +153,7 @@ def _one_process_a_trial(fuse: Any) -> Any:
 
 
 class Resources(StrictModel):
-    """What one trial occupies."""
+    """The resources of one trial."""
 
     cpu: PositiveFloat = Field(1.0, description="CPU cores")
     gpu: NonNegativeFloat | Literal["auto"] = Field(
@@ -162,6 +162,11 @@ class Resources(StrictModel):
     fuse: Annotated[Literal["auto", 1], BeforeValidator(_one_process_a_trial)] = Field(
         "auto", description="auto or 1: every trial has a process of its own; several share a GPU by gpu: 1/N"
     )
+
+    @property
+    def threads(self) -> int:
+        """The threads of a trial whose config does not set them: one per whole core."""
+        return max(1, int(self.cpu))
 
 
 class Confirm(StrictModel):

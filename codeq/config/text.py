@@ -16,6 +16,11 @@ def join_and(names: Iterable[str]) -> str:
     return f"{', '.join(early)} and {last}" if early else last
 
 
+def one_line(message: object) -> str:
+    """A message or an error's message without line breaks; the error's type if there is no message."""
+    return " ".join(str(message).split()) or type(message).__name__
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message."""
     return str(error).strip().partition("\n")[0]

@@ -1,4 +1,4 @@
-"""The types that config keys and the `kwargs` of parts are written with."""
+"""The types of config keys and of the `kwargs` of parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from codeq.config.errors import format_value
 
 
 def invalid(reason: str, loc: str = "") -> PydanticCustomError:
-    """The error of one value; `reason` is shown as it stands, `loc` is the key inside it that is to blame."""
+    """The error of one value. reason: shown unchanged. loc: the key inside the value that is wrong."""
     return PydanticCustomError("invalid", "{reason}", {"reason": reason, "loc": loc})
 
 

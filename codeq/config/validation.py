@@ -112,6 +112,8 @@ def _invalid(details: ErrorDetails, model: type[StrictModel], data: Any) -> Fiel
             return _not_one_of(re.findall(r"'([^']*)'", str(context["expected_tags"])), (*path, key), value[key])
         case "union_tag_not_found":
             return FieldError((*path, str(context["discriminator"]).strip("'")), None, "is missing")
+        case "value_error":
+            return FieldError(path, format_value(value), str(context["error"]))
         case "invalid":
             loc = (context["loc"],) if context["loc"] else ()
             return FieldError(path, None, str(context["reason"]), loc=loc)

@@ -107,6 +107,7 @@ def _in_random_groups(operation: Callable[[Tensor], Tensor], images: Tensor) -> 
 AUGMENTS: dict[str, Augment] = {"none": none, "standard": standard, "randaugment": randaugment}
 
 # A flip changes the meaning of digits and synthetic patterns, and a shift by 4 of 8 pixels would cut a digit in half.
+# What a plug-in's images show is not known.
 UNAUGMENTED_BY_DEFAULT = ("digits", "synthetic")
 
 
@@ -114,4 +115,5 @@ def augment_for(config: RunConfig) -> Augment:
     """Return the augmentation of a config; `auto` depends on the data set."""
     if config.augment != "auto":
         return AUGMENTS[config.augment]
-    return none if config.dataset.name in UNAUGMENTED_BY_DEFAULT else standard
+    part = config.dataset.part
+    return none if part.is_plugin or part.name in UNAUGMENTED_BY_DEFAULT else standard

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from codeq.data.errors import DataDamaged, one_line
+from codeq.config.text import one_line
+from codeq.data.errors import DataDamaged
 from codeq.data.raw import FileSet
 
 

@@ -11,8 +11,3 @@ class DataUnavailable(RuntimeError):
 
 class DataDamaged(DataUnavailable):
     """A file exists but its content is wrong."""
-
-
-def one_line(error: BaseException) -> str:
-    """Return the message of a library's exception without line breaks; its type if there is no message."""
-    return " ".join(str(error).split()) or type(error).__name__

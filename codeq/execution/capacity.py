@@ -39,7 +39,7 @@ def describe_sharing(gpu: float) -> str:
     """Return a line that says how trials share a GPU if `gpu` is a fraction; else an empty text."""
     if not 0.0 < gpu < 1.0:
         return ""
-    sharing = slots_for_trials(gpu, gpu, 1.0, 1.0)
+    sharing = int(_SLACK + 1.0 / gpu)
     how = "at the same time under NVIDIA's MPS (nvidia-cuda-mps-control -d), else in turns"
     return f"up to {sharing} trials share a GPU: {how}"
 

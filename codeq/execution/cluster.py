@@ -66,7 +66,7 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        raise BadInput(f"--address {address}: nobody answers there: {error}") from None
+        raise BadInput(f"--address {address}: no connection: {error}") from None
 
 
 def _keep_token_private() -> None:

@@ -124,7 +124,7 @@ def _gpus(template: Template) -> float:
 
 def _probe(config: RunConfig, template: Template) -> Probe:
     raw, is_fake = load_or_fake(config)
-    threads = config.threads or max(1, int(template.sweep.resources.cpu))  # the default of the sweep's searcher
+    threads = config.threads or template.sweep.resources.threads
     device = "cpu" if gpu_count() and not _gpus(template) else config.device
     config = config.model_copy(update={"threads": threads, "device": device, "pretrained": False})
     state = create_train_state(config, load_data(config, prepare_device(device, threads), raw))

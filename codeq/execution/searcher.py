@@ -99,7 +99,7 @@ class OptunaSearcher(Searcher):
     def _write_down(self, trial: optuna.Trial, proposal: Proposal) -> RunConfig:
         config = proposal.config
         if config.threads is None:  # kept in the config, so that a winner is trained again with the same sums
-            config = config.model_copy(update={"threads": max(1, int(self._template.sweep.resources.cpu))})
+            config = config.model_copy(update={"threads": self._template.sweep.resources.threads})
         folder = trial_folder(self._folder, trial.number)
         folder.write_config(config)
         folder.write_record(TrialRecord(trial.number, config.run_name, config.seed, dict(proposal.trial.params)))

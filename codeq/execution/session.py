@@ -72,7 +72,7 @@ class Session:
         import ray  # reads its environment at import, so it is imported after start_ray
 
         if dashboard:
-            print(f"Ray dashboard: {dashboard} (it wants the token that `ray get-auth-token` prints)", flush=True)
+            print(f"Ray dashboard: {dashboard} (it needs the token that `ray get-auth-token` prints)", flush=True)
         # The dashboard shows a reused actor under the name of its first trial.
         self._reuse_actors = not dashboard
         self._check_resources()
@@ -221,22 +221,22 @@ def _preserve_sigterm() -> Iterator[None]:
     """Keep SIGTERM's handler while Ray starts: Ray replaces it with one that exits with code 15."""
     before = signal.getsignal(signal.SIGTERM)
     # Python discards an exception that a handler raises inside a finalizer; the wakeup socket gets the number anyway.
-    heard, told = socket.socketpair()
-    with heard, told:
-        heard.setblocking(False)
-        told.setblocking(False)
-        before_fd = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    read_end, write_end = socket.socketpair()
+    with read_end, write_end:
+        read_end.setblocking(False)
+        write_end.setblocking(False)
+        before_fd = signal.set_wakeup_fd(write_end.fileno(), warn_on_full_buffer=False)
         try:
             yield
         finally:
             signal.set_wakeup_fd(before_fd)
             signal.signal(signal.SIGTERM, before)
-            for number in _received(heard):
+            for number in _received(read_end):
                 raise KeyboardInterrupt(number) from None
 
 
-def _received(heard: socket.socket) -> list[int]:
+def _received(read_end: socket.socket) -> list[int]:
     """Return the received numbers of SIGINT and SIGTERM, in order."""
     with contextlib.suppress(BlockingIOError):
-        return [number for number in heard.recv(4096) if number in (signal.SIGINT, signal.SIGTERM)]
+        return [number for number in read_end.recv(4096) if number in (signal.SIGINT, signal.SIGTERM)]
     return []

@@ -14,7 +14,7 @@ from upath import UPath
 
 from codeq.config import RunConfig, SweepConfig
 from codeq.plugins import load_stored
-from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder
+from codeq.storage.trial_folder import EMPTY_METRICS, TrialFolder
 
 if TYPE_CHECKING:
     from codeq.data import RawImages
@@ -61,7 +61,6 @@ class SweepTrial(tune.Trainable):
         """config: see `trial_config`."""
         self._folder = TrialFolder(UPath(config["folder"]))
         images = ray.get(config["images"]) if config.get("images") is not None else None
-        load_stored(self._folder.sweep_folder)  # the config may use their parts
         self._rows = epochs(self._folder, config["place"], config["grace_epochs"], images)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -72,17 +71,13 @@ class SweepTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and return the report; its keys are always the same."""
-        return report_of(next(self._rows))
+        """Train one epoch and return the report to Tune: the row, whose keys are always the same, and `done`."""
+        row = next(self._rows)
+        return {**row, "done": row["status"] != "running"}
 
     def __repr__(self) -> str:
         """The trial's name, which Ray's dashboard shows for its actor."""
         return str(self.trial_name)
-
-
-def report_of(row: Row) -> Row:
-    """Return the report to Tune: the row, and `done`, which says whether it is the last."""
-    return {**row, "done": row["status"] != "running"}
 
 
 def epochs(
@@ -102,6 +97,7 @@ def epochs(
     free_cached_memory()  # of the previous trial
     row = dict(EMPTY_METRICS)
     try:
+        load_stored(folder.sweep_folder)  # the config may use parts of plug-ins
         config = folder.read_config().model_copy(update=dict(place))
         data = None if raw is None else load_data(config, prepare_device(config.device, config.threads), raw)
         state = open_run(folder, config, data)

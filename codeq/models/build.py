@@ -32,7 +32,7 @@ def build_model(
     if pretrained and "pretrained" not in part.supplied:
         raise ValueError(f"{name} has no published weights: pretrained needs vit or timm/NAME")
     model = part(
-        name=name,
+        **({"name": name} if "name" in part.supplied else {}),
         in_channels=in_channels,
         img_size=img_size,
         num_classes=num_classes,

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from codeq.config.text import one_line
+
 VIT = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 """The vision transformer of the literature's CIFAR experiments: ViT-Tiny with 16-pixel patches."""
 
@@ -67,7 +69,7 @@ def _build(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Module:
     try:
         return _create(name, spec, kwargs)
     except Exception as error:  # timm and torch raise many types for wrong arguments
-        raise ValueError(f"timm/{name} cannot be built for {spec}: {_one_line(error)}") from error
+        raise ValueError(f"timm/{name} cannot be built for {spec}: {one_line(error)}") from error
 
 
 def _load_pretrained(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Module:
@@ -75,7 +77,7 @@ def _load_pretrained(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> n
         return _create(name, spec, kwargs)
     except Exception as error:  # the hub's client, its HTTP library and timm raise different types
         raise WeightsUnavailable(
-            f"published weights of timm/{name} cannot be loaded ({_one_line(error)}): set pretrained: false, "
+            f"published weights of timm/{name} cannot be loaded ({one_line(error)}): set pretrained: false, "
             "or fetch them once where there is a network and let HF_HOME name that cache"
         ) from error
 
@@ -105,10 +107,6 @@ def _try_out(model: nn.Module, name: str, spec: ModelSpec) -> None:
         with torch.no_grad():
             model(torch.zeros(1, spec.in_channels, spec.img_size, spec.img_size))
     except (AssertionError, IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"timm/{name} does not take {spec}: {_one_line(error)}") from error
+        raise ValueError(f"timm/{name} does not take {spec}: {one_line(error)}") from error
     finally:
         model.train()
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -26,7 +26,8 @@ def all_layers_quantized(model: nn.Module) -> Iterator[None]:
     quantized = {first: w for (first, _), w in zip(dead_zones, together, strict=True)}
     quantized |= {first: first.quantizer(weight) for first, weight in layers if first not in quantized}
     for first, w in quantized.items():
-        first.quantized = w
+        # A quantizer may return its input: nn.Module would register a Parameter under the attribute's name.
+        first.quantized = w.view_as(w) if isinstance(w, nn.Parameter) else w
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ MIN_BITS = 2.0
 
 RANGE_QUANTILE = 0.99
 RANGE_QUANTILE_FLOAT32 = 0.9900000095367432
-"""0.99 as `torch.quantile` rounds it for a float32 weight, so that a checkpoint's evaluation repeats exactly."""
+"""0.99 rounded to float32, as `torch.quantile` has it for a float32 weight."""
 
 
 def weight_range(w: Tensor, batch_ndim: int = 0) -> Tensor:
@@ -72,7 +72,7 @@ def dead_zone_quantize(w: Tensor, *, dead_zone: Tensor, step: Tensor, q_max: Ten
 
 
 def _quantize(stacks: Sequence[Tensor], dead_zone: Tensor, step: Tensor, q_max: Tensor) -> Sequence[Tensor]:
-    """`dead_zone_quantize` of stacked weights, [L_i, ...] each; the scalars [sum of L_i]."""
+    """`dead_zone_quantize` of stacks of weights, [L_i, ...] each; the scalars are [L], one per weight."""
     shift = (dead_zone - step) / 2  # (10)
     return cast(tuple[Tensor, ...], _DeadZone.apply(shift, step, q_max, *stacks))[: len(stacks)]
 
@@ -94,7 +94,7 @@ class _DeadZone(torch.autograd.Function):
     @staticmethod
     def forward(shift: Tensor, step: Tensor, q_max: Tensor, *stacks: Tensor) -> tuple[Tensor, ...]:
         sizes = [len(w) for w in stacks]
-        quantized, rounding_error, pruned = [], [], []
+        quantized, rounding_error, sign_change = [], [], []
         for w, *scalars in zip(stacks, shift.split(sizes), step.split(sizes), q_max.split(sizes), strict=True):
             delta, s, Q = (x.view(-1, *[1] * (w.dim() - 1)) for x in scalars)
             sign = w.sign()
@@ -103,8 +103,8 @@ class _DeadZone(torch.autograd.Function):
             kept = q.sign()
             quantized.append(torch.addcmul(s * q, delta, kept))
             rounding_error.append(q - m)
-            pruned.append(sign - kept)
-        return *quantized, *rounding_error, *pruned
+            sign_change.append(sign - kept)
+        return *quantized, *rounding_error, *sign_change
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -117,10 +117,10 @@ class _DeadZone(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         stacks = len(grads) // 3
-        grads, rounding_error, pruned = grads[:stacks], ctx.saved_tensors[:stacks], ctx.saved_tensors[stacks:]
+        grads, rounding_error, sign_change = grads[:stacks], ctx.saved_tensors[:stacks], ctx.saved_tensors[stacks:]
         if not any(ctx.needs_input_grad[:2]):
             return None, None, None, *grads
-        return -_sums(grads, pruned), _sums(grads, rounding_error), None, *grads
+        return -_sums(grads, sign_change), _sums(grads, rounding_error), None, *grads
 
 
 def _sums(grads: Sequence[Tensor | None], derivatives: Sequence[Tensor]) -> Tensor:

@@ -55,11 +55,11 @@ def print_confirmation(found: SweepResult, template: Template) -> None:
         table.add_row(_name(confirmed.trial, found), runs, *cells)
     _print(table)
     for confirmed in found.confirmed:
-        for line in _disappointments(confirmed, sweep):
+        for line in _failures_and_missed_constraints(confirmed, sweep):
             print(line)
 
 
-def _disappointments(confirmed: Confirmed, sweep: SweepConfig) -> list[str]:
+def _failures_and_missed_constraints(confirmed: Confirmed, sweep: SweepConfig) -> list[str]:
     """The runs that did not finish, and the constraints that the mean does not meet."""
     lost = [run.as_row() for run in confirmed.runs if not run.finished]
     lines = [f"trial {row['trial']:04d} seed {row['seed']}: {row['status']}: {row['reason']}" for row in lost]

@@ -19,7 +19,7 @@ from codeq.config.errors import BadInput
 from codeq.config.run import RUNTIME_KEYS
 from codeq.config.sweep import SweepConfig
 from codeq.config.text import pluralize
-from codeq.plugins import FOLDER, Plugin, stored_plugins
+from codeq.plugins import PLUGINS_FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.study import check_all_present, end_interrupted, mark_waiting, open_study
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
@@ -166,21 +166,21 @@ def _store_plugins(folder: UPath, plugins: Sequence[Plugin], *, begun: bool) -> 
             more = f"--plugin {shlex.quote(str(path))} goes on with the stored one, --name NAME starts another sweep"
             raise StateDamaged(f"{plugin.path}: differs from {path}, which the sweep was begun with; {more}")
     for plugin in plugins:
-        write_atomically(folder / FOLDER / plugin.name, plugin.content)
+        write_atomically(folder / PLUGINS_FOLDER / plugin.name, plugin.content)
 
 
 def _check_same_template(path: UPath, template: Template) -> None:
     """Raise StateDamaged if the sweep was begun with another template: its trials would not be comparable."""
     if not path.exists():
         return
-    before, now = (_what_defines_trials(text) for text in (path.read_text(), template.to_yaml()))
+    before, now = (_comparable_config(text) for text in (path.read_text(), template.to_yaml()))
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         more = "resume with the same template, or start another sweep with --name NAME"
         raise StateDamaged(f"{path}: was begun with another {', '.join(changed)}; {more}")
 
 
-def _what_defines_trials(text: str) -> dict[str, Any]:
+def _comparable_config(text: str) -> dict[str, Any]:
     data = parse_document(text, "template.yaml").data
     plain = {key: value for key, value in data.items() if key not in _FREE_TO_CHANGE}
     return {**plain, "sweep.objectives": list(data["sweep"]["objectives"].items())}  # the study stores them in order

@@ -1,1 +1,1 @@
-"""What lies on disk: files replaced atomically, and the folder of each trial."""
+"""The files on disk: written atomically, one folder for each trial."""

@@ -1,4 +1,4 @@
-"""Write files so that a reader, or a crash, never meets half of one."""
+"""Replaces files atomically: a reader never sees a partly written file, also after a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trial's folder: what it was to train, what each epoch gave, where it stands, and what became of it.
+"""The files of one trial: run config, metrics of each epoch, checkpoint and record.
 
 config.yaml     the run config; written when the trial is created
 metrics.jsonl   one row per completed epoch, appended by the worker before it writes the checkpoint of that epoch
@@ -30,7 +30,7 @@ TrialStatus = Literal["running", "finished", "stopped", "diverged", "collapsed",
 Row = dict[str, Any]
 
 EMPTY_METRICS: Row = {"epoch": 0, **{name: math.nan for name in REPORTED}}
-"""What stands for a row before the first epoch."""
+"""The metrics of a trial that has completed no epoch: NaN."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TrialRecord:
 
 
 class StateDamaged(Exception):
-    """What a sweep left behind cannot be read, or going on with it was refused; one line that says what and why."""
+    """Stored state cannot be read, or belongs to another sweep; the message is one line with path and reason."""
 
 
 class TrialFolder:
@@ -71,11 +71,11 @@ class TrialFolder:
         return self.path.parent.parent
 
     def write_config(self, config: RunConfig) -> None:
-        """Keep the run config as YAML that trains by itself."""
+        """Write the run config as YAML that trains by itself."""
         write_atomically(self._config, to_yaml(config.as_dict()))
 
     def read_config(self) -> RunConfig:
-        """The run config as it was written."""
+        """Return the run config. Raises StateDamaged."""
         try:
             return RunConfig.model_validate(parse_document(self._config.read_text(), str(self._config)).data)
         except (OSError, ValueError, ConfigError) as error:
@@ -95,7 +95,7 @@ class TrialFolder:
             raise StateDamaged(f"{self._record}: damaged: {error}") from None
 
     def write_error(self, text: str) -> None:
-        """Keep the traceback of what failed."""
+        """Write the traceback of a failed trial."""
         write_atomically(self.path / "error.txt", text)
 
     def append_row(self, row: dict[str, Any]) -> None:
@@ -112,7 +112,7 @@ class TrialFolder:
             os.fsync(file.fileno())
 
     def rows(self) -> list[dict[str, Any]]:
-        """All complete rows; half a line at the end, left by a crash, is not one."""
+        """Return all complete rows; an incomplete last line, left by a crash, is ignored. Raises StateDamaged."""
         if not self._rows.exists():
             return []
         lines = self._rows.read_text().split("\n")[:-1]
@@ -122,7 +122,7 @@ class TrialFolder:
             raise StateDamaged(f"{self._rows}: damaged: {error}") from None
 
     def drop_rows_after(self, epoch: int) -> None:
-        """Forget rows of epochs whose checkpoint was not written: they will be trained again."""
+        """Delete the rows after `epoch`, whose checkpoint was not written: these epochs are trained again."""
         rows = self.rows()
         kept = [row for row in rows if row["epoch"] <= epoch]
         if len(kept) < len(rows) or self._ends_with_half_a_line():

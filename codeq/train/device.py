@@ -14,7 +14,7 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
 
     threads: CPU threads for arithmetic, None: unchanged. Raises ValueError if the device is not available.
     """
-    _spare_the_imported()
+    _freeze_imported_objects()
     if threads is not None:
         torch.set_num_threads(threads)
     device = torch.device(_first_available() if name == "auto" else name)
@@ -58,7 +58,7 @@ def synchronize(device: torch.device) -> None:
 
 
 @cache
-def _spare_the_imported() -> None:
+def _freeze_imported_objects() -> None:
     """Exclude the objects of imported modules from garbage collection: scanning them takes 0.14 s every few epochs."""
     gc.collect()
     gc.freeze()

@@ -18,7 +18,7 @@ from codeq.config.sweep import Scheduler
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
 from codeq.quant import all_layers_quantized, attach_weight_quantizers
-from codeq.train.compression import Compression, dense_macs, measure_compression
+from codeq.train.compression import dense_macs, measure_compression
 from codeq.train.device import prepare_device
 from codeq.train.health import diagnose
 from codeq.train.loss_terms import weighted_terms
@@ -142,39 +142,22 @@ def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochMe
 
 
 def _epoch(state: TrainState, grace_epochs: int) -> EpochMetrics:
+    """Train and evaluate one epoch, step the schedule and check the run's health."""
     started = time.perf_counter()
     loss, train_acc = train_steps(state)
     trained = time.perf_counter()
     with parametrize.cached():
         val_acc = evaluate(state, state.data.val)
         compression = measure_compression(state.model, state.macs, state.data.info.shape)
-    measured = Measured(loss, train_acc, val_acc, compression, trained - started, time.perf_counter() - started)
-    return complete_epoch(state, measured, grace_epochs)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The results of an epoch before the health check. Accuracies are percent; train_s, epoch_s: seconds."""
-
-    loss: float
-    train_acc: float
-    val_acc: float
-    compression: Compression
-    train_s: float
-    epoch_s: float
-
-
-def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> EpochMetrics:
-    """Count the epoch as completed, step the schedule, check the run's health and return the row."""
+    epoch_s = time.perf_counter() - started
     lr = float(state.scheduler.get_last_lr()[0])
     state.scheduler.step()
     state.epoch += 1
-    state.best_val_acc = max(state.best_val_acc, measured.val_acc)
-    compression = measured.compression
+    state.best_val_acc = max(state.best_val_acc, val_acc)
     health, reason = diagnose(
         epoch=state.epoch,
-        loss=measured.loss,
-        val_acc=measured.val_acc,
+        loss=loss,
+        val_acc=val_acc,
         empty_layers=compression.empty_layers,
         majority_class_fraction=state.data.majority_class_fraction,
         grace_epochs=grace_epochs,
@@ -182,17 +165,17 @@ def complete_epoch(state: TrainState, measured: Measured, grace_epochs: int) -> 
     status: Status = "finished" if state.epoch == state.config.epochs else "running"
     return EpochMetrics(
         epoch=state.epoch,
-        loss=measured.loss,
-        train_acc=measured.train_acc,
-        val_acc=measured.val_acc,
+        loss=loss,
+        train_acc=train_acc,
+        val_acc=val_acc,
         sparsity=compression.sparsity,
         structured_sparsity=compression.structured_sparsity,
         rel_bops=compression.rel_bops,
         structured_bops=compression.structured_bops,
         mean_bits=compression.mean_bits,
         lr=lr,
-        epoch_s=measured.epoch_s,
-        images_per_s=state.data.train.num_images / measured.train_s,
+        epoch_s=epoch_s,
+        images_per_s=state.data.train.num_images / (trained - started),
         val_images=state.data.val.num_images,
         status=status if health == "healthy" else health,
         reason=reason,

@@ -13,11 +13,8 @@ from codeq.config.errors import format_value
 from codeq.config.run import LossTermConfig
 from codeq.registry import LOSS_TERMS
 
-Coefficient = float | Tensor
-"""A coefficient of a loss term: a number or a scalar tensor."""
 
-
-def group_lasso(model: nn.Module, lambda_linear: Coefficient = 1e-4, lambda_conv: Coefficient = 1e-4) -> Tensor:
+def group_lasso(model: nn.Module, lambda_linear: float = 1e-4, lambda_conv: float = 1e-4) -> Tensor:
     """Return the sum of the L2 norms of the weight columns, a scalar >= 0; it drives whole columns to zero.
 
     Columns of a linear layer's [out, in] weight are its input features; a convolution's weight is viewed as
@@ -28,7 +25,7 @@ def group_lasso(model: nn.Module, lambda_linear: Coefficient = 1e-4, lambda_conv
         (coefficient, module.weight)
         for module in model.modules()
         for kind, coefficient in coefficients
-        if isinstance(module, kind) and not _is_zero(coefficient)
+        if isinstance(module, kind) and coefficient
     ]
     if not weighted:
         return torch.zeros((), device=next(model.parameters()).device)
@@ -46,7 +43,7 @@ class WeightedTerm:
     """`coefficient * term(model, **arguments)`, the term by its YAML name."""
 
     name: str
-    coefficient: Coefficient
+    coefficient: float
     arguments: Mapping[str, Any]
 
 
@@ -60,8 +57,7 @@ def added_loss(model: nn.Module, terms: Sequence[WeightedTerm]) -> Tensor | floa
 
     Raises PluginError if a plug-in's term raises or does not return a scalar tensor.
     """
-    in_use = [term for term in terms if not _is_zero(term.coefficient)]
-    return sum((term.coefficient * _value(term, model) for term in in_use), start=0.0)
+    return sum((term.coefficient * _value(term, model) for term in terms if term.coefficient), start=0.0)
 
 
 def _value(term: WeightedTerm, model: nn.Module) -> Tensor:
@@ -71,8 +67,3 @@ def _value(term: WeightedTerm, model: nn.Module) -> Tensor:
         given = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else format_value(value)
         raise part.error(f"gives {given}, must give a scalar tensor")
     return value
-
-
-def _is_zero(coefficient: Coefficient) -> bool:
-    """Whether a number is 0; False for a tensor, because reading it would make the host wait for the device."""
-    return not isinstance(coefficient, Tensor) and coefficient == 0

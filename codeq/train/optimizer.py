@@ -57,7 +57,7 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
 def _freeze(name: str, parameters: list[nn.Parameter]) -> None:
     log.info(
         "optimizer.param_groups has no %s: its %d logits stay at their initial value %g",
-        name, len(parameters), parameters[0].item(),
+        name, sum(parameter.numel() for parameter in parameters), parameters[0].mean().item(),
     )  # fmt: skip
     for parameter in parameters:
         parameter.requires_grad_(False)

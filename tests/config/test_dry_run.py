@@ -34,7 +34,7 @@ def test_the_plan_names_everything_that_is_decided_before_the_first_trial() -> N
         "  optimizer.param_groups.base.lr: loguniform [0.0001, 0.01]",
         "  optimizer.param_groups.dz: choice of - | weight_decay=uniform [0, 5]",
         "  optimizer.param_groups.dz.weight_decay: uniform [0, 5] (conditional)",
-        "  early stopping: asha, one trial in 3 goes on: of 9 about 5 after epoch 2, 3 after epoch 6",
+        "  early stopping: asha, one trial in 3 continues: of 9 about 5 after epoch 2, 3 after epoch 6",
         "  trial-epochs: 90 at most, about 49 expected (38 to 70), more as the sampler learns",
         "  time budget: 2h",
     ]  # fmt: skip
@@ -56,7 +56,7 @@ def test_the_median_rule_is_not_forecast() -> None:
 
 def test_a_rule_that_comes_too_late_to_stop_anybody_is_named_as_such() -> None:
     lines = plan(load(f"{SEARCHED}sweep: {{trials: 9, scheduler: {{grace_epochs: 10}}}}\n")).splitlines()
-    assert lines[-2:] == ["  early stopping: none: asha stops nobody before epoch 10", "  trial-epochs: 90"]
+    assert lines[-2:] == ["  early stopping: none: asha stops no trial before epoch 10", "  trial-epochs: 90"]
 
 
 def test_grid_and_random_have_no_start_up_trials() -> None:

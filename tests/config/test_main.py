@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,17 +63,12 @@ def test_a_real_process_ends_with_the_exit_code_and_no_traceback(files: dict[str
     assert "Traceback" not in done.stderr
 
 
-def test_checking_imports_no_torch_and_no_ray_and_takes_no_time(files: dict[str, Path], run_python: Run) -> None:
+def test_checking_imports_no_torch_and_no_ray(files: dict[str, Path], run_python: Run) -> None:
     code = (
         "import sys, codeq.config; from codeq.config.__main__ import main; "
         f"assert main(['check', {str(files['good'])!r}]) == 0; "
         "heavy = {'torch', 'torchvision', 'timm', 'ray', 'optuna', 'numpy', 'sklearn', 'wandb'} & set(sys.modules); "
         "assert not heavy, heavy"
     )
-    times = []
-    for _ in range(3):  # the machine may be busy with other tests
-        started = time.perf_counter()
-        done = run_python("-c", code)
-        times.append(time.perf_counter() - started)
-        assert done.returncode == 0, done.stderr
-    assert min(times) < 1.0
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr

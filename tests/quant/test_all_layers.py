@@ -73,6 +73,23 @@ def test_a_step_is_the_same(name, images):
     assert all(slope is not None for slope in slopes.values())
 
 
+def test_a_quantizer_may_return_its_input_in_one_step_and_another_tensor_in_the_next(images):
+    class FromSecondCall(UniformSymmetric):
+        calls = 0
+
+        def forward(self, w):
+            self.calls += 1
+            return super().forward(w) if self.calls > 1 else w
+
+    model = Net()
+    attach_weight_quantizers(model, [], FromSecondCall, {})
+    names = [name for name, _ in model.named_parameters()]
+    for _ in range(2):
+        with all_layers_quantized(model):
+            step(model, images)
+    assert [name for name, _ in model.named_parameters()] == names
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("learnable_bit", [True, False])
 def test_layers_that_learn_different_things_are_the_same_too(learnable_bit, dtype, images):

@@ -76,26 +76,6 @@ def test_group_lasso_and_its_gradients_are_those_of_its_definition(memory_format
             torch.testing.assert_close(ours, 2.0 * theirs)
 
 
-class Lasso(nn.Module):
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.net = model()
-        with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.mul_(scale)
-
-    def forward(self, factor: torch.Tensor) -> torch.Tensor:
-        return group_lasso(self.net, factor, factor)
-
-
-def test_group_lasso_under_vmap_is_the_loop_over_models() -> None:
-    nets = [Lasso(scale) for scale in (1.0, 2.0, 3.0)]
-    state = {name: x.detach() for part in torch.func.stack_module_state(nets) for name, x in part.items()}
-    factors = torch.tensor([0.1, 0.2, 0.3])
-    together = torch.func.vmap(lambda own, x: torch.func.functional_call(nets[0], own, (x,)))(state, factors)
-    torch.testing.assert_close(together, torch.stack([net(x) for net, x in zip(nets, factors, strict=True)]))
-
-
 def test_group_lasso_of_a_model_without_such_layers_is_zero() -> None:
     assert group_lasso(nn.Sequential(nn.BatchNorm1d(3)), 1.0, 1.0).item() == 0.0
 

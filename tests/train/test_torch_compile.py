@@ -35,7 +35,7 @@ class Compiler:
     scale = 1.0
     asked = 0
 
-    def __call__(self, loss: Loss) -> Loss:
+    def __call__(self, loss: Loss, options: object) -> Loss:
         self.asked += 1
 
         def compiled(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ def test_a_compiled_step_with_other_gradients_is_refused(
 def test_a_failing_compiler_is_one_line_of_the_log(
     loss: TrainingLoss, compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(loss: Loss) -> Loss:
+    def broken(loss: Loss, options: object) -> Loss:
         raise RuntimeError("g++: no such header\nand a page more")
 
     monkeypatch.setattr(torch, "compile", broken)
@@ -130,8 +130,8 @@ def test_without_a_compiler_a_run_trains_as_it_is(
 
 
 def test_the_real_compiler_has_the_gradients_of_the_step_as_written(caplog: pytest.LogCaptureFixture) -> None:
-    """With quantizers and added terms. A refused step, or one that falls back, would be a warning."""
-    model = network("mlp")
+    """With quantizers, added terms and dropout. A refused step, or one that falls back, would be a warning."""
+    model = nn.Sequential(network("mlp"), nn.Dropout(0.5))
     loss = TrainingLoss(model, TERMS)
     images, labels = torch.randn(4, 3, 16, 16), torch.arange(4)
     compiled = choose_loss(loss, 1, (images, labels), steps_left=1)
@@ -140,6 +140,7 @@ def test_the_real_compiler_has_the_gradients_of_the_step_as_written(caplog: pyte
     found = []
     for each in (loss, compiled):
         model.zero_grad()
+        torch.manual_seed(0)
         each(images, labels)[0].backward()
         found.append([p.grad for p in model.parameters()])
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)

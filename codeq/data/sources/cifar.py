@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from codeq.data.errors import DataDamaged, one_line
+from codeq.config.text import one_line
+from codeq.data.errors import DataDamaged
 from codeq.data.raw import PixelSet, RawImages
 from codeq.data.sources.download import Download
 

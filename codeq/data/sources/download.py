@@ -15,7 +15,8 @@ from typing import Generic, TypeVar
 
 from filelock import FileLock
 
-from codeq.data.errors import EMBEDDED_HINT, DataUnavailable, one_line
+from codeq.config.text import one_line
+from codeq.data.errors import EMBEDDED_HINT, DataUnavailable
 
 # Without a limit, a firewall that drops packets would block every process for minutes.
 TIMEOUT_S = 20.0

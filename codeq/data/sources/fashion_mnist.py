@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codeq.data.errors import DataDamaged, one_line
+from codeq.config.text import one_line
+from codeq.data.errors import DataDamaged
 from codeq.data.raw import PixelSet, RawImages
 from codeq.data.sources.download import Download
 

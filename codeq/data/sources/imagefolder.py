@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from codeq.data.errors import EMBEDDED_HINT, DataUnavailable, one_line
+from codeq.config.text import one_line
+from codeq.data.errors import EMBEDDED_HINT, DataUnavailable
 from codeq.data.limits import fits_in_memory
 from codeq.data.raw import FileSet, ImageSet, RawImages
 from codeq.data.split import stratified_split
