@@ -201,7 +201,7 @@ def nested_path(*, a: dict[str, list[Path]]) -> None: ...
     [
         (untyped, "parameter a has no type; write a: int = 3"),
         (unknown_type, r"the type of a, NoSuchName cannot be evaluated \(NameError"),
-        (strange_type, "the type of a is Registry, kwargs are numbers, text, true, false, null, lists and mappings of them"),
+        (strange_type, "the type of a is Registry, kwargs are numbers, text, true, false, null, lists and mappings of"),
         (bad_default, "the default of a is 1: Input should be greater than or equal to 3"),
         (positional, "parameter a cannot be passed by its name"),
         (starred, "parameter a cannot be passed by its name"),
