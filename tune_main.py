@@ -11,15 +11,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from upath import UPath
 
 from codeq.config import ConfigError, Template
-from codeq.config.document import parse_document
+from codeq.config.arguments import as_number, as_text
+from codeq.config.document import read_document
 from codeq.config.dry_run import plan
+from codeq.config.environment import load_env_file
+from codeq.config.errors import Problem, SourceLocation
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
+from codeq.config.merge import OPTIONS
+from codeq.config.paths import expand_path, option_path
 from codeq.config.selection import selection_objectives
+from codeq.config.streams import prepare_streams
 from codeq.config.text import pluralize
 from codeq.plugins import Plugin, add_plugin_option, error_line, load_plugins, stored_plugins
 
@@ -33,10 +39,15 @@ INTERRUPTED = "interrupted; the same command with --resume goes on"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
+    prepare_streams()
     options = _parser().parse_args(arguments)
+    load_env_file()
     try:
         plugins = load_plugins(options.plugin)
-        template = Template.load(options.template, _overrides(options))
+        template = Template.load(option_path("FILE", options.template), options.set, _given(options))
+        if options.address == "":
+            reason = "is empty, must be a cluster's address, or auto"
+            raise ConfigError([Problem(SourceLocation("--address"), "", reason)])
         selection_objectives(template.sweep, options.pick)  # a bad name is reported before anything starts
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -63,12 +74,14 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python tune_main.py", description=__doc__)
     parser.add_argument("template", metavar="FILE", help="a training config whose values may be distributions")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the file")
+    text = "override a value of the file"
+    parser.add_argument("--set", action="append", default=[], type=as_text, metavar="KEY=VALUE", help=text)
     add_plugin_option(parser)
-    parser.add_argument("--trials", metavar="N", help="configs to try in all (sweep.trials)")
-    parser.add_argument("--name", help="folder below the storage (sweep.name)")
-    parser.add_argument("--storage", metavar="WHERE", help="a folder or URL for the results (sweep.storage)")
-    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda or mps")
+    parser.add_argument("--trials", type=as_number, metavar="N", help="configs to try in all (sweep.trials)")
+    parser.add_argument("--name", type=as_text, help="folder below the storage (sweep.name)")
+    text = "a folder or URL for the results (sweep.storage)"
+    parser.add_argument("--storage", type=as_text, metavar="WHERE", help=text)
+    parser.add_argument("--device", type=as_text, metavar="D", help="auto, cpu, cuda or mps")
     parser.add_argument("--address", metavar="ADDRESS", help="join this Ray cluster (auto: the one on this machine)")
     parser.add_argument("--dashboard", action="store_true", help="start Ray's dashboard and print its address")
     parser.add_argument("--resume", action="store_true", help="go on with the trials that are in the folder already")
@@ -78,18 +91,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _overrides(options: argparse.Namespace) -> list[str]:
-    keys = {"trials": "sweep.trials", "name": "sweep.name", "storage": "sweep.storage", "device": "device"}
-    given = {key: getattr(options, option) for option, key in keys.items()}
-    return [*options.set, *(f"{key}={value}" for key, value in given.items() if value is not None)]
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The values of the options that set a key: texts as they stand, and the number of trials."""
+    given = {option: getattr(options, option.removeprefix("--")) for option in OPTIONS}
+    return {option: value for option, value in given.items() if value is not None}
 
 
 def _print_stored_plugins(options: argparse.Namespace) -> None:
     """Print the option that gives the sweep's stored plug-ins again: its template may name their parts."""
     with contextlib.suppress(OSError, ConfigError, ValueError, AttributeError):
-        sweep = parse_document(Path(options.template).read_text(), options.template).data.get("sweep") or {}
-        name = options.name or sweep.get("name") or Path(options.template).stem
-        stored = stored_plugins(UPath(options.storage or sweep.get("storage") or "results") / name)
+        file = Path(option_path("FILE", options.template))
+        sweep = read_document(file).data.get("sweep") or {}
+        name = options.name or sweep.get("name") or file.stem
+        stored = stored_plugins(UPath(expand_path(options.storage or sweep.get("storage") or "results")) / name)
         if stored:
             again = " ".join(f"--plugin {shlex.quote(str(path))}" for path in stored)
             print(f"the sweep was begun with a plug-in; give it again: {again}", file=sys.stderr)
@@ -130,14 +144,11 @@ def _forecast(template: Template) -> int:
 
 def _sweep(template: Template, plugins: Sequence[Plugin], options: argparse.Namespace) -> int:
     # Imported here, since Ray and torch take seconds: --help, --dry-run and a bad file must respond at once.
-    import dotenv
-
     from codeq.config.errors import BadInput
     from codeq.execution.session import RunOptions, Session
     from codeq.search.sweep_state import open_sweep
     from codeq.storage.trial_folder import StateDamaged
 
-    dotenv.load_dotenv(Path.cwd() / ".env")
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("codeq.train.tracking").setLevel(logging.INFO)
     try:

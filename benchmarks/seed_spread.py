@@ -11,6 +11,8 @@ import sys
 
 from codeq.config import ConfigError, Template
 from codeq.config.exit_codes import BAD_INPUT, DONE
+from codeq.config.paths import option_path
+from codeq.config.streams import prepare_streams
 from codeq.train.loop import create_train_state, evaluate, fit
 
 COLUMNS = ("val_acc %", "test_acc %", "sparsity %", "rel_bops %")
@@ -28,12 +30,14 @@ def measure(config: str, overrides: list[str], seed: int) -> tuple[float, ...]:
 def main() -> int:
     """Print one line per column; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seed_spread", description=__doc__)
-    parser.add_argument("config")
+    parser.add_argument("config", metavar="CONFIG")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    prepare_streams()
     options = parser.parse_args()
     try:
-        runs = [measure(options.config, options.set, seed) for seed in range(options.seeds)]
+        config = option_path("CONFIG", options.config)
+        runs = [measure(config, options.set, seed) for seed in range(options.seeds)]
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT

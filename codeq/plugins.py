@@ -28,6 +28,7 @@ from typing import Any
 from upath import UPath
 
 from codeq.config.errors import ConfigError, Problem, SourceLocation
+from codeq.config.paths import option_path
 from codeq.config.text import one_line
 from codeq.registry import (
     DATASETS,
@@ -97,13 +98,13 @@ def add_plugin_option(parser: argparse.ArgumentParser) -> None:
 
 
 def load_plugins(paths: Iterable[str]) -> list[Plugin]:
-    """Run each file with `load_plugin`; `~` and `$VAR` in paths are expanded. A file that is given twice counts once.
+    """Run each file with `load_plugin`; paths expand as those of templates do. A file that is given twice counts once.
 
     Also raises ConfigError if two files have the same base name, because a sweep copies them to one folder.
     """
     contents: dict[str, tuple[str, bytes]] = {}
     for given in paths:
-        path = os.path.expanduser(os.path.expandvars(given))
+        path = option_path("--plugin", given)
         name, content = os.path.basename(path), _read(path)
         first, first_content = contents.setdefault(name, (path, content))
         if first_content != content:

@@ -29,12 +29,12 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 LIBRARIES: dict[str, set[str]] = {
     "__init__": set(),
-    "config": {"pydantic", "pydantic_core", "yaml"},
+    "config": {"dotenv", "pydantic", "pydantic_core", "yaml"},
     "storage": {"upath"},
     "quant": {"torch"},
     "models": {"timm", "torch"},
     "data": {"PIL", "filelock", "numpy", "torch", "torchvision"},
-    "train": {"dotenv", "torch", "upath", "wandb"},
+    "train": {"torch", "upath", "wandb"},
     "search": {"filelock", "moocore", "numpy", "optuna", "sqlalchemy", "upath"},
     "results": {"moocore", "numpy", "rich", "upath"},
     "registry": set(),
@@ -114,7 +114,7 @@ def test_tune_main_puts_the_rooms_together_and_no_room_knows_it() -> None:
     main = ROOT / "tune_main.py"
     rooms = {module.split(".")[1] for module in imported_modules(main) if module.startswith("codeq.")}
     assert {"config", "execution", "results", "search"} <= rooms
-    assert libraries(main) == {"dotenv", "upath"}
+    assert libraries(main) == {"upath"}
     top = {node.module for node in ast.parse(main.read_text()).body if isinstance(node, ast.ImportFrom)}
     assert {str(module).split(".")[1] for module in top if str(module).startswith("codeq.")} == {"config", "plugins"}
     assert not any("tune_main" in imported_modules(path) for path in FILES)

@@ -6,8 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from codeq.config.environment import load_env_file
 from codeq.config.errors import ConfigError
 from codeq.config.json_schema import schema_text
+from codeq.config.paths import option_path
+from codeq.config.streams import prepare_streams
 from codeq.config.template import Template
 from codeq.plugins import add_plugin_option, load_plugins
 
@@ -20,10 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check = commands.add_parser("check", help="check template files and print every problem")
     check.add_argument("files", nargs="+", metavar="FILE")
     add_plugin_option(check)
+    prepare_streams()
     options = parser.parse_args(arguments)
     if options.command == "schema":
         sys.stdout.write(schema_text())
         return 0
+    load_env_file()
     try:
         load_plugins(options.plugin)
         problems = [problem for file in options.files for problem in _problems(file)]
@@ -35,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _problems(file: str) -> list[str]:
     try:
-        Template.load(file)
+        Template.load(option_path("FILE", file))
     except ConfigError as error:
         return [str(problem) for problem in error.problems]
     return []

@@ -106,7 +106,10 @@ def parse_document(text: str, source: str) -> Document:
         raise ConfigError([_syntax_problem(error, source)]) from None
     except yaml.reader.ReaderError as error:
         location = SourceLocation(source, text.count("\n", 0, error.position) + 1)
-        reason = f"holds the character {chr(error.character)!r}, must be plain text"
+        code = error.character
+        is_byte = 0xDC80 <= code <= 0xDCFF  # how Python represents a byte of an argument that it cannot decode
+        bad = f"byte {code - 0xDC00:#x}, must be UTF-8" if is_byte else f"character {chr(code)!r}, must be plain"
+        reason = f"holds the {bad} text"
         raise ConfigError([Problem(location, "", reason)]) from None
     document = Document(None, {(): SourceLocation(source, 1)})
     if node is not None:

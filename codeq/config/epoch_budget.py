@@ -7,14 +7,17 @@ import random
 from bisect import bisect, insort
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import quantiles
+from statistics import fmean, quantiles
 
 from codeq.config.template import Template
 
+EULER_GAMMA = 0.5772156649015329
 SIMULATED_TRIALS = 20_000
 """Total number of simulated trials, which takes 0.02 s."""
-FEWEST_SWEEPS = 10
-"""Least number of simulated sweeps; with many trials the epochs of a sweep vary little, so few are enough."""
+LARGEST_SIMULATED = 1000
+"""Largest number of trials of a simulated sweep; the epochs of larger ones are extrapolated."""
+SUMMED_BLOCKS = 1000
+"""Number of terms of an expectation that are summed; the rest has a closed form."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,8 @@ def epoch_budget(template: Template) -> EpochBudget | None:
         return None
     epochs = (*sorted(decisions), last)
     trials_per_rung = expected_trials_per_rung(trials, epochs, factor)
-    simulated = simulated_epochs(trials, epochs, factor)
-    deciles = quantiles(simulated, n=10, method="inclusive")
-    return EpochBudget(trials * last, expected_epochs(trials_per_rung), (deciles[0], deciles[-1]), trials_per_rung)
+    p10_p90 = simulated_p10_p90(trials, epochs, factor)
+    return EpochBudget(trials * last, expected_epochs(trials_per_rung), p10_p90, trials_per_rung)
 
 
 def decision_epochs(template: Template) -> frozenset[int] | None:
@@ -84,10 +86,46 @@ def expected_survivors(arrivals: float, reduction_factor: int) -> float:
     and more continue than one in eta, most of all at the start. With one objective the cut is interpolated between two
     ranks and keeps about one trial fewer. arrivals: m; of an expected number, which need not be whole, the sum is
     interpolated.
+
+    The sum is taken over blocks of eta arrivals with one numerator k: k (H(k eta - 1) - H((k - 1) eta - 1)) with the
+    harmonic numbers H; behind SUMMED_BLOCKS blocks the asymptotic form is off by less than 0.001.
     """
     whole = math.floor(arrivals)
-    survivors = sum(_surviving_ranks(n, reduction_factor) / n for n in range(1, whole + 1))
+    blocks = min(whole // reduction_factor, SUMMED_BLOCKS)
+    ends = [0, *(k * reduction_factor - 1 for k in range(1, blocks + 1))]  # the last arrival of each block
+    survivors = sum(k * (_harmonic(end) - _harmonic(begin)) for k, (begin, end) in enumerate(pairwise(ends), start=1))
+    if whole // reduction_factor == blocks:
+        survivors += (blocks + 1) * (_harmonic(whole) - _harmonic(ends[-1]))
+    else:
+        slope = (reduction_factor + 1) / (2 * reduction_factor)
+        survivors += (whole - ends[-1]) / reduction_factor + slope * math.log(whole / ends[-1])
     return survivors + (arrivals - whole) * _surviving_ranks(whole + 1, reduction_factor) / (whole + 1)
+
+
+def _harmonic(n: int) -> float:
+    """1 + 1/2 + ... + 1/n, from n = 20 on by its asymptotic series, which is exact to 1e-10."""
+    if n < 20:
+        return sum(1 / i for i in range(1, n + 1))
+    return math.log(n) + EULER_GAMMA + 1 / (2 * n) - 1 / (12 * n**2) + 1 / (120 * n**4)
+
+
+def simulated_p10_p90(trials: int, epochs: tuple[int, ...], reduction_factor: int) -> tuple[float, float]:
+    """The 10th and the 90th percentile of the trial-epochs of simulated sweeps.
+
+    Sweeps of more than LARGEST_SIMULATED trials are extrapolated: the ranks of further trials hardly depend on earlier
+    ones, so the mean grows by the expectation and the deviations by the square root of the number of trials.
+    """
+    size = min(trials, LARGEST_SIMULATED)
+    simulated = simulated_epochs(size, epochs, reduction_factor)
+    deciles = quantiles(simulated, n=10, method="inclusive")
+    expected, of_simulated = (
+        expected_epochs(expected_trials_per_rung(n, epochs, reduction_factor)) for n in (trials, size)
+    )
+    low, high = (
+        fmean(simulated) + expected - of_simulated + (decile - fmean(simulated)) * math.sqrt(trials / size)
+        for decile in (deciles[0], deciles[-1])
+    )
+    return low, high
 
 
 def simulated_epochs(trials: int, epochs: tuple[int, ...], reduction_factor: int) -> list[int]:
@@ -97,7 +135,7 @@ def simulated_epochs(trials: int, epochs: tuple[int, ...], reduction_factor: int
     later ones passed a harder comparison, are better, and continue more often.
     """
     draws, found = random.Random(0), []
-    for _ in range(max(FEWEST_SWEEPS, SIMULATED_TRIALS // trials)):
+    for _ in range(SIMULATED_TRIALS // trials):
         arrived: list[list[float]] = [[] for _ in epochs]  # losses at each rung, ascending
         losses = [draws.random() for _ in range(trials)]
         found.append(sum(_epochs_of_trial(loss, arrived, epochs, reduction_factor) for loss in losses))

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from codeq.config.arguments import as_text
+
 MAX_SHOWN = 60
 MAX_KEY = 200
 
@@ -35,7 +37,7 @@ class Problem:
     def __str__(self) -> str:
         parts = [str(self.location), _shortened(self.key, MAX_KEY), self.reason]
         # One line per problem, even if a key or a value holds line breaks.
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in ": ".join(p for p in parts if p))
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in as_text(": ".join(p for p in parts if p)))
 
 
 class ConfigError(Exception):

@@ -1,16 +1,19 @@
-"""Merge `extends` and `--set` into one document that keeps the source location of every value."""
+"""Merge `extends` and the command line into one document that keeps the source location of every value."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from codeq.config.document import Document, KeyPath, parse_document, read_document
 from codeq.config.errors import ConfigError, Problem, SourceLocation, did_you_mean, format_value
+from codeq.config.paths import expand_path
 
 SET = "--set"
+OPTIONS = {"--trials": "sweep.trials", "--name": "sweep.name", "--storage": "sweep.storage", "--device": "device"}
+"""The key that each option of its own sets."""
 _ONE_VALUE = {("sweep", "objectives"), ("sweep", "constraints")}
 _NAMED = {("model",), ("dataset",)}
 """What may be written as a name alone."""
@@ -18,12 +21,21 @@ _PARTS = {*_NAMED, ("quantizer",)}
 MAX_EXTENDS = 16
 
 
-def read_merged(path: Path, overrides: Iterable[str] = ()) -> Document:
-    """The document at `path` over the files it extends, with each `KEY=VALUE` of `overrides` set last."""
+def read_merged(path: Path, overrides: Iterable[str] = (), options: Mapping[str, Any] | None = None) -> Document:
+    """The document at `path` over the files it extends, with each `KEY=VALUE` of `overrides` set, `options` last.
+
+    options: plain values by the names of OPTIONS.
+    """
     document = _read_extended(path, ())
     for override in overrides:
         try:
             set_value(document, override)
+        except ConfigError as error:
+            document.problems += error.problems
+    for option, value in (options or {}).items():
+        location = SourceLocation(option)
+        try:
+            _set(document, OPTIONS[option], Document(value, {(): location}), location)
         except ConfigError as error:
             document.problems += error.problems
     return document
@@ -40,7 +52,11 @@ def _read_extended(path: Path, extended_by: tuple[str, ...]) -> Document:
     location, base = document.location(("extends",)), document.data.pop("extends")
     if not isinstance(base, str):
         raise ConfigError([Problem(location, "extends", f"is {format_value(base)}, must be the name of a YAML file")])
-    chain, base_path = (*extended_by, os.path.abspath(path)), path.parent / base
+    try:
+        base_path = path.parent / expand_path(base)
+    except ValueError as error:
+        raise ConfigError([Problem(location, "extends", str(error))]) from None
+    chain = (*extended_by, os.path.abspath(path))
     if os.path.abspath(base_path) in chain:
         raise ConfigError([Problem(location, "extends", f"{base} leads back to a file that extends it")])
     if len(chain) > MAX_EXTENDS:
@@ -100,29 +116,38 @@ def _is_merged(low: Any, high: Any, path: KeyPath) -> bool:
 def set_value(document: Document, override: str) -> None:
     """Set one `dotted.key=VALUE` in place; VALUE is read as YAML. A loss term is reached by its name.
 
-    Raises ConfigError when the override has no `=`, the value is not YAML or the key leads through a scalar.
+    Raises ConfigError when the override has no `=` or no value, the value is not YAML, or the key leads through a
+    scalar.
     """
     key, equals, text = override.partition("=")
-    steps = key.strip().split(".")
-    if not equals or not all(steps):
-        raise _refused(override, "must be KEY=VALUE, such as optimizer.param_groups.dz.lr=0.01")
-    if steps == ["extends"]:
-        raise _refused(key, "cannot be set; write extends: FILE in a file of its own")
-    value = _value(key, text)
+    location, key = SourceLocation(SET), key.strip()
+    if not equals or not all(key.split(".")):
+        reason = "must be KEY=VALUE, such as optimizer.param_groups.dz.lr=0.01"
+        raise _refused(location, override.strip(), reason)
+    if key == "extends":
+        raise _refused(location, key, "cannot be set; write extends: FILE in a file of its own")
+    if not text.strip():  # such as $VAR of a shell that does not have it
+        raise _refused(location, key, "has no value; write null for none")
+    _set(document, key, _value(key, text), location)
+
+
+def _set(document: Document, key: str, value: Document, location: SourceLocation) -> None:
+    """Put `value` at the dotted `key`; `location` is that of the override. Raises ConfigError."""
+    steps = key.split(".")
     parent, path = document.data, KeyPath()
     for step in steps[:-1]:
-        path = (*path, _index(parent, step, path, key))
+        path = (*path, _index(parent, step, path, key, location))
         if path in _NAMED and isinstance(parent.get(path[-1]), str):
             parent[path[-1]] = {"name": parent[path[-1]]}
         if (parent.get(path[-1]) if isinstance(parent, dict) else parent[path[-1]]) is None:
             parent[path[-1]] = {}
-            document.locations[path] = SourceLocation(SET)
+            document.locations[path] = location
         parent = parent[path[-1]]
-    path = (*path, _index(parent, steps[-1], path, key))
+    path = (*path, _index(parent, steps[-1], path, key, location))
     parent[path[-1]] = value.data
     for stale in [known for known in document.locations if known[: len(path)] == path]:
         del document.locations[stale]
-    document.locations.update({(*path, *below): SourceLocation(SET) for below in value.locations})
+    document.locations.update({(*path, *below): location for below in value.locations})
 
 
 def _value(key: str, text: str) -> Document:
@@ -135,28 +160,30 @@ def _value(key: str, text: str) -> Document:
             return Document(text.strip(), {(): SourceLocation(SET)})
         problems = error.problems
     if problems:
-        raise ConfigError(Problem(SourceLocation(SET), key.strip(), problem.reason) for problem in problems)
+        raise ConfigError(Problem(SourceLocation(SET), key, problem.reason) for problem in problems)
     return document
 
 
-def _index(parent: Any, step: str, path: KeyPath, key: str) -> str | int:
+def _index(parent: Any, step: str, path: KeyPath, key: str, location: SourceLocation) -> str | int:
     """The key or position that a step of a dotted key means in `parent`, which stands at `path`."""
     where = ".".join(map(str, path))
     if isinstance(parent, dict):
         if parent.get("distribution") == "choice" and step not in ("distribution", "choices"):
-            raise _refused(key, f"no such key: {where} is a choice; set it as a whole, or {where}.choices.0 ...")
+            reason = f"no such key: {where} is a choice; set it as a whole, or {where}.choices.0 ..."
+            raise _refused(location, key, reason)
         return step
     if not isinstance(parent, list):
-        raise _refused(key, f"no such key: {where} is {format_value(parent)} and holds no keys")
+        raise _refused(location, key, f"no such key: {where} is {format_value(parent)} and holds no keys")
     index = find_item(parent, step)
     if index is None:
         names = [str(item.get("name", i)) if isinstance(item, dict) else str(i) for i, item in enumerate(parent)]
-        raise _refused(key, f"no such key: {where} holds {', '.join(names) or 'nothing'}{did_you_mean(step, names)}")
+        reason = f"no such key: {where} holds {', '.join(names) or 'nothing'}{did_you_mean(step, names)}"
+        raise _refused(location, key, reason)
     return index
 
 
-def _refused(key: str, reason: str) -> ConfigError:
-    return ConfigError([Problem(SourceLocation(SET), key.strip(), reason)])
+def _refused(location: SourceLocation, key: str, reason: str) -> ConfigError:
+    return ConfigError([Problem(location, key, reason)])
 
 
 def find_item(items: list[Any], step: str) -> int | None:

@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from codeq import registry  # used at call time only: the two modules import each other
 from codeq.config.errors import format_value
+from codeq.config.paths import LocalPath, PathOrUrl, is_url
 from codeq.config.types import (
     Fraction,
     NonEmptyString,
@@ -223,7 +224,7 @@ class RunConfig(StrictModel):
     dataset: DatasetConfig = Field(
         "cifar10", validate_default=True, description="data set: NAME, or {name: NAME, kwargs: {...}}"
     )
-    data_dir: NonEmptyString = Field("data", description="where the data set's files are or go")
+    data_dir: PathOrUrl = Field("data", description="where the data set's files are or go")
     img_size: Annotated[int, Field(ge=4, le=1024)] | None = Field(
         None, description="images are resized to this square; null: the data set's own size"
     )
@@ -257,8 +258,21 @@ class RunConfig(StrictModel):
         description="1: torch.compile the training step; auto: only where that is measured to pay in the steps left. "
         "Compiled results differ by rounding",
     )
-    save_dir: NonEmptyString = Field("save_temp", description="where a single run leaves its checkpoint")
+    save_dir: LocalPath = Field("save_temp", description="where a single run leaves its checkpoint")
     wandb_project: NonEmptyString | None = Field(None, description="W&B project; null: no W&B")
+
+    @model_validator(mode="after")
+    def _check_data_dir(self) -> RunConfig:
+        part = self.dataset.part
+        if is_url(self.data_dir) and "data_dir" in part.supplied and not part.is_plugin:
+            reason = f"data_dir is {format_value(self.data_dir)}, must be a folder: {part.name} reads no URL"
+            raise invalid(reason, loc="data_dir")
+        return self
+
+    @property
+    def absolute_data_dir(self) -> str:
+        """`data_dir` for a process with another working directory; a URL as it is."""
+        return self.data_dir if is_url(self.data_dir) else str(Path(self.data_dir).absolute())
 
     @property
     def run_name(self) -> str:
@@ -289,7 +303,7 @@ class RunConfig(StrictModel):
     def images_key(self) -> str:
         """Equal for configs that train on the same raw images, in whatever process of a machine."""
         size = self.img_size if "img_size" in self.dataset.part.supplied else None
-        return json.dumps([self.dataset.model_dump(), str(Path(self.data_dir).absolute()), size])
+        return json.dumps([self.dataset.model_dump(), self.absolute_data_dir, size])
 
     @property
     def config_hash(self) -> str:

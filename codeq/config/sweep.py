@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from codeq.config.errors import did_you_mean, format_value
 from codeq.config.metrics import METRICS, REPORTED, Direction
+from codeq.config.paths import PathOrUrl
 from codeq.config.types import (
     NonEmptyString,
     NonNegativeFloat,
@@ -106,7 +107,7 @@ class Search(StrictModel):
     sampler: Literal["tpe", "nsga2", "gp", "random", "grid"] = Field("tpe", description="Optuna's sampler")
     seed: NonNegativeInt = Field(0, description="of the sampler")
     startup_trials: PositiveInt = Field(10, description="random trials before the sampler learns")
-    warm_start: Annotated[NonEmptyString, AfterValidator(_without_secret)] | None = Field(
+    warm_start: Annotated[PathOrUrl, AfterValidator(_without_secret)] | None = Field(
         None, description="a sweep's folder, such as results/OTHER, from whose trials the sampler learns beforehand"
     )
 
@@ -203,7 +204,7 @@ class SweepConfig(StrictModel):
     confirm: Confirm | None = Field(
         None, description="train the best again with fresh seeds, report mean ± std; null: do not"
     )
-    storage: Annotated[NonEmptyString, AfterValidator(_without_secret)] = Field(
+    storage: Annotated[PathOrUrl, AfterValidator(_without_secret)] = Field(
         "results", description="a folder or a URL such as s3://bucket/path"
     )
     study: NonEmptyString | None = Field(None, description="Optuna storage URL; null: SQLite in the sweep's folder")

@@ -7,7 +7,7 @@ the value of every distribution it meets. A choice is drawn before what it holds
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,14 +57,22 @@ class Template:
         self._document = document
 
     @classmethod
-    def load(cls, path: str | Path, overrides: Iterable[str] = (), *, single_run: bool = False) -> Template:
-        """Read the template at `path`, with `KEY=VALUE` overrides on top.
+    def load(
+        cls,
+        path: str | Path,
+        overrides: Iterable[str] = (),
+        options: Mapping[str, Any] | None = None,
+        *,
+        single_run: bool = False,
+    ) -> Template:
+        """Read the template at `path`, with `KEY=VALUE` overrides and the `options` of the command line on top.
 
+        options: see `codeq.config.merge.read_merged`.
         single_run: the file is to be trained, not swept, so its sweep section is not checked against the parameters.
 
         Raises ConfigError with every problem of the file, the files it extends and the overrides.
         """
-        document = read_merged(Path(path), overrides)
+        document = read_merged(Path(path), overrides, options)
         data = dict(document.data)
         problems = document.problems
         sweep = _sweep_section(data.pop("sweep", None), document, problems)

@@ -23,6 +23,7 @@ _REQUIREMENTS = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
+    "string_unicode": "must be UTF-8 text",
     "string_too_short": "must not be empty",
     "list_type": "must be a list",
     "tuple_type": "must be a list",

@@ -51,7 +51,7 @@ class TrialRecorder(Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record a trial whose process died more often than max_failures allows."""
         report = Path(str(trial.local_path)) / "error.txt"  # Tune's, in its scratch folder
-        text = report.read_text() if report.exists() else ""
+        text = report.read_text("utf-8", "replace") if report.exists() else ""
         if text:
             TrialFolder(UPath(trial.config["folder"])).write_error(text)
         self._end(trial, TrialEnd("failed", _first_sentence(text), {**EMPTY_METRICS, **(trial.last_result or {})}))

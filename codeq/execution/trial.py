@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -34,8 +34,7 @@ def trial_config(
     device: overrides the config's device; None: no override. images: references to data sets' raw images
     in Ray's object store, by `RunConfig.images_key`.
     """
-    # A relative folder is relative to the driver's working directory, not to the trial's.
-    data_dir = str(Path(config.data_dir).absolute())
+    data_dir = config.absolute_data_dir  # a trial has another working directory
     return {
         "trial": number,
         "folder": str(folder.path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -10,12 +11,15 @@ from rich.table import Table
 from codeq.config import SweepConfig, Template
 from codeq.config.metrics import MAIN, METRICS
 from codeq.config.objectives import describe_constraints, is_feasible
+from codeq.config.streams import spell
 from codeq.config.text import join_and, pluralize
 from codeq.results.confirmation import Confirmed, MeanStd
 from codeq.results.sweep_result import SweepResult
 
 _FILE_WIDTH = 200
 """Width of the table where the output is not a terminal."""
+_CELL_FRAME = 3
+"""Characters of a cell besides its text: a space on both sides and a border."""
 
 
 def print_front(found: SweepResult, template: Template) -> None:
@@ -26,13 +30,13 @@ def print_front(found: SweepResult, template: Template) -> None:
     sweep, parameters = template.sweep, [parameter.name for parameter in template.parameters]
     title = f"Pareto front: {pluralize(len(found.front), 'trial')}, {join_and(sweep.objectives)}"
     metrics = _metrics(found, sweep)
-    table = _table(title, [*metrics, *map(_short, parameters)])
+    rows = []
     for trial in found.front:
         row = trial.as_row()
         cells = [_metric(name, row.get(name)) for name in metrics]
         drawn = [_value(trial.record.parameters.get(name, "")) for name in parameters]
-        table.add_row(_name(trial.record.trial, found), *cells, *drawn)
-    _print(table)
+        rows.append([_name(trial.record.trial, found), *cells, *drawn])
+    _print_table(title, ["trial", *metrics, *map(_short, parameters)], rows)
     if len(sweep.objectives) > 1 and found.winner:
         print(f"Hypervolume {found.hypervolume:.4f} of the box from {found.hypervolume_bounds}.")
     if found.winner is None:
@@ -48,12 +52,13 @@ def print_confirmation(found: SweepResult, template: Template) -> None:
         return
     sweep = template.sweep
     metrics = _metrics(found, sweep)
-    table = _table("Trained again with fresh seeds: mean ± standard deviation", ["runs", *metrics])
+    rows = []
     for confirmed in found.confirmed:
         cells = [_metric(name, confirmed.mean_std(name)) for name in metrics]
         runs = f"{len(confirmed.finished)}/{len(confirmed.runs)}"
-        table.add_row(_name(confirmed.trial, found), runs, *cells)
-    _print(table)
+        rows.append([_name(confirmed.trial, found), runs, *cells])
+    title = "Trained again with fresh seeds: mean ± standard deviation"
+    _print_table(title, ["trial", "runs", *metrics], rows)
     for confirmed in found.confirmed:
         for line in _failures_and_missed_constraints(confirmed, sweep):
             print(line)
@@ -74,18 +79,37 @@ def _metrics(found: SweepResult, sweep: SweepConfig) -> list[str]:
     return list(dict.fromkeys([*MAIN, *sweep.objectives, *sweep.constraints, *found.selection_objectives]))
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in ("trial", *columns):
-        table.add_column(column, justify="right", overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
+def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; columns beyond the terminal's width follow in further tables, which repeat the first column."""
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _FILE_WIDTH
-    console.print(table)
+    # Spelled first, since `+-` is wider than `±`.
+    lines = [[spell(cell, console.encoding) for cell in line] for line in (columns, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for number, part in enumerate(columns_that_fit(widths, console.width)):
+        table = Table(title=None if number else spell(title, console.encoding), title_justify="left")
+        for index in part:
+            table.add_column(lines[0][index], justify="right", overflow="fold")
+        for line in lines[1:]:
+            table.add_row(*(line[index] for index in part))
+        console.print(table)
+
+
+def columns_that_fit(widths: Sequence[int], available: int) -> list[list[int]]:
+    """The columns of each table, by their index, so that none is wider than `available` characters.
+
+    widths: of the columns' longest cells. Column 0 is in every table, beside at least one other.
+    """
+    parts: list[list[int]] = []
+    room = 0
+    for index, width in enumerate(widths[1:], start=1):
+        if width + _CELL_FRAME > room:
+            parts.append([0])
+            room = available - 1 - (widths[0] + _CELL_FRAME)
+        parts[-1].append(index)
+        room -= width + _CELL_FRAME
+    return parts
 
 
 def _name(number: int, found: SweepResult) -> str:

@@ -74,7 +74,7 @@ def _header(path: UPath, winner: TrialResult, found: SweepResult, config: RunCon
         f"Scores after {winner.row['epoch']} epochs: {scores}.",
         *_confirmation(found.confirmation_of(winner)),
         f"Seed {config.seed}. codeq-tune {codeq.__version__}, {packages}, Python {platform.python_version()}.",
-        f"Train it again: python -m codeq.train {path}{plugins}",
+        f"Train it again: python -m codeq.train {shlex.quote(str(path))}{plugins}",
     ]
 
 

@@ -81,7 +81,7 @@ class SweepState:
 def sweep_folder(template: Template) -> UPath:
     """The sweep's folder, storage/name. Raises BadInput for an unknown URL scheme."""
     try:
-        storage = UPath(template.sweep.storage).expanduser()
+        storage = UPath(template.sweep.storage)
     except (ValueError, ImportError) as error:
         raise BadInput(f"sweep.storage: {error}") from None
     return (storage.absolute() if is_local(storage) else storage) / str(template.sweep.name)

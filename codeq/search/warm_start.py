@@ -48,7 +48,7 @@ def warm_start_trials(template: Template, own_folder: UPath) -> list[WarmStartTr
     if where is None:
         return []
     try:
-        folder = UPath(where).expanduser()
+        folder = UPath(where)
         folder = folder.absolute() if is_local(folder) else folder
         if folder == own_folder:
             raise _Unusable("is this sweep's own folder, with which --resume goes on")

@@ -17,7 +17,8 @@ def write_atomically(path: Path | UPath, data: bytes | str) -> None:
 
     A remote path (a UPath with a protocol) is written in one upload, which object stores make atomic themselves.
     """
-    content = data.encode() if isinstance(data, str) else data
+    # A file name in a message may hold bytes that are no text.
+    content = data.encode(errors="backslashreplace") if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     if not is_local(path):
         path.write_bytes(content)

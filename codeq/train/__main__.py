@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-import dotenv
-
 from codeq.config import ConfigError, RunConfig, Template
+from codeq.config.arguments import as_text
+from codeq.config.environment import load_env_file
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, interrupted
+from codeq.config.paths import option_path
+from codeq.config.streams import prepare_streams
 from codeq.plugins import add_plugin_option, error_line, load_plugins
 
 log = logging.getLogger("codeq.train")
@@ -21,19 +23,21 @@ log = logging.getLogger("codeq.train")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
+    prepare_streams()
     options = _parser().parse_args(arguments)
-    dotenv.load_dotenv(Path.cwd() / ".env")
+    load_env_file()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    overrides = [*options.set, *([f"device={options.device}"] if options.device else [])]
+    device = {} if options.device is None else {"--device": options.device}
     try:
         load_plugins(options.plugin)
-        template = Template.load(options.config, overrides, single_run=True)
+        template = Template.load(option_path("CONFIG", options.config), options.set, device, single_run=True)
         config = template.run_config()
+        resume = None if options.resume is None else Path(option_path("--resume", options.resume))
     except ConfigError as error:
         return _refuse(error, BAD_INPUT)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _train(config, options.resume, template.sweep.scheduler.grace_epochs)
+        return _train(config, resume, template.sweep.scheduler.grace_epochs)
     except KeyboardInterrupt as interrupt:
         print("interrupted; --resume goes on after the last completed epoch", file=sys.stderr)
         return interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
@@ -42,9 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m codeq.train", description="Train one config, without Ray.")
     parser.add_argument("config", metavar="CONFIG", help="a YAML file without distributions")
-    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps; overrides the file")
-    parser.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from this file")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the file")
+    text = "auto, cpu, cuda, cuda:N or mps; overrides the file"
+    parser.add_argument("--device", type=as_text, metavar="D", help=text)
+    parser.add_argument("--resume", metavar="CHECKPOINT", help="go on from this file")
+    text = "override a value of the file"
+    parser.add_argument("--set", action="append", default=[], type=as_text, metavar="KEY=VALUE", help=text)
     add_plugin_option(parser)
     return parser
 
@@ -73,6 +79,8 @@ def _train(config: RunConfig, resume: Path | None, grace_epochs: int) -> int:
         log.info("resumed %s after epoch %d", resume, state.epoch)
     try:
         row = train_single(state, grace_epochs)
+    except DataUnavailable as error:  # an image file that is damaged
+        return _refuse(error, BAD_INPUT)
     except Exception as error:
         if line := error_line(error):
             return _refuse(line, BAD_INPUT)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from codeq.config import ConfigError, Template
 
@@ -41,16 +43,20 @@ def with_quantizer(quantizer: str) -> str:
     return edited((QUANTIZER, f"quantizer: {quantizer}\n"))
 
 
-def load(text: str, *overrides: str, name: str = "t.yaml") -> Template:
+def load(
+    text: str, *overrides: str, name: str = "t.yaml", options: Mapping[str, Any] | None = None
+) -> Template:
     """The template of a file that holds `text`."""
     Path(name).write_text(text, encoding="utf-8")
-    return Template.load(name, overrides)
+    return Template.load(name, overrides, options)
 
 
-def problems(text: str, *overrides: str, name: str = "t.yaml") -> list[str]:
+def problems(
+    text: str, *overrides: str, name: str = "t.yaml", options: Mapping[str, Any] | None = None
+) -> list[str]:
     """One line per problem of a file that holds `text`; empty if it is good."""
     try:
-        load(text, *overrides, name=name)
+        load(text, *overrides, name=name, options=options)
     except ConfigError as error:
         return str(error).splitlines()
     return []

@@ -55,7 +55,7 @@ class Download(Generic[Found]):
         Concurrent processes wait for the first. Raises DataUnavailable without network, without
         permission to write or inside `no_downloads`.
         """
-        folder = Path(data_dir).expanduser()
+        folder = Path(data_dir)
         found = self.locate(folder)
         if found is None and not _may_download.get():
             raise DataUnavailable(f"{self.name} is not in {folder}")

@@ -27,7 +27,7 @@ def imagefolder(data_dir: str, img_size: int | None, workers: int) -> RawImages:
     The test set is `test`, else `val`, else a fixed stratified fifth of `train`; the log says which. Raises
     DataUnavailable if a folder is missing or empty, or if the two folders differ in their classes.
     """
-    root, size = Path(data_dir).expanduser(), img_size or DEFAULT_IMG_SIZE
+    root, size = Path(data_dir), img_size or DEFAULT_IMG_SIZE
     train, classes = _scan(root / "train", size)
     train, test = _with_test(root, train, classes)
     sets = (_decoded_if_small(files, workers) for files in (train, test))

@@ -1,0 +1,66 @@
+"""Standard output and standard error of the commands, for every reader and every encoding."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import sys
+from typing import TextIO
+
+SPELL = "codeq.spell"
+"""Name of the error handler for `str.encode` that replaces characters which the encoding does not have."""
+_SPELLINGS = {"±": "+-", "…": "..."}
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    return "".join(_SPELLINGS.get(c) or c.encode("ascii", "backslashreplace").decode() for c in characters), error.end
+
+
+codecs.register_error(SPELL, _spell)
+
+
+def spell(text: str, encoding: str) -> str:
+    """`text` with `±` as `+-` and other characters as escapes such as `\\xe9` where `encoding` does not have them."""
+    return text.encode(encoding, SPELL).decode(encoding)
+
+
+def prepare_streams() -> None:
+    """Let writing to standard output and standard error never fail for their reader.
+
+    What is written after the reader has gone is discarded; characters that the encoding does not have are spelled as
+    `spell` does it. Streams that somebody has replaced already are left as they are.
+    """
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _prepared(sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _prepared(sys.stderr)
+
+
+def _prepared(stream: TextIO) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper):  # None if the file is closed
+        return stream
+    stream.flush()
+    raw = _LastingOutput(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        raw if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(raw),  # type: ignore[type-var]
+        encoding=stream.encoding,
+        errors=SPELL,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+class _LastingOutput(io.FileIO):
+    """Discards what is written after the reader has gone: the pipe is closed (EPIPE) or the terminal (EIO)."""
+
+    def write(self, data, /):  # type: ignore[no-untyped-def, override]
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            return len(data)
