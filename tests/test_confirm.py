@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shlex
 import shutil
 import signal
 import statistics
@@ -48,11 +50,18 @@ def template(name: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def confirmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """The folder of a finished sweep and what its command said; seed 1 is the sweep's own."""
-    storage = tmp_path_factory.mktemp("confirm")
+    """The folder of a finished sweep and what its command said; seed 1 is the sweep's own.
+
+    The storage's name is one that a shell and YAML would read otherwise; the terminal knows ASCII only.
+    """
+    storage = tmp_path_factory.mktemp("confirm") / "x #2"
+    storage.mkdir()
     (storage / "small.yaml").write_text(yaml.safe_dump(template("small", seed=1), sort_keys=False))
     command = [sys.executable, "tune_main.py", str(storage / "small.yaml"), "--storage", str(storage)]
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": "ascii"}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
     return storage / "small", done
 
 
@@ -82,8 +91,10 @@ def test_the_tables_hold_the_mean_and_the_spread_of_the_runs_with_test_accuracy(
             values = [float(run[score]) for run in runs if run["trial"] == row["trial"]]
             assert float(row[f"{score}_mean"]) == pytest.approx(statistics.mean(values))
             assert float(row[f"{score}_std"]) == pytest.approx(statistics.stdev(values))
-    assert f"{float(rows[0]['test_acc_mean']):.2f} ± {float(rows[0]['test_acc_std']):.2f}" in done.stdout
-    assert "2 of 2 runs with fresh seeds finished (seeds 0, 2), mean ± std" in (folder / "best.yaml").read_text()
+    assert f"{float(rows[0]['test_acc_mean']):.2f} +- {float(rows[0]['test_acc_std']):.2f}" in done.stdout
+    text = (folder / "best.yaml").read_text()
+    assert "2 of 2 runs with fresh seeds finished (seeds 0, 2), mean ± std" in text
+    assert f"# Train it again: python -m codeq.train {shlex.quote(str(folder / 'best.yaml'))}\n" in text
 
 
 def test_another_winner_is_picked_from_a_finished_sweep_without_ray_and_without_training(confirmed: Confirmed) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from upath import UPath
 
 from codeq.config import RunConfig
 from codeq.config.metrics import REPORTED
+from codeq.data import limits, load
 from codeq.execution.trial import epochs
+from codeq.results.trials import write_rows
 from codeq.storage.trial_folder import Row, TrialFolder, trial_folder
 
 TIMES = {"epoch_s", "images_per_s"}
@@ -68,6 +71,26 @@ def test_an_exception_becomes_a_row_with_the_same_keys_and_a_traceback_in_the_fo
     assert set(row) == {"epoch", *REPORTED, "status", "reason"}
     assert row["epoch"] == 0 and math.isnan(row["val_acc"])
     assert "Traceback" in (folder.path / "error.txt").read_text()
+
+
+def test_an_image_that_is_damaged_fails_the_trial_and_is_named(
+    folder: TrialFolder, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (12, 12), (number, 20, 30)).save(tmp_path / "train" / name / f"{number}.png")
+    damaged = tmp_path / "train" / "bee" / "caf\udce9.png"  # a name that is no text either
+    damaged.write_bytes(b"no image")
+    monkeypatch.setattr(limits, "RESIDENT_BYTES", 100)
+    monkeypatch.setattr(load, "STATISTICS_FILES", 1)
+    data = {"dataset": "imagefolder", "data_dir": str(tmp_path), "img_size": 12, "batch_size": 4, "workers": 0}
+    (row,) = train(folder, tiny, **data)
+    assert (row["status"], row["epoch"]) == ("failed", 0)
+    assert row["reason"].startswith(f"DataDamaged: {damaged}: not a readable image")
+    assert "caf\\udce9.png" in (folder.path / "error.txt").read_text()
+    write_rows(folder.path / "trials.csv", ["reason"], [row])
+    assert "caf\\udce9.png" in (folder.path / "trials.csv").read_text()
 
 
 def test_an_exception_in_a_later_epoch_keeps_the_last_metrics(

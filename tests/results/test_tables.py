@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,10 @@ import pytest
 from upath import UPath
 
 from codeq.config import Template
+from codeq.config.streams import SPELL
 from codeq.config.sweep import METRICS
 from codeq.results.sweep_result import SweepResult, analyze
-from codeq.results.tables import print_confirmation, print_front
+from codeq.results.tables import columns_that_fit, print_confirmation, print_front
 from codeq.results.trials import TrialResult
 from codeq.storage.trial_folder import TrialFolder, TrialRecord
 
@@ -27,8 +31,13 @@ def trial(number: int, val_acc: float, sparsity: float, status: Any = "finished"
 
 @pytest.fixture
 def shown(
-    tiny: dict[str, Any], write_yaml: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    tiny: dict[str, Any],
+    write_yaml: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., str]:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
     def show(trials: list[TrialResult], runs: list[TrialResult], pick: str | None = None, **sweep: Any) -> str:
         template = Template.load(write_yaml({**tiny, "sweep": sweep}))
         found: SweepResult = analyze(trials, runs, template, pick)
@@ -54,6 +63,63 @@ def test_every_metric_that_had_a_say_has_a_column(shown: Callable[..., str]) -> 
     assert "loss" in shown(TRIALS, [], pick="loss").splitlines()[2]
     assert "structured_sparsity" in shown(TRIALS, [], objectives=THREE)
     assert "train_acc" in shown(TRIALS, [], constraints={"train_acc": ">= 0"})
+
+
+def tables_in(said: str) -> list[list[list[str]]]:
+    """The cells of every table, by row; the header is the first row."""
+    tables: list[list[list[str]]] = []
+    for line in said.splitlines():
+        if line.startswith("┏"):
+            tables.append([])
+        elif line.startswith(("┃", "│")):
+            tables[-1].append([cell.strip() for cell in re.split("[┃│]", line)[1:-1]])
+    return tables
+
+
+@pytest.mark.parametrize(("width", "parts"), [(200, 1), (80, 2), (40, 5)])
+def test_what_does_not_fit_into_the_terminal_follows_in_further_tables(
+    width: int, parts: int, shown: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [trial(0, 96.0, 0.1, seed=1), trial(1, 95.0, 0.8, seed=1), trial(1, 97.0, 0.8, seed=2)]
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, _, said = shown(TRIALS, runs, objectives=THREE).partition("Trained again")
+    assert max(map(len, said.splitlines())) <= width
+    tables = tables_in(said)
+    assert len(tables) == parts
+    for header, *rows in tables:
+        assert header[0] == "trial" and [row[0] for row in rows] == ["0001 *", "0000"]
+        for row in rows:
+            assert all(re.fullmatch(r"|\d/\d|\d+\.\d+( ± \d+\.\d+)?", cell) for cell in row[1:]), row
+    for cell in ("2/2", "96.00 ± 1.41", "0.8000 ± 0.0000", "0.5000 ± 0.0000", "0.50 ± 0.00"):
+        assert f" {cell} │" in said
+
+
+@pytest.mark.parametrize(
+    ("widths", "available", "parts"),
+    [
+        ([4, 5, 5], 24, [[0, 1, 2]]),  # 1 + 7 + 8 + 8
+        ([4, 5, 5], 23, [[0, 1], [0, 2]]),
+        ([4, 5, 50, 5], 24, [[0, 1], [0, 2], [0, 3]]),  # a text that is too long is folded
+        ([4], 24, []),
+    ],
+)
+def test_every_table_has_the_first_column_and_as_many_others_as_fit(
+    widths: list[int], available: int, parts: list[list[int]]
+) -> None:
+    assert columns_that_fit(widths, available) == parts
+
+
+def test_a_terminal_without_the_characters_gets_a_straight_table(
+    shown: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", SPELL, write_through=True))
+    shown(TRIALS, [trial(1, 95.0, 0.8, seed=1), trial(1, 97.0, 0.8, seed=2)])
+    said = written.getvalue().decode("ascii")
+    assert "Trained again with fresh seeds: mean +- standard deviation" in said
+    assert "| 96.00 +- 1.41 |" in said
+    table = [line for line in said.partition("Trained")[2].splitlines() if line[:1] in ("+", "|")]
+    assert len(table) == 5 and len({len(line) for line in table}) == 1
 
 
 def test_one_objective_has_no_hypervolume(shown: Callable[..., str]) -> None:

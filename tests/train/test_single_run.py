@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT
 
@@ -34,7 +35,7 @@ def metrics(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_run_leaves_checkpoint_and_rows_under_its_name(run_python: Run, config: Path, tmp_path: Path) -> None:
-    done = run_python("-m", "codeq.train", config)
+    done = run_python("-m", "codeq.train", config, "--set", "save_dir=$CODEQ_HERE/out", CODEQ_HERE=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "checkpoint_mlp_deadzone4b_e4_lr0.005.th").is_file()
     assert [row["epoch"] for row in read_rows(tmp_path)] == [1, 2, 3, 4]
@@ -92,7 +93,11 @@ def test_sigterm_ends_a_run_with_143_and_a_checkpoint_that_resumes(
         (["--set", "model=timm/no_such_model"], 2, "no_such_model"),
         (["--resume", os.devnull], 4, "not a readable checkpoint"),
         (["--set", "save_dir=/dev/null/x"], 2, "/dev/null"),
-        (["--resume", "/no/such/file.th"], 4, "cannot be read: No such file"),
+        (["--resume", "~/no_such.th"], 4, f"{Path.home()}/no_such.th: cannot be read: No such file"),
+        (["--resume", "$CODEQ_NOWHERE/x.th"], 2, "--resume: is '$CODEQ_NOWHERE/x.th', but the environment variable"),
+        (["--resume="], 2, "--resume: is empty, must be the name of a file"),
+        (["--device="], 2, "--device: device: is '', must be auto, cpu, cuda, cuda:N or mps"),
+        (["--device", "cpu #1"], 2, "--device: device: is 'cpu #1', must be auto, cpu, cuda, cuda:N or mps"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_its_exit_code(
@@ -103,6 +108,47 @@ def test_what_is_wrong_is_said_in_one_line_with_its_exit_code(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_run_whose_reader_goes_away_trains_on_in_silence(config: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "codeq.train", str(config)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stderr
+    assert process.stdout.readline().startswith("Attached weight quantizer")
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert (process.wait(60), errors) == (0, "")
+    assert [row["epoch"] for row in read_rows(tmp_path)] == [1, 2, 3, 4]
+    assert len(list(tmp_path.glob("out/checkpoint_*.th"))) == 1
+
+
+@pytest.mark.parametrize(("damaged", "epochs"), [("train/bee/7.png", 0), ("test/bee/2.png", 2)])
+def test_an_image_that_is_damaged_ends_a_run_with_one_line_that_names_it(
+    damaged: str, epochs: int, tiny: dict[str, Any], write_yaml: Callable[..., Path], run_python: Run, tmp_path: Path
+) -> None:
+    """The set counts as too large for memory, and its statistics do not reach the image, so an epoch meets it first."""
+    for part, count in (("train", 8), ("test", 3)):
+        for name in ("ant", "bee"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (12, 12), (number, 20, 30)).save(tmp_path / part / name / f"{number}.png")
+    (tmp_path / damaged).write_bytes((tmp_path / damaged).read_bytes()[:40])
+    data = {"dataset": "imagefolder", "data_dir": str(tmp_path), "img_size": 12, "batch_size": 4, "workers": 1}
+    config = write_yaml({**tiny, **data, "val_fraction": 0.25, "epochs": 2, "save_dir": str(tmp_path / "out")})
+    stream = (
+        "import sys\n"
+        "from codeq.data import limits, load\n"
+        "limits.RESIDENT_BYTES, load.STATISTICS_FILES = 100, 1\n"
+        "from codeq.train.__main__ import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    done = run_python("-c", stream, config)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert line.startswith(f"{tmp_path / damaged}: not a readable image (")
+    assert len(read_rows(tmp_path)) == epochs
 
 
 def test_a_sweeps_file_trains_by_itself_once_every_value_is_given(run_python: Run, tmp_path: Path) -> None:
