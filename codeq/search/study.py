@@ -16,6 +16,7 @@ import optuna
 from filelock import FileLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from codeq.config.sweep import SweepConfig
@@ -37,7 +38,13 @@ def study_url(sweep: SweepConfig, folder: Path) -> str:
     """Where the study is stored: `sweep.study`, or a SQLite file in the sweep's folder."""
     if sweep.study is not None:
         return sweep.study
-    return f"sqlite:///{(folder / 'study.db').absolute()}"
+    return sqlite_url((folder / "study.db").absolute())
+
+
+def sqlite_url(database: Path) -> str:
+    """The URL for Optuna of a SQLite file, whatever characters its path has."""
+    url = URL.create("sqlite", database=str(database)).render_as_string()
+    return url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
 
 
 def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:

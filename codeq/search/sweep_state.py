@@ -83,7 +83,7 @@ def sweep_folder(template: Template) -> UPath:
     try:
         storage = UPath(template.sweep.storage)
     except (ValueError, ImportError) as error:
-        raise BadInput(f"sweep.storage: {error}") from None
+        raise BadInput(str(template.problem("sweep.storage", str(error)))) from None
     return (storage.absolute() if is_local(storage) else storage) / str(template.sweep.name)
 
 
@@ -96,7 +96,7 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
     """
     folder = sweep_folder(template)
     local = Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
-    with _lock(folder, local):
+    with _lock(folder, local, template):
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
         _check_no_trials(str(folder), len(records), resume)
         if records:
@@ -118,7 +118,7 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
             state.upload_study()
 
 
-def _lock(folder: UPath, local: Path) -> contextlib.AbstractContextManager[Any]:
+def _lock(folder: UPath, local: Path, template: Template) -> contextlib.AbstractContextManager[Any]:
     """The acquired lock of the driver; leaving the `with` block releases it."""
     try:
         local.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,8 @@ def _lock(folder: UPath, local: Path) -> contextlib.AbstractContextManager[Any]:
         reason = "another tune_main.py is at work there; --name NAME starts another sweep"
         raise StateDamaged(f"{folder}: {reason}") from None
     except OSError as error:
-        raise BadInput(f"sweep.storage: {local} cannot be written: {error.strerror or error}") from None
+        reason = f"{local} cannot be written: {error.strerror or error}"
+        raise BadInput(str(template.problem("sweep.storage", reason))) from None
 
 
 def _fetch_study(folder: UPath, local: Path) -> None:

@@ -23,7 +23,7 @@ from codeq.config.document import parse_document
 from codeq.config.errors import BadInput, format_value
 from codeq.config.text import first_line
 from codeq.search.outcome import TrialEnd
-from codeq.search.study import quiet_optuna
+from codeq.search.study import quiet_optuna, sqlite_url
 from codeq.storage.atomic_files import is_local
 
 
@@ -78,12 +78,12 @@ def _open_study(folder: UPath) -> Iterator[optuna.Study]:
     quiet_optuna()
     database = folder / "study.db"
     if database.exists() and is_local(folder):
-        yield optuna.load_study(study_name=None, storage=f"sqlite:///{database}")
+        yield optuna.load_study(study_name=None, storage=sqlite_url(Path(str(database))))
     elif database.exists():
         with tempfile.TemporaryDirectory(prefix="codeq-warm-start-") as here:
             copy = Path(here) / "study.db"
             copy.write_bytes(database.read_bytes())
-            yield optuna.load_study(study_name=None, storage=f"sqlite:///{copy}")
+            yield optuna.load_study(study_name=None, storage=sqlite_url(copy))
     elif (folder / "template.yaml").exists():
         sweep = parse_document((folder / "template.yaml").read_text(), "template.yaml").data["sweep"]
         if not sweep["study"]:

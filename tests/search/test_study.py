@@ -18,7 +18,7 @@ from codeq.config import Template
 from codeq.config.metrics import REPORTED
 from codeq.search.outcome import TrialEnd, for_study, trial_end
 from codeq.search.samplers import as_optuna
-from codeq.search.study import begin_trial, end_trial, mark_waiting, open_study, resume_waiting, study_url
+from codeq.search.study import begin_trial, end_trial, mark_waiting, open_study, resume_waiting, sqlite_url, study_url
 from tests.search.conftest import row
 
 
@@ -47,6 +47,15 @@ def test_a_storage_url_of_the_users_is_used_as_it_is(nested: Callable[..., Templ
     open_study(loaded.sweep, tmp_path)
     assert (tmp_path / "other.db").exists() and not (tmp_path / "study.db").exists()
     assert study_url(nested().sweep, Path("/tmp/x")) == "sqlite:////tmp/x/study.db"
+
+
+@pytest.mark.parametrize("name", ["x #2", "what?", "100%20", "{a}", "é & b"])
+def test_a_folder_of_any_name_holds_its_study(name: str, nested: Callable[..., Template], tmp_path: Path) -> None:
+    study = open_study(nested().sweep, tmp_path / name)
+    assert {path.name for path in (tmp_path / name).iterdir()} == {"study.db", ".study.lock"}
+    assert optuna.load_study(study_name=None, storage=sqlite_url(tmp_path / name / "study.db")).study_name == "s"
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [name]
+    assert study.study_name == "s"
 
 
 def _open(path: str, folder: str) -> int:

@@ -216,7 +216,9 @@ def test_a_study_behind_a_url_is_fetched_on_another_machine(
 
 @pytest.mark.parametrize("storage", ["/dev/null/x", "nosuchprotocol://bucket/x"])
 def test_a_storage_that_cannot_be_used_is_bad_input(template: Callable[..., Template], storage: str) -> None:
-    with pytest.raises(BadInput, match="sweep.storage"), open_sweep(template(storage=storage), resume=False):
+    with pytest.raises(BadInput, match=r"config.yaml:\d+: sweep.storage: "), open_sweep(
+        template(storage=storage), resume=False
+    ):
         pass
 
 
