@@ -6,7 +6,7 @@ import codecs
 import errno
 import io
 import sys
-from typing import TextIO
+from typing import Any
 
 SPELL = "codeq.spell"
 """Name of the error handler for `str.encode` that replaces characters which the encoding does not have."""
@@ -29,24 +29,22 @@ def spell(text: str, encoding: str) -> str:
 
 
 def prepare_streams() -> None:
-    """Let writing to standard output and standard error never fail for their reader.
+    """Make writing to standard output and standard error succeed whatever their reader does and can show.
 
     What is written after the reader has gone is discarded; characters that the encoding does not have are spelled as
     `spell` does it. Streams that somebody has replaced already are left as they are.
     """
-    if sys.stdout is sys.__stdout__:
-        sys.stdout = _prepared(sys.stdout)
-    if sys.stderr is sys.__stderr__:
-        sys.stderr = _prepared(sys.stderr)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)  # None if the file is closed
+        if isinstance(stream, io.TextIOWrapper) and stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, _prepared(stream))
 
 
-def _prepared(stream: TextIO) -> TextIO:
-    if not isinstance(stream, io.TextIOWrapper):  # None if the file is closed
-        return stream
+def _prepared(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     stream.flush()
     raw = _LastingOutput(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        raw if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(raw),  # type: ignore[type-var]
+        raw if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors=SPELL,
         line_buffering=stream.line_buffering,
@@ -57,10 +55,10 @@ def _prepared(stream: TextIO) -> TextIO:
 class _LastingOutput(io.FileIO):
     """Discards what is written after the reader has gone: the pipe is closed (EPIPE) or the terminal (EIO)."""
 
-    def write(self, data, /):  # type: ignore[no-untyped-def, override]
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
             if error.errno not in (errno.EPIPE, errno.EIO):
                 raise
-            return len(data)
+            return memoryview(data).nbytes
