@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from codeq.config import RunConfig
+from codeq.data import limits, load
+from codeq.train.__main__ import _train
 from tests.conftest import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -126,8 +129,9 @@ def test_a_run_whose_reader_goes_away_trains_on_in_silence(config: Path, tmp_pat
 
 @pytest.mark.parametrize(("damaged", "epochs"), [("train/bee/7.png", 0), ("test/bee/2.png", 2)])
 def test_an_image_that_is_damaged_ends_a_run_with_one_line_that_names_it(
-    damaged: str, epochs: int, tiny: dict[str, Any], write_yaml: Callable[..., Path], run_python: Run, tmp_path: Path
-) -> None:
+    damaged: str, epochs: int, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     """The set counts as too large for memory, and its statistics do not reach the image, so an epoch meets it first."""
     for part, count in (("train", 8), ("test", 3)):
         for name in ("ant", "bee"):
@@ -135,18 +139,12 @@ def test_an_image_that_is_damaged_ends_a_run_with_one_line_that_names_it(
             for number in range(count):
                 Image.new("RGB", (12, 12), (number, 20, 30)).save(tmp_path / part / name / f"{number}.png")
     (tmp_path / damaged).write_bytes((tmp_path / damaged).read_bytes()[:40])
-    data = {"dataset": "imagefolder", "data_dir": str(tmp_path), "img_size": 12, "batch_size": 4, "workers": 1}
-    config = write_yaml({**tiny, **data, "val_fraction": 0.25, "epochs": 2, "save_dir": str(tmp_path / "out")})
-    stream = (
-        "import sys\n"
-        "from codeq.data import limits, load\n"
-        "limits.RESIDENT_BYTES, load.STATISTICS_FILES = 100, 1\n"
-        "from codeq.train.__main__ import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
-    done = run_python("-c", stream, config)
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 2
+    monkeypatch.setattr(limits, "RESIDENT_BYTES", 100)
+    monkeypatch.setattr(load, "STATISTICS_FILES", 1)
+    data = {"dataset": "imagefolder", "data_dir": str(tmp_path), "img_size": 12, "batch_size": 4, "workers": 0}
+    run = {**tiny, **data, "val_fraction": 0.25, "epochs": 2, "save_dir": str(tmp_path / "out")}
+    assert _train(RunConfig.model_validate(run), None, 5) == 2
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{tmp_path / damaged}: not a readable image (")
     assert len(read_rows(tmp_path)) == epochs
 
