@@ -156,10 +156,18 @@ def sweep_problems(sweep: SweepConfig, tree: Any, document: Document) -> Iterato
                 yield Problem(document.location(path), names[path], reason)
     parameters = {names[path]: distribution for path, distribution in found.items()}
     fixed = {name for _, name, _ in walk(tree)} - parameters.keys()
+    whole: list[tuple[int, dict[str, Any]]] = []
     for index, values in enumerate(sweep.enqueue):
         for name, reason in _enqueue_reasons(values, parameters, fixed):
             location = document.location(("sweep", "enqueue", index, name))
             yield Problem(location, f"sweep.enqueue.{index}.{name}", reason)
+        drawn = None if fixed & values.keys() else _drawn(values, tree, names)
+        same = [earlier for earlier, config in whole if config == drawn]
+        if same:
+            reason = f"is the same config as sweep.enqueue.{same[0]}; leave one out"
+            yield Problem(document.location(("sweep", "enqueue", index)), f"sweep.enqueue.{index}", reason)
+        elif drawn:
+            whole.append((index, drawn))
 
 
 def _enqueue_reasons(
@@ -172,6 +180,21 @@ def _enqueue_reasons(
             yield name, f"no value of this name is searched{did_you_mean(name, parameters) or _listed(parameters)}"
         elif not parameters[name].contains(value):
             yield name, f"is {format_value(value)}, must be drawable from {parameters[name]}"
+
+
+def _drawn(values: dict[str, Any], tree: Any, names: dict[KeyPath, str]) -> dict[str, Any] | None:
+    """Those of `values` that a config is drawn from; None if they leave a value open or do not fit."""
+    drawn: dict[str, Any] = {}
+
+    def suggest(path: KeyPath, _: Distribution) -> Any:
+        drawn[names[path]] = values[names[path]]
+        return drawn[names[path]]
+
+    try:
+        SampledConfig(tree, suggest)
+    except (KeyError, ValueError):  # not given, or no label of the choice
+        return None
+    return drawn
 
 
 def _listed(parameters: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ def plan(template: Template) -> str:
     sweep = template.sweep
     trials, epochs = pluralize(int(sweep.trials or 1), "trial"), pluralize(template.max_epochs, "epoch")
     every = ", all configs that can be drawn" if template.parameters and sweep.trials == template.config_count else ""
+    every += f" ({template.requested_trials:,} were asked for)" if template.missing_configs else ""
     head = f"{sweep.name}: {trials} of at most {epochs}{every}"
     return "\n".join([head, *(f"  {line}" for line in _lines(template))])
 

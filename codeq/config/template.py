@@ -21,13 +21,21 @@ from codeq.config.document import Document, to_yaml
 from codeq.config.draw import SampledConfig
 from codeq.config.errors import ConfigError, Problem
 from codeq.config.merge import read_merged
+from codeq.config.passwords import mask_password
 from codeq.config.run import RunConfig
 from codeq.config.sweep import SweepConfig
-from codeq.config.tree import count_configs, distributions, dotted, parameter_names, parse_tree, to_plain
+from codeq.config.tree import (
+    count_configs,
+    distributions,
+    dotted,
+    find_path,
+    parameter_names,
+    parse_tree,
+    to_plain,
+)
 from codeq.config.validation import field_errors
 
 DEFAULT_TRIALS = 24
-_PASSWORD = re.compile(r"(://[^:/@]*:)[^/]*(?=@)|((?i:password|passwd|pwd)=)[^&]*")
 
 
 @dataclass(frozen=True)
@@ -42,18 +50,21 @@ class Parameter:
 class Template:
     """A checked template: `source` file, `tree` with distributions in it, `sweep` with its defaults filled in.
 
-    config_count: how many configs can be drawn; infinite where a distribution has no step.
+    config_count: how many configs can be drawn; infinite where a distribution has no step. requested_trials: the
+    `sweep.trials` of the file, of which `sweep` keeps at most `config_count`; None if the file has none.
     """
 
     def __init__(self, source: Path, tree: dict[str, Any], sweep: SweepConfig, document: Document) -> None:
         self.source = source
         self.tree = tree
         self.config_count = count_configs(tree)
+        self.requested_trials = sweep.trials
         trials = int(min(sweep.trials or DEFAULT_TRIALS, self.config_count))  # no config is tried twice
         names = set(parameter_names(tree).values())
         first = [{name: value for name, value in values.items() if name in names} for values in sweep.enqueue]
         defaults = {"name": sweep.name or _name_of(source), "trials": trials, "enqueue": [v for v in first if v]}
         self.sweep = sweep.model_copy(update=defaults)
+        self._enqueue_keys = [f"sweep.enqueue.{index}" for index, values in enumerate(first) if values]
         self._document = document
 
     @classmethod
@@ -131,7 +142,20 @@ class Template:
 
     def problem(self, key: str, reason: str) -> Problem:
         """A problem of the value at a dotted key that was found after the file had been checked."""
-        return Problem(self._document.location(tuple(key.split("."))), key, reason)
+        return Problem(self._document.location(find_path(self._document.data, key)), key, reason)
+
+    def enqueue_problem(self, values: Mapping[str, Any], reason: str) -> Problem:
+        """A problem of an entry of `self.sweep.enqueue`, of the last where several are equal."""
+        keys = [key for key, entry in zip(self._enqueue_keys, self.sweep.enqueue, strict=True) if entry == values]
+        return self.problem(keys[-1] if keys else "sweep.enqueue", reason)
+
+    @property
+    def missing_configs(self) -> str:
+        """That there are fewer configs than trials were asked for; empty if there are enough."""
+        if self.requested_trials is None or self.requested_trials <= self.config_count:
+            return ""
+        only = f"only {self.config_count:,.0f} configs can be drawn"
+        return f"{self.requested_trials:,} trials were asked for, but {only}"
 
     def to_yaml(self) -> str:
         """The template as resolved: `extends` and overrides folded in. Loads again to an equal template.
@@ -140,7 +164,7 @@ class Template:
         """
         sweep = self.sweep.model_dump(by_alias=True)
         if self.sweep.study:
-            sweep["study"] = _PASSWORD.sub(r"\1\2***", self.sweep.study)
+            sweep["study"] = mask_password(self.sweep.study)
         return to_yaml({**to_plain(self.tree), "sweep": sweep})
 
     @cached_property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 
 def pluralize(number: int, noun: str) -> str:
@@ -19,6 +21,12 @@ def join_and(names: Iterable[str]) -> str:
 def one_line(message: object) -> str:
     """A message or an error's message without line breaks; the error's type if there is no message."""
     return " ".join(str(message).split()) or type(message).__name__
+
+
+def yaml_text(value: Any) -> Any:
+    """A drawn value as the template spells it: `true`, `null`, `[1, 2]`; numbers and texts as they are."""
+    is_other = value is None or isinstance(value, bool | list | dict)
+    return json.dumps(value, ensure_ascii=False) if is_other else value
 
 
 def first_line(error: BaseException) -> str:

@@ -129,12 +129,13 @@ def children(value: Any) -> Iterator[tuple[KeyPath, str, Any]]:
     if isinstance(value, dict):
         yield from (((key,), key, item) for key, item in value.items())
     elif isinstance(value, list):
-        yield from (((index,), _item_name(item, index), item) for index, item in enumerate(value))
+        yield from (((index,), item_name(item, index), item) for index, item in enumerate(value))
     elif isinstance(value, Choice):
         yield from ((("choices", index), "", item) for index, item in enumerate(value.choices))
 
 
-def _item_name(item: Any, index: int) -> str:
+def item_name(item: Any, index: int) -> str:
+    """The step of a dotted key that means this item of a list: its name, or its number."""
     name = item.get("name") if isinstance(item, dict) else None
     return name if isinstance(name, str) else str(index)
 
@@ -145,7 +146,7 @@ def dotted(data: Any, path: KeyPath) -> str:
     for step in path:
         if isinstance(data, list) and isinstance(step, int) and step < len(data):
             data = data[step]
-            steps.append(_item_name(data, step))
+            steps.append(item_name(data, step))
         else:
             data = data.get(step) if isinstance(data, dict) else None
             steps.append(str(step) or '""')
@@ -154,11 +155,23 @@ def dotted(data: Any, path: KeyPath) -> str:
 
 def get_dotted(data: Any, key: str) -> Any:
     """The value at a dotted key; raises KeyError if there is none."""
-    for step in key.split("."):
-        if isinstance(data, dict) and step in data:
-            data = data[step]
-        elif isinstance(data, list) and (index := find_item(data, step)) is not None:
-            data = data[index]
-        else:
-            raise KeyError(key)
+    path = find_path(data, key)
+    if len(path) < len(key.split(".")):
+        raise KeyError(key)
+    for step in path:
+        data = data[step]
     return data
+
+
+def find_path(data: Any, key: str) -> KeyPath:
+    """The path of a dotted key through plain data, as far as there is one."""
+    path: KeyPath = ()
+    for name in key.split("."):
+        if isinstance(data, dict) and name in data:
+            step: str | int | None = name
+        else:
+            step = find_item(data, name) if isinstance(data, list) else None
+        if step is None:
+            break
+        data, path = data[step], (*path, step)
+    return path

@@ -20,7 +20,7 @@ from codeq.config.metrics import describe_row, finite_metrics
 from codeq.config.sweep import Scheduler
 from codeq.execution.trial import folder_name
 from codeq.search.outcome import TrialEnd, trial_end
-from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder
+from codeq.storage.trial_folder import Row, TrialFolder
 from codeq.train.tracking import Tracker
 
 
@@ -52,9 +52,11 @@ class TrialRecorder(Callback):
         """Record a trial whose process died more often than max_failures allows."""
         report = Path(str(trial.local_path)) / "error.txt"  # Tune's, in its scratch folder
         text = report.read_text("utf-8", "replace") if report.exists() else ""
+        folder = TrialFolder(UPath(trial.config["folder"]))
         if text:
-            TrialFolder(UPath(trial.config["folder"])).write_error(text)
-        self._end(trial, TrialEnd("failed", _first_sentence(text), {**EMPTY_METRICS, **(trial.last_result or {})}))
+            folder.write_error(text)
+        # The process may have died after it wrote a row and before it reported it.
+        self._end(trial, TrialEnd("failed", _first_sentence(text), folder.last_row()))
 
     def _end(self, trial: Trial, end: TrialEnd) -> None:
         folder = TrialFolder(UPath(trial.config["folder"]))

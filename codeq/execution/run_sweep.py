@@ -26,6 +26,8 @@ def run_sweep(state: SweepState, session: Session) -> None:
     if state.ended or state.unfinished:
         print(_describe_progress(state), flush=True)
     if state.remaining > 0:
+        if state.template.missing_configs:
+            print(state.template.missing_configs, flush=True)
         session.start()
         began = time.monotonic()
         _tune(state, session)
@@ -40,6 +42,8 @@ def run_sweep(state: SweepState, session: Session) -> None:
 
 def _describe_progress(state: SweepState) -> str:
     ended = f"trials that have ended: {state.ended}"
+    if state.remaining <= 0 and state.ended >= state.template.config_count:
+        return f"{ended}, all configs that can be drawn; wider ranges or more choices are another sweep: --name NAME"
     if state.remaining <= 0:
         return f"{ended}; --trials N with N above {state.ended} goes on"
     finish = min(state.unfinished, state.remaining)

@@ -57,7 +57,9 @@ class OptunaSearcher(Searcher):
         self._unfinished = {t.number: self._sampler_study.resume(t.params) for t in stored if not t.state.is_finished()}
         begun = [trial.user_attrs.get("enqueued") for trial in stored]
         for values in template.sweep.enqueue:
-            if values not in begun:
+            if values in begun:
+                begun.remove(values)  # an entry that leaves values open may be there twice
+            else:
                 self._sampler_study.enqueue(values)
         self._running: dict[str, tuple[optuna.Trial, Proposal]] = {}
 

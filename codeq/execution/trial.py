@@ -14,7 +14,7 @@ from upath import UPath
 
 from codeq.config import RunConfig, SweepConfig
 from codeq.plugins import load_stored
-from codeq.storage.trial_folder import EMPTY_METRICS, TrialFolder
+from codeq.storage.trial_folder import TrialFolder
 
 if TYPE_CHECKING:
     from codeq.data import RawImages
@@ -94,7 +94,6 @@ def epochs(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     free_cached_memory()  # of the previous trial
-    row = dict(EMPTY_METRICS)
     try:
         load_stored(folder.sweep_folder)  # the config may use parts of plug-ins
         config = folder.read_config().model_copy(update=dict(place))
@@ -104,6 +103,6 @@ def epochs(
             yield ended
             return
         for epoch_row in fit(state, grace_epochs):
-            yield (row := save_epoch(folder, state, epoch_row))
+            yield save_epoch(folder, state, epoch_row)
     except Exception as error:  # an exception ends this trial, not the sweep
-        yield failed_row(folder, row, error)
+        yield failed_row(folder, error)

@@ -12,7 +12,7 @@ from codeq.config import SweepConfig, Template
 from codeq.config.metrics import MAIN, METRICS
 from codeq.config.objectives import describe_constraints, is_feasible
 from codeq.config.streams import spell
-from codeq.config.text import join_and, pluralize
+from codeq.config.text import join_and, pluralize, yaml_text
 from codeq.results.confirmation import Confirmed, MeanStd
 from codeq.results.sweep_result import SweepResult
 
@@ -36,7 +36,7 @@ def print_front(found: SweepResult, template: Template) -> None:
         cells = [_metric(name, row.get(name)) for name in metrics]
         drawn = [_value(trial.record.parameters.get(name, "")) for name in parameters]
         rows.append([_name(trial.record.trial, found), *cells, *drawn])
-    _print_table(title, ["trial", *metrics, *map(_short, parameters)], rows)
+    _print_table(title, ["trial", *metrics, *short_names(parameters)], rows)
     if len(sweep.objectives) > 1 and found.winner:
         print(f"Hypervolume {found.hypervolume:.4f} of the box from {found.hypervolume_bounds}.")
     if found.winner is None:
@@ -116,9 +116,17 @@ def _name(number: int, found: SweepResult) -> str:
     return f"{number:04d}" + (" *" if found.winner and number == found.winner.record.trial else "")
 
 
-def _short(name: str) -> str:
-    """The last two steps of a dotted path: enough to distinguish the columns of a table."""
-    return ".".join(name.split(".")[-2:])
+def short_names(names: Sequence[str]) -> list[str]:
+    """For each dotted path its last two steps, or as many more as tell it from the others: the headings of columns."""
+    return [_shortest(name.split("."), [other.split(".") for other in names if other != name]) for name in names]
+
+
+def _shortest(steps: list[str], others: Sequence[list[str]]) -> str:
+    for length in range(2, len(steps)):
+        # The number of a choice is named with what precedes it.
+        if not steps[-length].isdigit() and all(other[-length:] != steps[-length:] for other in others):
+            return ".".join(steps[-length:])
+    return ".".join(steps)
 
 
 def _metric(name: str, value: float | MeanStd | None) -> str:
@@ -126,4 +134,4 @@ def _metric(name: str, value: float | MeanStd | None) -> str:
 
 
 def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(yaml_text(value))

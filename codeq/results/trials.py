@@ -11,6 +11,7 @@ from typing import Any
 from upath import UPath
 
 from codeq.config.metrics import REPORTED
+from codeq.config.text import yaml_text
 from codeq.storage.atomic_files import write_atomically
 from codeq.storage.trial_folder import TrialFolder, TrialRecord, confirm_folders, trial_folders
 
@@ -34,18 +35,18 @@ class TrialResult:
         return self.record.test_acc
 
     def as_row(self) -> dict[str, Any]:
-        """The trial's row of the tables."""
+        """The trial's row of the tables; a drawn value named like another column, as `seed`, has no second one."""
         status, reason = self.record.status, self.record.reason
         if status == "running":
             status, reason = "stopped", reason or "the sweep was interrupted; --resume goes on"
         return {
+            **{name: yaml_text(value) for name, value in self.record.parameters.items()},
             "trial": self.record.trial,
             "status": status,
             "reason": reason,
             "epoch": self.row.get("epoch", 0),
             **{name: self.row.get(name) for name in REPORTED},
             "test_acc": self.record.test_acc,
-            **self.record.parameters,
             "seed": self.record.seed,
             "run_name": self.record.run_name,
             "duration_s": self.record.duration_s,
@@ -81,7 +82,8 @@ def write_csv(
     test = ["test_acc"] if with_test else []
     drawn = dict.fromkeys([*parameters, *(name for trial in trials for name in trial.record.parameters)])
     columns = ["trial", "status", "reason", "epoch", *REPORTED, *test, *drawn, "seed", "run_name", "duration_s"]
-    write_rows(path, columns, [trial.as_row() for trial in trials])
+    each_once = list(dict.fromkeys(columns))  # the seed may be drawn
+    write_rows(path, each_once, [trial.as_row() for trial in trials])
 
 
 def write_rows(path: UPath, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

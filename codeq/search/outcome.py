@@ -36,10 +36,10 @@ class TrialEnd:
     @classmethod
     def recorded(cls, folder: TrialFolder) -> TrialEnd | None:
         """The end that the trial's folder has recorded; None if the trial has not ended."""
-        record, rows = folder.read_record(), folder.rows()
+        record = folder.read_record()
         if record is None or record.status == "running":
             return None
-        return cls(record.status, record.reason, {**EMPTY_METRICS, **(rows[-1] if rows else {})})
+        return cls(record.status, record.reason, folder.last_row())
 
     @classmethod
     def of_stored(cls, trial: FrozenTrial) -> TrialEnd | None:

@@ -118,6 +118,8 @@ class SamplerStudy:
             return None
         key = _key(proposal.trial.params)
         if key in self._tried:
+            if (enqueued := proposal.trial.user_attrs.get("enqueued")) is not None:
+                log.warning("%s", self._template.enqueue_problem(enqueued, "was tried already and is not tried again"))
             self._study.tell(proposal.trial, state=TrialState.FAIL)
             return None
         self._tried.add(key)

@@ -14,8 +14,10 @@ from filelock import FileLock, Timeout
 from upath import UPath
 
 from codeq.config import Template
+from codeq.config.differences import differences
 from codeq.config.document import parse_document
 from codeq.config.errors import BadInput
+from codeq.config.passwords import is_masked
 from codeq.config.run import RUNTIME_KEYS
 from codeq.config.sweep import SweepConfig
 from codeq.config.text import pluralize
@@ -92,8 +94,13 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
     """The sweep's state, locked by this driver until the end of the `with` block.
 
     Raises StateDamaged if it cannot be read, another driver has it, it holds trials and `resume` is not set, or it was
-    begun with another template; BadInput if its folder cannot be written or there is nothing to start warm from.
+    begun with another template; BadInput if its folder cannot be written, its study's URL has a masked password, or
+    there is nothing to start warm from.
     """
+    study_url = template.sweep.study
+    if study_url is not None and is_masked(study_url):
+        reason = f"is {study_url}, whose password no file holds; give the whole URL: --set sweep.study=URL"
+        raise BadInput(str(template.problem("sweep.study", reason)))
     folder = sweep_folder(template)
     local = Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
     with _lock(folder, local, template):
@@ -175,13 +182,14 @@ def _check_same_template(path: UPath, template: Template) -> None:
     if not path.exists():
         return
     before, now = (_comparable_config(text) for text in (path.read_text(), template.to_yaml()))
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    changed = [str(template.problem(found.key, str(found))) for found in differences(before, now)]
     if changed:
         more = "resume with the same template, or start another sweep with --name NAME"
-        raise StateDamaged(f"{path}: was begun with another {', '.join(changed)}; {more}")
+        raise StateDamaged("\n".join([*changed, f"{path}: was begun with another template; {more}"]))
 
 
 def _comparable_config(text: str) -> dict[str, Any]:
     data = parse_document(text, "template.yaml").data
     plain = {key: value for key, value in data.items() if key not in _FREE_TO_CHANGE}
-    return {**plain, "sweep.objectives": list(data["sweep"]["objectives"].items())}  # the study stores them in order
+    in_order = [" ".join(objective) for objective in data["sweep"]["objectives"].items()]  # as the study stores them
+    return {**plain, "sweep": {"objectives": in_order}}

@@ -21,6 +21,8 @@ from upath import UPath
 from codeq.config import Parameter, Template
 from codeq.config.document import parse_document
 from codeq.config.errors import BadInput, format_value
+from codeq.config.passwords import is_masked, mask_password, without_mask
+from codeq.config.sweep import SweepConfig
 from codeq.config.text import first_line
 from codeq.search.outcome import TrialEnd
 from codeq.search.study import quiet_optuna, sqlite_url
@@ -52,18 +54,19 @@ def warm_start_trials(template: Template, own_folder: UPath) -> list[WarmStartTr
         folder = folder.absolute() if is_local(folder) else folder
         if folder == own_folder:
             raise _Unusable("is this sweep's own folder, with which --resume goes on")
-        trials = _trials_of(folder, template.sweep.objectives)
+        trials = _trials_of(folder, template.sweep)
         return _fitting(trials, template)
     except (_Unusable, SQLAlchemyError, OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         reason = f"is {format_value(where)}: {first_line(error)}"
         raise BadInput(str(template.problem("sweep.search.warm_start", reason))) from None
 
 
-def _trials_of(folder: UPath, objectives: dict[str, Any]) -> list[FrozenTrial]:
-    """All trials of the sweep in `folder`, whose objectives must be these."""
+def _trials_of(folder: UPath, own: SweepConfig) -> list[FrozenTrial]:
+    """All trials of the sweep in `folder`, whose objectives must be those of this sweep, `own`."""
     if not folder.exists():
         raise _Unusable("no such folder")
-    with _open_study(folder) as study:
+    objectives = own.objectives
+    with _open_study(folder, own.study) as study:
         directions = ["max" if d is StudyDirection.MAXIMIZE else "min" for d in study.directions]
         found = dict(zip(study.metric_names or [], directions, strict=False))
         if found != objectives:
@@ -73,8 +76,11 @@ def _trials_of(folder: UPath, objectives: dict[str, Any]) -> list[FrozenTrial]:
 
 
 @contextlib.contextmanager
-def _open_study(folder: UPath) -> Iterator[optuna.Study]:
-    """The study of the sweep in `folder`: its study.db, or the one that its template names."""
+def _open_study(folder: UPath, own_url: str | None) -> Iterator[optuna.Study]:
+    """The study of the sweep in `folder`: its study.db, or the one that its template names.
+
+    own_url: of this sweep's study.
+    """
     quiet_optuna()
     database = folder / "study.db"
     if database.exists() and is_local(folder):
@@ -86,11 +92,26 @@ def _open_study(folder: UPath) -> Iterator[optuna.Study]:
             yield optuna.load_study(study_name=None, storage=sqlite_url(copy))
     elif (folder / "template.yaml").exists():
         sweep = parse_document((folder / "template.yaml").read_text(), "template.yaml").data["sweep"]
-        if not sweep["study"]:
+        if not (url := sweep["study"]):
             raise _Unusable("its study.db is missing")
-        yield optuna.load_study(study_name=sweep["name"], storage=sweep["study"])
+        yield _load_from_server(sweep["name"], url, own_url)
     else:
         raise _Unusable("is no sweep's folder, it holds neither study.db nor template.yaml")
+
+
+def _load_from_server(name: str, url: str, own_url: str | None) -> optuna.Study:
+    """The study `name` in the database at `url`, in which the password is masked.
+
+    The password is that of `own_url` where that is the same database; else the database's client may know it.
+    """
+    usable = own_url if own_url is not None and mask_password(own_url) == url else without_mask(url)
+    try:
+        return optuna.load_study(study_name=name, storage=usable)
+    except SQLAlchemyError as error:
+        if not is_masked(url) or usable == own_url:
+            raise
+        more = "no file holds its password: give this sweep the same sweep.study, or set PGPASSWORD"
+        raise _Unusable(f"its study is {url}, {more} ({first_line(error)})") from None
 
 
 def _fitting(trials: list[FrozenTrial], template: Template) -> list[WarmStartTrial]:

@@ -52,7 +52,7 @@ class TrialRecord:
 
 
 class StateDamaged(Exception):
-    """Stored state cannot be read, or belongs to another sweep; the message is one line with path and reason."""
+    """Stored state cannot be read, or belongs to another sweep; the message has a line with path and reason for each."""
 
 
 class TrialFolder:
@@ -120,6 +120,11 @@ class TrialFolder:
             return [json.loads(line) for line in lines]
         except ValueError as error:
             raise StateDamaged(f"{self._rows}: damaged: {error}") from None
+
+    def last_row(self) -> Row:
+        """The last complete row, whether the driver has received it or not; EMPTY_METRICS if there is none."""
+        rows = self.rows()
+        return {**EMPTY_METRICS, **(rows[-1] if rows else {})}
 
     def drop_rows_after(self, epoch: int) -> None:
         """Delete the rows after `epoch`, whose checkpoint was not written: these epochs are trained again."""

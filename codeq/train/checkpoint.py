@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from upath import UPath
 
+from codeq.config.differences import differences
 from codeq.config.run import RUNTIME_KEYS
 from codeq.config.text import first_line
 from codeq.storage.atomic_files import write_atomically
@@ -104,9 +105,10 @@ def _refuse_another_config(path: Path | UPath, saved: dict[str, Any], state: Tra
     before, now = saved.get("config"), state.config.as_dict()
     if "rng" not in saved or not isinstance(before, dict):
         return
-    changed = [key for key in sorted(before.keys() & now.keys() - RUNTIME_KEYS) if before[key] != now[key]]
-    if changed:
-        raise CheckpointError(f"{path}: was written with another {', '.join(changed)}; resume with the same config")
+    compared = [key for key in now if key in before and key not in RUNTIME_KEYS]
+    changed = differences({key: before[key] for key in compared}, {key: now[key] for key in compared})
+    if what := ", ".join(f"{found.key} {found}" for found in changed):
+        raise CheckpointError(f"{path}: was written with another config: {what}; resume with the same one")
 
 
 def _freeze_what_is_not_optimized(state: TrainState) -> None:

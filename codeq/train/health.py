@@ -20,8 +20,8 @@ def diagnose(
     """Return the status after an epoch and its reason (empty if healthy).
 
     diverged: the training loss is NaN or infinite. collapsed: a quantized layer has only zero weights, or, from
-    epoch `grace_epochs` on, val_acc (percent) is no better than always answering the most frequent class, which
-    has a share of `majority_class_fraction` (0..1) of the validation images.
+    epoch `grace_epochs` on, val_acc (percent) is no better than chance: than always answering the most frequent class,
+    which has a share of `majority_class_fraction` (0..1) of the validation images.
     """
     if not math.isfinite(loss):
         return "diverged", f"loss is {loss}"

@@ -128,7 +128,7 @@ def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochMe
     """Train from `state.epoch` on; after each epoch one row is yielded, and `state` can then be saved.
 
     The last row has a status other than running: finished, or diverged or collapsed with a reason, which ends the
-    run. A network at chance counts as collapsed from epoch `grace_epochs` on.
+    run. A network at chance counts as collapsed from epoch `grace_epochs` on, and after the last epoch in any case.
     """
     if state.config.use_compile and state.epoch < state.config.epochs:
         batch = next(iter(state.data.train.epoch(state.epoch)))
@@ -160,7 +160,7 @@ def _epoch(state: TrainState, grace_epochs: int) -> EpochMetrics:
         val_acc=val_acc,
         empty_layers=compression.empty_layers,
         majority_class_fraction=state.data.majority_class_fraction,
-        grace_epochs=grace_epochs,
+        grace_epochs=min(grace_epochs, state.config.epochs),  # at its end no trial is in its grace period
     )
     status: Status = "finished" if state.epoch == state.config.epochs else "running"
     return EpochMetrics(

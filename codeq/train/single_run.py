@@ -8,6 +8,7 @@ from pathlib import Path
 
 from codeq.config.metrics import MAIN, describe_row
 from codeq.config.run import RunConfig
+from codeq.config.text import first_line
 from codeq.storage.atomic_files import write_atomically
 from codeq.train.checkpoint import save_checkpoint
 from codeq.train.loop import EpochMetrics, TrainState, evaluate, fit
@@ -26,20 +27,32 @@ def train_single(state: TrainState, grace_epochs: int) -> EpochMetrics | None:
     log.info("%s on %s: %d training images of %s, %d epochs", config.run_name, state.device,
              state.data.train.num_images, config.dataset.name, config.epochs)  # fmt: skip
     _drop_rows_after(state)
+    row = _train(state, grace_epochs) if state.epoch < config.epochs else None
+    if row is None or row.status == "finished":
+        log.info("test_acc %.2f", evaluate(state, state.data.test))
+    return row
+
+
+def _train(state: TrainState, grace_epochs: int) -> EpochMetrics:
+    """Train the epochs that are left, at least one; the tracker's run ends as the training does."""
+    config = state.config
     tracker = open_tracker(config.wandb_project, Path(config.save_dir))
     tracker.start(0, config.run_name, config.as_dict())
-    row = None
     try:
         for row in fit(state, grace_epochs):
             _save(state, row)
             tracker.log(0, row.as_dict())
             _log_row(row, config.epochs)
+        tracker.finish(0, row.status, row.reason)
+        return row
+    except KeyboardInterrupt:
+        tracker.finish(0, "stopped", "interrupted; --resume goes on")
+        raise
+    except Exception as error:
+        tracker.finish(0, "failed", f"{type(error).__name__}: {first_line(error)}")
+        raise
     finally:
-        tracker.finish(0, row.status if row else "failed", row.reason if row else "")
         tracker.close()
-    if row is None or row.status == "finished":
-        log.info("test_acc %.2f", evaluate(state, state.data.test))
-    return row
 
 
 def checkpoint_path(config: RunConfig) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import netrc
 import os
 import queue
 import threading
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from codeq.config.metrics import REPORTED
 from codeq.config.text import first_line
@@ -25,24 +23,24 @@ CLOSE_TIMEOUT_S = 60
 def wandb_off_reason(project: str | None) -> str | None:
     """Return the reason why nothing is sent to W&B; None if it is on.
 
-    It is on if `wandb_project` is set and there is a key (WANDB_API_KEY or a netrc entry) or WANDB_MODE=offline.
+    It is on if `wandb_project` is set and there is WANDB_MODE=offline, WANDB_API_KEY, or the key of `wandb login`.
     """
     mode = os.environ.get("WANDB_MODE", "online")
     if project is None:
         return "wandb_project is not set"
     if mode == "disabled":
         return "WANDB_MODE=disabled"
-    if mode == "offline" or os.environ.get("WANDB_API_KEY") or _netrc_has_key():
+    if mode == "offline" or os.environ.get("WANDB_API_KEY"):
         return None
-    return "no WANDB_API_KEY; set one, or WANDB_MODE=offline to record without a server"
+    os.environ.setdefault("WANDB_SILENT", "true")  # otherwise it asks the server for the user's name, to print it
+    import wandb  # takes 1 s to import
 
-
-def _netrc_has_key() -> bool:
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+        if wandb.login(prompt=False, verify=False):
+            return None
+    except Exception as error:  # a key or an address that is none
+        return first_line(error)
+    return "no key; run `wandb login` or set WANDB_API_KEY, or WANDB_MODE=offline to record without a server"
 
 
 @dataclass(frozen=True)

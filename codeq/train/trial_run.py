@@ -46,8 +46,8 @@ def test_accuracy(folder: TrialFolder, data: DataSplits | None = None) -> float:
     return evaluate(state, state.data.test)
 
 
-def failed_row(folder: TrialFolder, before: dict[str, Any], error: Exception) -> dict[str, Any]:
-    """Return the last row of a run that raised `error`, with the previous row's metrics; write the traceback to a file.
+def failed_row(folder: TrialFolder, error: Exception) -> dict[str, Any]:
+    """Return the last row of a run that raised `error`: the folder's last, as failed. Write the traceback to a file.
 
     Raises `error` again if this process can no longer use its GPU.
     """
@@ -55,4 +55,4 @@ def failed_row(folder: TrialFolder, before: dict[str, Any], error: Exception) ->
         raise error
     folder.write_error("".join(traceback.format_exception(error)))
     reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-    return {**before, "status": "failed", "reason": reason}
+    return {**folder.last_row(), "status": "failed", "reason": reason}

@@ -154,6 +154,17 @@ def test_an_enqueued_config_must_be_drawable(enqueue: str, reason: str) -> None:
     ]
 
 
+def test_an_enqueued_config_that_equals_an_earlier_one_is_refused() -> None:
+    entries = [
+        f"{{{WEIGHT_DECAY}: 1, {LASSO}: 0}}",
+        f"{{{WEIGHT_DECAY}: 1}}",  # leaves a value open, so two of these are two configs
+        f"{{{WEIGHT_DECAY}: 1}}",
+        f"{{{LASSO}: 0.0, {WEIGHT_DECAY}: 1.0}}",
+    ]
+    text = f"{SEARCHED}sweep:\n  enqueue:\n" + "".join(f"  - {entry}\n" for entry in entries)
+    assert problems(text) == ["t.yaml:20: sweep.enqueue.3: is the same config as sweep.enqueue.0; leave one out"]
+
+
 def test_enqueueing_where_nothing_is_searched_is_told() -> None:
     assert problems(f"{PLAIN}sweep: {{enqueue: [{{patience: 3}}]}}\n") == [
         "t.yaml:15: sweep.enqueue.0.patience: no value of this name is searched"

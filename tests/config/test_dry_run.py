@@ -69,7 +69,10 @@ def test_grid_and_random_have_no_start_up_trials() -> None:
 def test_a_space_with_fewer_configs_than_trials_is_named_as_such() -> None:
     text = edited(("{lr: 0.001}", "{lr: {distribution: choice, choices: [1e-4, 1e-3, 1e-2]}}"))
     lines = plan(load(f"{text}sweep: {{name: few, trials: 12}}\n")).splitlines()
-    assert lines[0] == "few: 3 trials of at most 10 epochs, all configs that can be drawn"
+    assert lines[0] == "few: 3 trials of at most 10 epochs, all configs that can be drawn (12 were asked for)"
+    for trials in ("3", "null"):
+        lines = plan(load(f"{text}sweep: {{name: few, trials: {trials}}}\n")).splitlines()
+        assert lines[0] == "few: 3 trials of at most 10 epochs, all configs that can be drawn"
 
 
 @pytest.mark.parametrize(

@@ -125,14 +125,18 @@ def test_search_record_tracker_and_results_have_the_same_end(
     assert TrialEnd.recorded(folder) == TrialEnd(status, reason, {**EMPTY_METRICS, **result.row})  # type: ignore[arg-type]
 
 
-def test_a_process_that_died_before_its_first_epoch_has_an_end_without_metrics(
-    trial: Any, folder: TrialFolder, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_a_process_that_died_came_as_far_as_its_rows_whatever_it_reported(
+    trial: Any, folder: TrialFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], epochs: int
 ) -> None:
-    trial.last_result = None
+    folder.drop_rows_after(epochs)
+    trial.last_result = None  # it died before it could report them
     told: list[TrialEnd] = []
     TrialRecorder(Scheduler(), lambda trial_id, end: told.append(end)).on_trial_error(1, [], trial)
-    assert told == [TrialEnd("failed", "its process died", EMPTY_METRICS)]
-    assert "epoch 0/4" in capsys.readouterr().out
+    expected = folder.rows()[-1] if epochs else EMPTY_METRICS
+    assert told == [TrialEnd("failed", "its process died", {**EMPTY_METRICS, **expected})]
+    assert f"epoch {epochs}/4" in capsys.readouterr().out
+    assert [result.as_row()["epoch"] for result in load_trials(UPath(tmp_path))] == [epochs]
 
 
 def test_a_trial_that_goes_on_has_no_end(trial: Any, folder: TrialFolder) -> None:

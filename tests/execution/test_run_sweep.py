@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,5 +24,15 @@ from codeq.execution.run_sweep import _describe_progress
 def test_a_sweep_that_goes_on_says_describe_progress_and_what_is_to_do(
     ended: int, unfinished: int, trials: int, said: str
 ) -> None:
-    state: Any = SimpleNamespace(ended=ended, unfinished=unfinished, remaining=trials - ended)
+    template = SimpleNamespace(config_count=math.inf)
+    state: Any = SimpleNamespace(ended=ended, unfinished=unfinished, remaining=trials - ended, template=template)
     assert _describe_progress(state) == said
+
+
+def test_a_sweep_that_has_tried_every_config_is_not_told_to_try_more() -> None:
+    template = SimpleNamespace(config_count=9.0)
+    state: Any = SimpleNamespace(ended=9, unfinished=0, remaining=0, template=template)
+    assert _describe_progress(state) == (
+        "trials that have ended: 9, all configs that can be drawn; wider ranges or more choices are another sweep: "
+        "--name NAME"
+    )

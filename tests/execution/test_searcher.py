@@ -137,7 +137,7 @@ def test_a_trial_that_was_begun_and_never_written_down_is_written_down_under_its
 def test_configs_to_try_first_are_tried_first_and_once_though_the_sweep_is_interrupted(
     nested: Callable[..., Template], tmp_path: Path
 ) -> None:
-    queue = [{"epochs": 8}, {"epochs": 2}, {"quantizer": "name=uniform"}]
+    queue = [{"epochs": 8}, {"epochs": 8}, {"quantizer": "name=uniform"}]
     template = nested(enqueue=queue)
     OptunaSearcher(template, open_study(template.sweep, tmp_path), UPath(tmp_path)).suggest("id0")
     opened = open_study(template.sweep, tmp_path)

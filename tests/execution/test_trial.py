@@ -105,3 +105,27 @@ def test_an_exception_in_a_later_epoch_keeps_the_last_metrics(
     monkeypatch.setattr(TrialFolder, "append_row", full)
     (row,) = running
     assert row == {**first, "status": "failed", "reason": "OSError: [Errno 28] No space left on device"}
+
+
+def test_an_epoch_whose_checkpoint_could_not_be_written_is_the_failed_trials_last(
+    folder: TrialFolder, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("codeq.train.trial_run.save_checkpoint", full)
+    (row,) = train(folder, tiny)
+    (recorded,) = folder.rows()
+    assert row == {**recorded, "status": "failed", "reason": "OSError: [Errno 28] No space left on device"}
+    assert row["epoch"] == 1
+
+
+def test_a_resumed_trial_that_fails_at_once_keeps_the_epochs_that_it_has(
+    folder: TrialFolder, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(folder, tiny)
+    before = [next(first), next(first)][-1]
+    folder.checkpoint.write_bytes(b"rubbish")
+    (row,) = train(folder, tiny)
+    assert {**row, "status": "running", "reason": ""} == before and before["epoch"] == 2
+    assert "not a readable checkpoint" in row["reason"]

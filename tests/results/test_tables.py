@@ -16,7 +16,7 @@ from codeq.config import Template
 from codeq.config.streams import SPELL
 from codeq.config.sweep import METRICS
 from codeq.results.sweep_result import SweepResult, analyze
-from codeq.results.tables import columns_that_fit, print_confirmation, print_front
+from codeq.results.tables import columns_that_fit, print_confirmation, print_front, short_names
 from codeq.results.trials import TrialResult
 from codeq.storage.trial_folder import TrialFolder, TrialRecord
 
@@ -57,6 +57,26 @@ def test_the_front_is_followed_by_its_hypervolume_and_by_why_the_winner_won(show
     assert "* knee in val_acc and sparsity, chosen on the validation split." in said
     assert [line for line in said.splitlines() if "0001 *" in line and "97.00" in line]
     assert "fresh seeds" not in said
+
+
+def test_a_column_is_headed_by_as_much_of_a_name_as_tells_it_from_the_others() -> None:
+    branches = [f"optimizer.choices.{branch}.param_groups.base.lr" for branch in range(3)]
+    names = [*branches, "optimizer.param_groups.dz.lr", "batch_size", "quantizer.kwargs.bits", "model.kwargs.bits"]
+    assert short_names(names) == [
+        *(f"choices.{branch}.param_groups.base.lr" for branch in range(3)),
+        "dz.lr", "batch_size", "quantizer.kwargs.bits", "model.kwargs.bits",
+    ]  # fmt: skip
+
+
+def test_a_drawn_value_is_shown_as_the_template_spells_it(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = Template.load(write_yaml({**tiny, "img_size": {"distribution": "choice", "choices": [8, None]}}))
+    for value, spelled in ((True, "true"), (None, "null"), (0.00012345, "0.0001234"), ("a text", "a text")):
+        best = trial(0, 98.0, 0.1)
+        best.record.parameters["img_size"] = value
+        print_front(analyze([best], [], template), template)
+        assert f" {spelled} " in capsys.readouterr().out
 
 
 def test_every_metric_that_had_a_say_has_a_column(shown: Callable[..., str]) -> None:

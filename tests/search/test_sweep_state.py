@@ -120,23 +120,58 @@ def test_damage_is_said_by_file(
         pass
 
 
+RANGE = '{"distribution": "loguniform", "low": 0.0001, "high": 0.1}'
+
+
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "changes"),
     [
-        (["epochs=9"], "epochs"),
-        ([f"{LR}=0.01", "epochs={distribution: int, low: 2, high: 4}"], "epochs, optimizer"),
-        (["sweep.objectives={val_acc: max}"], "sweep.objectives"),
-        (["sweep.objectives={sparsity: max, val_acc: max}"], "sweep.objectives"),
+        (["epochs=9", f"{LR}.high=0.2"], ["epochs: is 9, was 4", f"{LR}.high: is 0.2, was 0.1"]),
+        ([f"{LR}=0.01"], [f"{LR}: is 0.01, was {RANGE}"]),
+        (["loss_terms.group_lasso.lambda=0.5"], ["loss_terms.group_lasso.lambda: is 0.5, was 0.001"]),
+        (["seed=1"], ["seed: is 1, was not set"]),
+        (
+            ["sweep.objectives={val_acc: max}"],
+            ['sweep.objectives: is ["val_acc max"], was ["val_acc max", "sparsity max"]'],
+        ),
+        (
+            ["sweep.objectives={sparsity: max, val_acc: max}"],
+            [
+                "sweep.objectives.0: is 'sparsity max', was 'val_acc max'",
+                "sweep.objectives.1: is 'val_acc max', was 'sparsity max'",
+            ],
+        ),
     ],
 )
-def test_another_template_is_refused_by_the_keys_that_changed(
-    template: Callable[..., Template], overrides: list[str], said: str
+def test_another_template_is_refused_by_the_keys_that_changed_with_both_values(
+    template: Callable[..., Template], tmp_path: Path, overrides: list[str], changes: list[str]
 ) -> None:
     begin(template())
-    with pytest.raises(StateDamaged, match="begun with another") as raised:
-        with open_sweep(template(*overrides), resume=True):
+    with pytest.raises(StateDamaged) as raised, open_sweep(template(*overrides), resume=True):
+        pass
+    *lines, last = str(raised.value).splitlines()
+    assert lines == [f"--set: {change}" for change in changes]
+    assert last.startswith(f"{tmp_path}/s/template.yaml: was begun with another template; ")
+
+
+def test_a_changed_range_is_named_by_its_file_and_line(
+    template: Callable[..., Template], tiny: dict[str, Any]
+) -> None:
+    begin(template())
+    tiny["optimizer"]["param_groups"]["base"]["lr"]["high"] = 0.2
+    changed = template()
+    line = changed.source.read_text().splitlines().index("        high: 0.2") + 1
+    with pytest.raises(StateDamaged) as raised, open_sweep(changed, resume=True):
+        pass
+    assert str(raised.value).startswith(f"{changed.source}:{line}: {LR}.high: is 0.2, was 0.1\n")
+
+
+def test_a_study_whose_password_is_masked_is_not_opened(template: Callable[..., Template], tmp_path: Path) -> None:
+    again = tmp_path / "again.yaml"
+    again.write_text(template(study="postgresql://me:s3cret@host/db").to_yaml())
+    with pytest.raises(BadInput, match=r"sweep.study: is postgresql://me:\*\*\*@host/db.*--set sweep.study=URL"):
+        with open_sweep(Template.load(again), resume=True):
             pass
-    assert all(key in str(raised.value) for key in said.split(", "))
 
 
 def test_more_trials_and_other_resources_are_the_same_sweep(template: Callable[..., Template]) -> None:

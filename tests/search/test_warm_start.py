@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 from upath import UPath
 
 from codeq.config import Template
@@ -158,6 +160,46 @@ def test_folders_that_are_no_other_sweeps_are_refused(load: Load, tmp_path: Path
         (tmp_path / folder).mkdir(exist_ok=True)
         with pytest.raises(BadInput, match=said):
             known(warm(load, tmp_path / folder))
+
+
+SERVER = "postgresql://me:s3cret@host/db"
+
+
+@pytest.fixture
+def on_server(load: Load, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The study of `other` is on a server that knows one URL; the URLs with which it is opened."""
+    (other / "template.yaml").write_text(load("other", study=SERVER).to_yaml())
+    (other / "study.db").rename(tmp_path / "server.db")
+    opened, load_study = [], optuna.load_study
+
+    def connect(study_name: str, storage: str) -> optuna.Study:
+        opened.append(storage)
+        if storage != SERVER:
+            raise OperationalError("connect", None, Exception("no password supplied"))
+        return load_study(study_name=study_name, storage=f"sqlite:///{tmp_path}/server.db")
+
+    monkeypatch.setattr(optuna, "load_study", connect)
+    return opened
+
+
+def test_a_study_on_this_sweeps_server_is_opened_with_the_password_that_no_file_holds(
+    load: Load, other: Path, on_server: list[str]
+) -> None:
+    assert "postgresql://me:***@host/db" in (other / "template.yaml").read_text()
+    assert len(known(warm(load, other, study=SERVER))) == 3
+    assert on_server == [SERVER]
+
+
+@pytest.mark.parametrize("study", [None, "postgresql://me:another@elsewhere/db"])
+def test_the_client_may_know_the_password_of_a_study_on_another_server(
+    load: Load, other: Path, on_server: list[str], study: str | None
+) -> None:
+    with pytest.raises(BadInput) as raised:
+        known(warm(load, other, study=study))
+    assert on_server == ["postgresql://me@host/db"]
+    said = str(raised.value)
+    assert "its study is postgresql://me:***@host/db, no file holds its password: " in said
+    assert "set PGPASSWORD" in said and "no password supplied" in said and "another" not in said
 
 
 def test_a_study_elsewhere_and_a_sweep_behind_a_url_are_found(load: Load, tmp_path: Path, other: Path) -> None:

@@ -40,6 +40,16 @@ def test_a_tiny_network_learns_and_gets_sparser(tiny: dict[str, Any]) -> None:
     assert 0 < found[-1].images_per_s
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_network_at_chance_after_its_last_epoch_is_collapsed_whatever_the_grace_period(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, epochs: int
+) -> None:
+    monkeypatch.setattr("codeq.train.loop.evaluate", lambda state, batches: 10.0)
+    found = rows({**tiny, "epochs": epochs}, grace_epochs=5)
+    assert [row.status for row in found] == ["running"] * (epochs - 1) + ["collapsed"]
+    assert found[-1].reason == "val_acc 10.00 is no better than chance (10.10)"
+
+
 def test_the_same_seed_gives_the_same_rows_and_another_seed_others(tiny: dict[str, Any]) -> None:
     first = without_times(rows(tiny))
     assert without_times(rows(tiny)) == first

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from PIL import Image
 
 from codeq.config import RunConfig
 from codeq.data import limits, load
+from codeq.train import loop, single_run
 from codeq.train.__main__ import _train
+from codeq.train.loop import EpochMetrics, TrainState
+from codeq.train.tracking import Tracker
 from tests.conftest import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -70,6 +74,57 @@ def test_a_run_that_is_resumed_ends_as_one_that_was_not_interrupted(
     assert resumed.returncode == 0, resumed.stderr
     assert "after epoch 2" in resumed.stdout
     assert metrics(read_rows(tmp_path)) == expected
+
+
+class Told(Tracker):
+    """Keeps what it is told of runs."""
+
+    def __init__(self) -> None:
+        self.runs: list[Any] = []
+
+    def start(self, key: int, name: str, config: dict[str, Any]) -> None:
+        self.runs.append(name)
+
+    def finish(self, key: int, status: str, reason: str = "") -> None:
+        self.runs.append((status, reason))
+
+
+@pytest.mark.parametrize(
+    ("raised", "end"),
+    [
+        (None, ("finished", "")),
+        (KeyboardInterrupt(), ("stopped", "interrupted; --resume goes on")),
+        (RuntimeError("out of memory\nat step 3"), ("failed", "RuntimeError: out of memory")),
+    ],
+)
+def test_the_trackers_run_ends_as_the_training_does(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException | None, end: Any
+) -> None:
+    def fit(state: TrainState, grace_epochs: int) -> Iterator[EpochMetrics]:
+        yield from loop.fit(state, grace_epochs)
+        if raised:
+            raise raised
+
+    told = Told()
+    monkeypatch.setattr(single_run, "open_tracker", lambda project, folder: told)
+    monkeypatch.setattr(single_run, "fit", fit)
+    state = loop.create_train_state(RunConfig.model_validate({**tiny, "epochs": 1, "save_dir": str(tmp_path)}))
+    with contextlib.nullcontext() if raised is None else pytest.raises(type(raised)):
+        single_run.train_single(state, 5)
+    assert told.runs == [state.config.run_name, end]
+
+
+def test_a_completed_run_that_is_resumed_is_no_new_run_of_the_tracker(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = Told()
+    monkeypatch.setattr(single_run, "open_tracker", lambda project, folder: told)
+    state = loop.create_train_state(RunConfig.model_validate({**tiny, "save_dir": str(tmp_path)}))
+    state.epoch = state.config.epochs
+    with caplog.at_level("INFO"):
+        assert single_run.train_single(state, 5) is None
+    assert told.runs == []
+    assert "test_acc" in caplog.text
 
 
 def test_sigterm_ends_a_run_with_143_and_a_checkpoint_that_resumes(

@@ -6,9 +6,11 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wandb
 
 from codeq.train.tracking import Tracker, open_tracker, wandb_off_reason
 from tests.conftest import ROOT
@@ -17,10 +19,14 @@ KEY = "0" * 40
 
 
 @pytest.fixture(autouse=True)
-def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    yield
+    wandb.teardown()  # it remembers keys
 
 
 def test_it_is_off_without_a_project() -> None:
@@ -38,10 +44,30 @@ def test_a_key_or_offline_mode_turns_it_on(monkeypatch: pytest.MonkeyPatch, name
     assert wandb_off_reason("project") is None
 
 
-def test_a_netrc_entry_is_a_key(tmp_path: Path) -> None:
+def test_the_key_that_wandb_login_writes_is_a_key(tmp_path: Path) -> None:
+    wandb.login(key=KEY, verify=False)
+    assert KEY in (tmp_path / "netrc").read_text()
+    wandb.teardown()
+    assert wandb_off_reason("project") is None
+
+
+def test_the_key_that_older_releases_of_wandb_wrote_is_a_key(tmp_path: Path) -> None:
     (tmp_path / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
     (tmp_path / "netrc").chmod(0o600)
     assert wandb_off_reason("project") is None
+
+
+def test_the_key_of_another_server_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text(f"machine wandb.example.com login user password {KEY}\n")
+    assert "wandb login" in str(wandb_off_reason("project"))
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.com")
+    assert wandb_off_reason("project") is None
+
+
+def test_a_key_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password short\n")
+    assert wandb_off_reason("project") == "API key must have 40+ characters, has 5."
 
 
 def test_disabled_mode_wins_over_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from codeq.results.advice.boundary_hits import BoundaryHit, boundary_hits
 from codeq.results.advice.failures import FailureRegion, failure_regions
 from codeq.results.advice.observations import healthy, observations
 from codeq.results.advice.ties import Accuracies, accuracies
+from codeq.results.advice.total_failure import TotalFailure, total_failure
 from codeq.results.trials import TrialResult
 from codeq.search.importance import importances
 
@@ -20,7 +21,8 @@ class Advice:
     """The advice that a sweep's trials support.
 
     importances: by objective, the share of each parameter that matters for it, most important first, as `observed`
-    trials show it after `epoch`; None and no importances where these are too few.
+    trials show it after `epoch`; None and no importances where these are too few. total_failure: set if no trial is
+    healthy. tried_all: whether every config has been tried, and more trials than there are configs were asked for.
     """
 
     observed: int
@@ -29,6 +31,8 @@ class Advice:
     boundary_hits: Sequence[BoundaryHit]
     accuracies: Accuracies | None
     failures: Sequence[FailureRegion]
+    total_failure: TotalFailure | None = None
+    tried_all: bool = False
 
 
 def advise(template: Template, trials: Sequence[TrialResult], front: Sequence[TrialResult]) -> Advice:
@@ -39,6 +43,7 @@ def advise(template: Template, trials: Sequence[TrialResult], front: Sequence[Tr
     to_choose_from = [trial for trial in front if is_feasible(trial.row, template.sweep.constraints)]
     seen = observations(trials)
     important = importances(template, seen.parameters, seen.rows) if seen else {}
+    ended = sum(trial.record.status != "running" for trial in trials)
     return Advice(
         observed=len(seen.rows if seen else healthy(trials)),
         epoch=seen.epoch if seen else None,
@@ -46,4 +51,6 @@ def advise(template: Template, trials: Sequence[TrialResult], front: Sequence[Tr
         boundary_hits=boundary_hits(front, template, important),
         accuracies=accuracies(to_choose_from, template.sweep.objectives),
         failures=failure_regions(trials, template),
+        total_failure=total_failure(trials, template),
+        tried_all=bool(template.missing_configs) and ended >= template.config_count,
     )

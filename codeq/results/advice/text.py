@@ -8,16 +8,20 @@ from collections.abc import Iterator, Sequence
 from upath import UPath
 
 from codeq.config import Template
+from codeq.config.distributions import Int, LogUniform, Uniform
 from codeq.config.text import first_line, join_and, pluralize
 from codeq.results.advice.advice import Advice, advise
-from codeq.results.advice.boundary_hits import BoundaryHit
+from codeq.results.advice.boundary_hits import BoundaryHit, position
 from codeq.results.advice.failures import FailureRegion
 from codeq.results.advice.observations import MIN_TRIALS
 from codeq.results.advice.ties import Accuracies, Tie
+from codeq.results.advice.total_failure import Suspect, TotalFailure
 from codeq.results.trials import TrialResult
 from codeq.storage.atomic_files import write_atomically
 
 log = logging.getLogger(__name__)
+
+_OTHER_RANGES = "Other ranges are another sweep: --name NAME"
 
 
 def write_advice(
@@ -39,17 +43,46 @@ def write_advice(
 
 def advice_lines(advice: Advice, template: Template) -> Iterator[str]:
     """One line for each thing to know or to do."""
+    if advice.total_failure:
+        yield from _total_failure(advice.total_failure)
+        return
     if not template.parameters:
         return
     yield from _importances(advice)
     yield from map(_boundary_hit, advice.boundary_hits)
-    if advice.boundary_hits:
+    if advice.tried_all:
+        yield f"{template.missing_configs}; all have been tried: widen a range or add choices."
+    if advice.boundary_hits or advice.tried_all:
         sweep = template.sweep
         warm = f"; --set sweep.search.warm_start={sweep.storage}/{sweep.name} lets it learn from this one"
-        yield f"Other ranges are another sweep: --name NAME{warm if sweep.search.learns else ''}."
+        yield f"{_OTHER_RANGES}{warm if sweep.search.learns else ''}."
     if advice.accuracies:
         yield from _accuracies(advice.accuracies)
     yield from map(_failures, advice.failures)
+
+
+def _total_failure(found: TotalFailure) -> Iterator[str]:
+    trials, statuses = sum(found.statuses.values()), found.statuses
+    how = next(iter(statuses)) if len(statuses) == 1 else "failed"
+    parts = [f"{number} {status}" for status, number in statuses.items()] if len(statuses) > 1 else []
+    head = f"All {trials} trials {how}" if trials > 1 else f"The only trial {how}"
+    counts = f" ({join_and(parts)})" if parts else ""
+    yield f"{head}{counts}{', most often' if trials > 1 else ''}: {found.reason} (trial {found.example:04d})."
+    if found.suspects:
+        yield "What they have in common, the likeliest cause first:"
+        yield from (f"  {suspect.parameter} {_suspect(suspect)}." for suspect in found.suspects)
+        yield f"{_OTHER_RANGES}."
+
+
+def _suspect(found: Suspect) -> str:
+    is_fixed = found.searched is None
+    where = f"is {found.low:g}" if is_fixed else f"was drawn in {found.low:.3g} to {found.high:.3g} of {found.searched}"
+    if found.can_be_too_low:
+        return f"{where}: try lower and higher values, or more epochs"
+    if isinstance(found.searched, Uniform | LogUniform | Int):
+        reaches_low = position(found.low, found.searched) <= 0.5
+        return f"{where}: lower its {'low' if reaches_low else f'high to less than {found.low:.3g}'}"
+    return f"{where}: {'lower it' if is_fixed else 'add lower values'}"
 
 
 def _importances(advice: Advice) -> Iterator[str]:

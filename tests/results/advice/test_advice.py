@@ -80,6 +80,22 @@ def test_the_advice_says_what_mattered_what_to_widen_what_is_equal_and_where_tri
     assert (tmp_path / "advice.txt").read_text() == text
 
 
+def test_a_sweep_that_has_tried_every_config_says_what_gives_more(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], make_trial: Make, tmp_path: Path
+) -> None:
+    def advice(requested: int, trials: int) -> list[str]:
+        tiny["batch_size"] = {"distribution": "choice", "choices": [16, 32, 64]}
+        template = Template.load(write_yaml({**tiny, "sweep": {"name": "s", "trials": requested}}))
+        return write_advice(UPath(tmp_path), template, [make_trial(i) for i in range(trials)], []).splitlines()[1:]
+
+    assert advice(20, 3) == [
+        "20 trials were asked for, but only 3 configs can be drawn; all have been tried: widen a range or add choices.",
+        "Other ranges are another sweep: --name NAME; "
+        "--set sweep.search.warm_start=results/s lets it learn from this one.",
+    ]
+    assert advice(20, 2) == advice(3, 3) == []
+
+
 def test_winners_that_differ_are_said_to_differ(template: Template, make_trial: Make, tmp_path: Path) -> None:
     front = [make_trial(0, val_acc=90.0), make_trial(1, val_acc=80.0)]
     text = write_advice(UPath(tmp_path), template, front, front)
