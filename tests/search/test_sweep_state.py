@@ -127,7 +127,7 @@ RANGE = '{"distribution": "loguniform", "low": 0.0001, "high": 0.1}'
     ("overrides", "changes"),
     [
         (["epochs=9", f"{LR}.high=0.2"], ["epochs: is 9, was 4", f"{LR}.high: is 0.2, was 0.1"]),
-        ([f"{LR}=0.01"], [f"{LR}: is 0.01, was {RANGE}"]),
+        ([f"{LR}=0.01", "sweep.trials=1"], [f"{LR}: is 0.01, was {RANGE}"]),
         (["loss_terms.group_lasso.lambda=0.5"], ["loss_terms.group_lasso.lambda: is 0.5, was 0.001"]),
         (["seed=1"], ["seed: is 1, was not set"]),
         (

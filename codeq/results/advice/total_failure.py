@@ -51,7 +51,7 @@ class TotalFailure:
 
 def total_failure(trials: Sequence[TrialResult], template: Template) -> TotalFailure | None:
     """What the trials of a sweep share if all of them diverged, collapsed or crashed; None otherwise."""
-    statuses = Counter(trial.record.status for trial in trials)
+    statuses = Counter(str(trial.record.status) for trial in trials)
     if not trials or not statuses.keys() <= {*FAILURES}:
         return None
     ((reason, _),) = Counter(trial.record.reason for trial in trials).most_common(1)
@@ -104,9 +104,9 @@ def _searched(
 
 
 def _fixed(template: Template) -> dict[str, tuple[list[float], Distribution | None]]:
-    """The numbers that the template gives every trial, by dotted path."""
-    numbers = ((name, value) for path, name, value in walk(template.tree) if "choices" not in path)
-    return {name: ([float(value)], None) for name, value in numbers if isinstance(value, int | float)}
+    """The numbers that the template gives every trial, by dotted path, without the arguments of parts."""
+    values = ((name, value) for path, name, value in walk(template.tree) if not {"choices", "kwargs"} & {*path})
+    return {name: ([float(value)], None) for name, value in values if isinstance(value, int | float)}
 
 
 def _kind(name: str) -> str:
