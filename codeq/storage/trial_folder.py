@@ -52,7 +52,7 @@ class TrialRecord:
 
 
 class StateDamaged(Exception):
-    """Stored state cannot be read, or belongs to another sweep; the message has a line with path and reason for each."""
+    """Stored state cannot be read, or belongs to another sweep; the message has a line with path and reason each."""
 
 
 class TrialFolder:
