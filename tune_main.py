@@ -20,10 +20,10 @@ from codeq.config.arguments import as_number, as_text
 from codeq.config.document import read_document
 from codeq.config.dry_run import plan
 from codeq.config.environment import load_env_file
-from codeq.config.errors import Problem, SourceLocation
+from codeq.config.errors import BadInput, Problem, SourceLocation
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
 from codeq.config.merge import OPTIONS
-from codeq.config.paths import expand_path, option_path
+from codeq.config.paths import expand_path, is_url, option_path
 from codeq.config.selection import selection_objectives
 from codeq.config.streams import prepare_streams
 from codeq.config.text import pluralize
@@ -55,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print_stored_plugins(options)
         return BAD_INPUT
     if options.dry_run or options.probe:
-        print(plan(template))
-        if template.sweep.search.warm_start and not _report_warm_start(template):
-            return BAD_INPUT
-        return _forecast(template) if options.probe else DONE
+        try:
+            return _dry_run(template, options.probe)
+        except KeyboardInterrupt:
+            return interrupted(signal.SIGINT)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _sweep(template, plugins, options)
@@ -109,19 +109,30 @@ def _print_stored_plugins(options: argparse.Namespace) -> None:
             print(f"the sweep was begun with a plug-in; give it again: {again}", file=sys.stderr)
 
 
-def _report_warm_start(template: Template) -> bool:
-    """Print how many trials a warm start learns from, or why it cannot; returns whether it can."""
-    from codeq.config.errors import BadInput
-    from codeq.search.sweep_state import sweep_folder
-    from codeq.search.warm_start import warm_start_trials
+def _dry_run(template: Template, probe: bool) -> int:
+    """Print the plan, and what is known to be impossible about it. Starts and downloads nothing."""
+    from codeq.execution.session import check_networks
 
+    print(plan(template), flush=True)
     try:
-        known = warm_start_trials(template, sweep_folder(template))
+        if template.sweep.search.warm_start or template.sweep.study or is_url(template.sweep.storage):
+            _check_places(template)
+        check_networks(template)
     except BadInput as error:
         print(error, file=sys.stderr)
-        return False
-    print(f"  warm start: {pluralize(len(known), 'trial')} of {template.sweep.search.warm_start}")
-    return True
+        return BAD_INPUT
+    return _forecast(template) if probe else DONE
+
+
+def _check_places(template: Template) -> None:
+    """Check where the sweep is to store and read; prints how many trials a warm start learns from."""
+    from codeq.search.sweep_state import check_servers, sweep_folder  # imports Optuna
+    from codeq.search.warm_start import warm_start_trials
+
+    check_servers(template, connect=False)
+    if template.sweep.search.warm_start:
+        known = warm_start_trials(template, sweep_folder(template))
+        print(f"  warm start: {pluralize(len(known), 'trial')} of {template.sweep.search.warm_start}")
 
 
 def _forecast(template: Template) -> int:
@@ -131,8 +142,6 @@ def _forecast(template: Template) -> int:
     try:
         for line in forecast_lines(forecast(template)):
             print(f"  {line}")
-    except KeyboardInterrupt:
-        return interrupted(signal.SIGINT)
     except Exception as error:
         reason = error_line(error) or (str(error) if isinstance(error, DataUnavailable | ValueError) else None)
         if reason is None:
@@ -144,7 +153,6 @@ def _forecast(template: Template) -> int:
 
 def _sweep(template: Template, plugins: Sequence[Plugin], options: argparse.Namespace) -> int:
     # Imported here, since Ray and torch take seconds: --help, --dry-run and a bad file must respond at once.
-    from codeq.config.errors import BadInput
     from codeq.execution.session import RunOptions, Session
     from codeq.search.sweep_state import open_sweep
     from codeq.storage.trial_folder import StateDamaged

@@ -6,12 +6,15 @@ import copy
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from codeq import plugins
+from codeq.registry import REGISTRIES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,6 +39,16 @@ TINY: dict[str, Any] = {
 def tiny() -> dict[str, Any]:
     """A digits MLP of four epochs, as plain data to change at will."""
     return copy.deepcopy(TINY)
+
+
+@pytest.fixture
+def own_registry() -> Iterator[None]:
+    """The test starts with the parts that ship and leaves its plug-ins to no other."""
+    parts = {kind: registry.snapshot() for kind, registry in REGISTRIES.items()}
+    yield
+    plugins._loaded.clear()
+    for kind, registry in REGISTRIES.items():
+        registry.restore(parts[kind])
 
 
 @pytest.fixture

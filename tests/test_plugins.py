@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ from upath import UPath
 import tune_main
 from codeq import plugins
 from codeq.config import ConfigError, RunConfig, Template
+from codeq.config.errors import Problem, SourceLocation
 from codeq.config.exit_codes import BAD_INPUT, DONE
 from codeq.data import load_raw
 from codeq.data.augment import AUGMENTS, augment_for
 from codeq.models import build_model
 from codeq.plugins import load_plugin, load_plugins, load_stored, stored_plugins
 from codeq.quant import attach_weight_quantizers, quantized_layers
-from codeq.registry import MODELS, REGISTRIES, PluginError
+from codeq.registry import MODELS, PluginError
 from codeq.search.sweep_state import open_sweep
 from codeq.storage.trial_folder import StateDamaged, TrialRecord, trial_folder
 from codeq.train import __main__ as train
@@ -97,14 +98,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    """Every test starts with what ships and leaves nothing to the next."""
-    parts = {kind: registry.snapshot() for kind, registry in REGISTRIES.items()}
-    yield
-    plugins._loaded.clear()
-    for kind, registry in REGISTRIES.items():
-        registry.restore(parts[kind])
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 @pytest.fixture
@@ -125,6 +119,10 @@ def config(write: Callable[..., str]) -> Callable[..., RunConfig]:
     """A config of nothing but the plug-in's parts; keyword arguments override its keys."""
     load_plugin(write(PLUGIN))
     return lambda **changes: RunConfig.model_validate({**copy.deepcopy(CONFIG), **changes})
+
+
+def problem(key: str, reason: str) -> Problem:
+    return Problem(SourceLocation("t.yaml"), key, reason)
 
 
 def refusal(*names: str) -> str:
@@ -468,7 +466,7 @@ def test_a_part_that_is_wrong_is_told_with_its_line_before_a_sweep_starts(
     part = {"name": "broken", "kwargs": {"how": how}}
     run = config(**{key: [part] if key == "loss_terms" else part})
     with pytest.raises(PluginError) as raised:
-        check_parts([run], {})
+        check_parts([run], problem, {run.images_key: load_raw(run)})
     told = str(raised.value)
     # Where a part raises it is the line that raised, otherwise that of its definition.
     assert re.sub(r"^broken.py:\d+", "", told).startswith(reason[reason.index(":") :]) and "\n" not in told
@@ -478,7 +476,8 @@ def test_a_part_that_is_wrong_is_told_with_its_line_before_a_sweep_starts(
 def test_good_parts_pass_the_check_and_what_ships_without_arguments_is_not_checked(
     config: Callable[..., RunConfig], tiny: dict[str, Any]
 ) -> None:
-    check_parts([config()], {})
+    run = config()
+    assert check_parts([run], problem, {run.images_key: load_raw(run)}) == []
     assert config().has_own_parts and not RunConfig.model_validate(tiny).has_own_parts
     assert RunConfig.model_validate({**tiny, "model": {"name": "mlp", "kwargs": {"hidden": [3]}}}).has_own_parts
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from codeq.config import Template
 from codeq.config.dry_run import plan
 from codeq.config.metrics import REPORTED
+from codeq.plugins import load_stored
 from tests.conftest import ROOT, TINY
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -32,11 +34,35 @@ DECAY = "optimizer.param_groups.dz.weight_decay"
 LAMBDA = "loss_terms.group_lasso.lambda"
 
 
+FRAGILE = """\
+from torch import nn
+
+from codeq.plugins import model
+
+
+class Fragile(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x):
+        if len(x) > 2:
+            raise RuntimeError("too many images")
+        return self.head(x.flatten(1))
+
+
+@model("fragile")
+def fragile(*, num_classes: int) -> nn.Module:
+    return Fragile(num_classes)
+"""
+"""A network that passes the check before a sweep, which is on two images, and fails in every trial."""
+
+
 def mixed_template() -> dict[str, Any]:
     """Six trials, the first five of which are known to end in five different ways."""
     template = copy.deepcopy(TINY)
     template["epochs"] = 9
-    template["model"] = {"distribution": "choice", "choices": ["mlp", "timm/no_such_model"]}
+    template["model"] = {"distribution": "choice", "choices": ["mlp", "fragile"]}
     template["optimizer"]["param_groups"]["base"]["lr"] = {"distribution": "loguniform", "low": 1e-3, "high": 1e30}
     template["optimizer"]["param_groups"]["dz"]["weight_decay"] = {"distribution": "uniform", "low": 0, "high": 20}
     template["loss_terms"][0]["lambda"] = {"distribution": "loguniform", "low": 1e-5, "high": 1e5}
@@ -44,7 +70,7 @@ def mixed_template() -> dict[str, Any]:
         {"model": "mlp", LR: 0.01, DECAY: 10.0, LAMBDA: 1e-4},  # finished: sparse and accurate
         {"model": "mlp", LR: 1e30, DECAY: 10.0, LAMBDA: 1e-4},  # diverged
         {"model": "mlp", LR: 0.05, DECAY: 10.0, LAMBDA: 1e5},  # collapsed
-        {"model": "timm/no_such_model", LR: 0.01, DECAY: 10.0, LAMBDA: 1e-4},  # failed
+        {"model": "fragile", LR: 0.01, DECAY: 10.0, LAMBDA: 1e-4},  # failed
         {"model": "mlp", LR: 0.001, DECAY: 0.0, LAMBDA: 1e-5},  # stopped: dense and inaccurate
     ]
     template["sweep"] = {
@@ -76,9 +102,10 @@ class Sweep:
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
     folder = tmp_path_factory.mktemp("mixed")
     (folder / "mixed.yaml").write_text(yaml.safe_dump(mixed_template(), sort_keys=False))
+    (folder / "fragile.py").write_text(FRAGILE)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tune_main.py"), "mixed.yaml"],
+        [sys.executable, str(ROOT / "tune_main.py"), "mixed.yaml", "--plugin", "fragile.py"],
         cwd=folder,
         env={**environment, "WANDB_MODE": "offline"},
         stdin=subprocess.DEVNULL,
@@ -99,7 +126,7 @@ def test_every_trial_is_named_for_how_it_ended_with_a_reason(mixed: Sweep) -> No
     assert [row["status"] for row in rows] == ["finished", "diverged", "collapsed", "failed", "stopped"]
     assert rows[1]["reason"].startswith("loss is ")
     assert "chance" in rows[2]["reason"] or "is zero" in rows[2]["reason"]
-    assert "no_such_model" in rows[3]["reason"]
+    assert "too many images" in rows[3]["reason"]
     assert rows[4]["reason"] == "asha at epoch 3"
     assert [row["epoch"] for row in rows][0::4] == ["9", "3"]
 
@@ -145,7 +172,8 @@ def test_the_study_says_the_same(mixed: Sweep) -> None:
     assert set(trials[0].params) == {"model", LR, DECAY, LAMBDA}
 
 
-def test_the_template_as_resolved_loads_to_the_same_space(mixed: Sweep) -> None:
+def test_the_template_as_resolved_loads_to_the_same_space(mixed: Sweep, own_registry: None) -> None:
+    load_stored(mixed.folder)
     again = Template.load(mixed.folder / "template.yaml")
     original = Template.load(mixed.folder.parents[1] / "mixed.yaml")
     assert again.parameters == original.parameters
@@ -382,13 +410,66 @@ def test_a_sweep_that_runs_out_of_configs_ends_well_and_says_so(
         assert states(tmp_path / "small") == [TrialState.COMPLETE] * 3
 
 
-def test_a_sweep_whose_every_trial_fails_exits_3(
+def test_a_sweep_whose_every_trial_fails_exits_3_and_can_be_begun_again_under_its_name(
     tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
 ) -> None:
-    done = run_python("tune_main.py", write_yaml({**tiny, "model": "timm/no_such_model"}), "--storage", tmp_path)
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    command = ["tune_main.py", write_yaml({**tiny, "model": "fragile", "epochs": 1}), "--storage", tmp_path]
+    done = run_python(*command, "--plugin", tmp_path / "fragile.py")
     assert done.returncode == 3, done.stderr
     assert "The Pareto front is empty" in done.stdout
     assert not (tmp_path / "config" / "best.yaml").exists()
+
+    again = run_python(*command, "--set", "model=mlp")
+    assert again.returncode == 0, again.stderr
+    assert "config: all trials (1) had failed, the sweep begins again" in again.stdout
+    assert (tmp_path / "config" / "best.yaml").exists()
+    assert states(tmp_path / "config") == [TrialState.COMPLETE]
+
+
+def test_a_network_that_cannot_be_built_is_told_by_the_dry_run_and_before_the_sweep(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
+) -> None:
+    """And the name stays free."""
+    path = write_yaml({**tiny, "model": "timm/vit_tiny_patch16_225"})
+    command = ["tune_main.py", path, "--storage", tmp_path]
+    planned, begun = run_python(*command, "--dry-run"), run_python(*command)
+    assert (planned.returncode, begun.returncode) == (2, 2)
+    assert planned.stderr == begun.stderr
+    assert begun.stderr.startswith(f"{path}:1: model: unknown timm model 'vit_tiny_patch16_225'")
+    assert "timm/vit_tiny_patch16_224" in begun.stderr and len(begun.stderr.splitlines()) == 1
+    assert "trial-epochs" in planned.stdout
+    assert not (tmp_path / "config" / "trials").exists()
+
+
+def test_a_device_that_is_not_there_is_told_before_the_sweep(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path, run_python: Run
+) -> None:
+    path = write_yaml(tiny)
+    command = ["tune_main.py", path, "--storage", tmp_path, "--set", "device=cuda"]
+    done = run_python(*command, CUDA_VISIBLE_DEVICES="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "--set: device: cuda was asked for, but PyTorch sees no CUDA device; use auto or cpu\n"
+
+
+def test_sigterm_is_heard_while_a_study_does_not_answer(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path
+) -> None:
+    driver = "import socket; connect = lambda host, port, **more: socket.create_connection((host, port)).recv(1)\n"
+    (tmp_path / "pymysql.py").write_text(driver + "paramstyle, __version__, Error = 'format', '1.1.0', Exception\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"mysql+pymysql://me@127.0.0.1:{server.getsockname()[1]}/db"
+        options = ["--storage", tmp_path, "--set", f"sweep.study={url}"]
+        command = [sys.executable, "tune_main.py", write_yaml(tiny), *options]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        server.settimeout(60)
+        connection, _ = server.accept()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=8)  # less than it waits for the answer
+        connection.close()
+    assert process.returncode == 143, errors
 
 
 def test_bad_input_exits_2_with_one_line_per_problem_before_ray_starts(
@@ -500,4 +581,5 @@ def test_results_go_to_a_url_as_to_a_folder_even_if_nobody_reads_the_output(
         "template.yaml", "trials", "trials.csv", "pareto.csv", "best.yaml", "study.db", "summary.json",
     }  # fmt: skip
     assert len((far / "trials" / "0000" / "metrics.jsonl").read_text().splitlines()) == 2
-    assert list((tmp_path / "results" / "far").glob("trials/0000/events.*"))
+    local = tmp_path / "results" / "file" / far.relative_to("/")
+    assert list(local.glob("trials/0000/events.*"))

@@ -14,10 +14,11 @@ from codeq.config.distributions import Choice, Distribution, Int, LogUniform, Sa
 from codeq.config.document import Document, KeyPath
 from codeq.config.draw import SampledConfig
 from codeq.config.errors import Problem, did_you_mean, format_value
-from codeq.config.run import RunConfig
+from codeq.config.foreign_spaces import in_our_words
+from codeq.config.run import ONE_PER_SWEEP, RunConfig
 from codeq.config.sweep import SweepConfig
 from codeq.config.tree import InvalidValue, children, distributions, dotted, get_path, parameter_names, walk
-from codeq.config.validation import WHOLE_NUMBER, FieldError, field_errors
+from codeq.config.validation import MISSING, UNKNOWN_KEY, WHOLE_NUMBER, FieldError, field_errors
 
 CORNER_SAMPLES = 100
 MAX_GRID = 1000
@@ -78,10 +79,14 @@ class _RoundRobin:
             yield from self.bounds(item, (*path, *steps), turn)
 
 
+def checked_draws(tree: Any) -> Iterator[SampledConfig]:
+    """The configs that are drawn to check a tree."""
+    return itertools.chain(boundary_configs(tree), corner_samples(tree))
+
+
 def run_problems(tree: dict[str, Any], document: Document) -> list[Problem]:
     """What is wrong with the configs that can be drawn, each problem once, at the line where it was written."""
-    draws = itertools.chain(boundary_configs(tree), corner_samples(tree))
-    return list({problem for draw in draws for problem in draw_problems(draw, tree, document)})
+    return list({problem for draw in checked_draws(tree) for problem in draw_problems(draw, tree, document)})
 
 
 def draw_problems(draw: SampledConfig, tree: Any, document: Document) -> Iterator[Problem]:
@@ -93,9 +98,31 @@ def draw_problems(draw: SampledConfig, tree: Any, document: Document) -> Iterato
     except ValidationError as error:
         for invalid in field_errors(error, RunConfig, draw.data):
             if not _is_reported(draw.data, invalid.path):
-                end, reason = _at_end(invalid, draw, tree)
-                location = document.location((*_origin(draw, invalid.path), *end, *invalid.loc))
-                yield Problem(location, dotted(draw.data, invalid.path), reason)
+                yield _translation(invalid, draw, document) or _problem(invalid, draw, tree, document)
+
+
+def _problem(invalid: FieldError, draw: SampledConfig, tree: Any, document: Document) -> Problem:
+    end, reason = _at_end(invalid, draw, tree)
+    origin = _origin(draw, invalid.path)
+    if invalid.requirement == MISSING:
+        for path, key in document.replaced.items():
+            if origin[: len(path)] == path:
+                reason += f"; another {key} replaces all of {dotted(document.data, path)}"
+    return Problem(document.location((*origin, *end, *invalid.loc)), dotted(draw.data, invalid.path), reason)
+
+
+def _translation(invalid: FieldError, draw: SampledConfig, document: Document) -> Problem | None:
+    """The problem of a search space that is written in another tool's words, if that is why a value is refused."""
+    is_of_wrong_type = invalid.value is not None and not invalid.requirement.startswith(("must be a list", "must hold"))
+    if not is_of_wrong_type and invalid.requirement not in (MISSING, UNKNOWN_KEY):
+        return None
+    for length in range(1, len(invalid.path) + 1):  # an unknown key is the problem of the mapping around it
+        path = invalid.path[:length]
+        value = get_path(draw.data, path)
+        if (isinstance(value, dict) or path == invalid.path) and (ours := in_our_words(value)):
+            reason = f"is {format_value(value)}; write {ours}"
+            return Problem(document.location(_origin(draw, path)), dotted(draw.data, path), reason)
+    return None
 
 
 def _unresolved(key: str, draw: SampledConfig, tree: Any) -> str:
@@ -145,6 +172,18 @@ def sweep_problems(sweep: SweepConfig, tree: Any, document: Document) -> Iterato
     """What does not fit between the sweep section and the parameters."""
     names = parameter_names(tree)
     found = distributions(tree)
+    for key, reason in ONE_PER_SWEEP.items():
+        for place in (KeyPath((key,)), (key, "name")):
+            value = get_path(tree, place)
+            if isinstance(value, Distribution | SameAs):
+                what = "a reference" if isinstance(value, SameAs) else "a distribution"
+                text = f"is {what} ({value}), must be one value for the whole sweep: {reason}"
+                yield Problem(document.location(place), dotted(document.data, place), text)
+    device = str(tree.get("device")).partition("cuda:")[2]
+    if device and int(device) >= max(1, 0 if sweep.resources.gpu == "auto" else sweep.resources.gpu):
+        text = f"is 'cuda:{device}', must be cuda: a trial numbers the GPUs that it is given from 0; "
+        text += f"CUDA_VISIBLE_DEVICES={device} gives this one to the whole sweep"
+        yield Problem(document.location(("device",)), "device", text)
     if not found and (sweep.trials or 1) > 1:
         reason = f"is {sweep.trials}, but no value of the file is a distribution: there is one config to try"
         yield Problem(document.location(("sweep", "trials")), "sweep.trials", reason)

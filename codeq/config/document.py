@@ -63,11 +63,15 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 
 @dataclass
 class Document:
-    """Plain data (dicts, lists, scalars), the source location of every value by path, and the problems found."""
+    """Plain data (dicts, lists, scalars), the source location of every value by path, and the problems found.
+
+    replaced: the mappings that an override of another kind has replaced as a whole, and the key that says the kind.
+    """
 
     data: Any
     locations: dict[KeyPath, SourceLocation] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    replaced: dict[KeyPath, str] = field(default_factory=dict)
 
     def location(self, path: KeyPath) -> SourceLocation:
         """The location of the value at `path`, or of the nearest enclosing value that has one."""
@@ -120,6 +124,12 @@ def parse_document(text: str, source: str) -> Document:
 def to_yaml(data: Any) -> str:
     """`data` as YAML text that this module and PyYAML's own loaders read back as equal data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+
+
+def to_line(data: Any) -> str:
+    """`data` as YAML text in one line, as it may stand behind a key."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> Problem:

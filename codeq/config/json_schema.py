@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from codeq.config.distributions import DISTRIBUTIONS, Choice, Int, LogUniform, SameAs, Uniform
 from codeq.config.run import (
+    ONE_PER_SWEEP,
     DatasetConfig,
     LossTermConfig,
     ModelConfig,
@@ -36,7 +38,7 @@ def template_schema() -> dict[str, Any]:
     definitions[_SEARCHED] = {**searched, "description": f"{', '.join(DISTRIBUTIONS)} or same_as"}
     sweep = SweepConfig.model_json_schema(ref_template=_REFERENCES)
     definitions.update(sweep.pop("$defs"))
-    schema = _searchable(schema)
+    schema = _searchable(schema, fixed=ONE_PER_SWEEP)
     schema["properties"]["sweep"] = sweep
     schema["properties"]["extends"] = {"type": "string", "description": "the file that this one starts from"}
     head: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "CoDeQ Tune template"}
@@ -79,12 +81,13 @@ def schema_text() -> str:
     return json.dumps(template_schema(), indent=1) + "\n"
 
 
-def _searchable(schema: dict[str, Any]) -> dict[str, Any]:
-    """A section's schema in which every value may also be a distribution.
+def _searchable(schema: dict[str, Any], fixed: Container[str] = ()) -> dict[str, Any]:
+    """A section's schema in which every value may also be a distribution, but for the keys `fixed`.
 
     Nothing is required: a file may leave any key to the file it extends.
     """
-    properties = {name: _or_searched(value) for name, value in schema.get("properties", {}).items()}
+    of_file = schema.get("properties", {})
+    properties = {name: value if name in fixed else _or_searched(value) for name, value in of_file.items()}
     kept = {key: value for key, value in schema.items() if key != "required"}
     return {**kept, "properties": properties} if properties else schema
 

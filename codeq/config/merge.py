@@ -17,7 +17,8 @@ OPTIONS = {"--trials": "sweep.trials", "--name": "sweep.name", "--storage": "swe
 _ONE_VALUE = {("sweep", "objectives"), ("sweep", "constraints")}
 _NAMED = {("model",), ("dataset",)}
 """What may be written as a name alone."""
-_PARTS = {*_NAMED, ("quantizer",)}
+_KIND_KEYS = ("name", "type")
+"""The keys that say what the other keys of their mapping belong to: `quantizer.name`, `optimizer.type`."""
 MAX_EXTENDS = 16
 
 
@@ -76,18 +77,20 @@ def _is_file(path: Path) -> bool:
 def merge(base: Document, over: Document) -> Document:
     """`over` on top of `base`: mappings are merged key by key, anything else is replaced as a whole.
 
-    A distribution is one value, so it replaces and is replaced whole; so is a model, a data set or a quantizer by
-    one of another name, whose arguments would be meaningless to it.
+    A distribution is one value, so it replaces and is replaced whole; so is a mapping by one of another name or type
+    (`_changed_kind`), since it holds the settings of that kind.
     """
-    locations: dict[KeyPath, SourceLocation] = {}
-    data = _merged(base, over, base.data, over.data, (), locations)
-    return Document(data, locations, base.problems + over.problems)
+    merged = Document(None, {}, base.problems + over.problems, {**base.replaced, **over.replaced})
+    merged.data = _merged(base, over, base.data, over.data, (), merged)
+    return merged
 
 
-def _merged(
-    base: Document, over: Document, low: Any, high: Any, path: KeyPath, locations: dict[KeyPath, SourceLocation]
-) -> Any:
-    if not _is_merged(low, high, path):
+def _merged(base: Document, over: Document, low: Any, high: Any, path: KeyPath, into: Document) -> Any:
+    locations = into.locations
+    changed = _changed_kind(low, high, path)
+    if changed:
+        into.replaced[path] = changed
+    if changed or not _is_merged(low, high, path):
         locations.update({key: location for key, location in over.locations.items() if key[: len(path)] == path})
         return high
     locations[path] = over.location(path)
@@ -101,16 +104,24 @@ def _merged(
             locations.update({k: location for k, location in over.locations.items() if k[: len(child)] == child})
             merged[key] = high[key]
         else:
-            merged[key] = _merged(base, over, low[key], high[key], child, locations)
+            merged[key] = _merged(base, over, low[key], high[key], child, into)
     return merged
 
 
 def _is_merged(low: Any, high: Any, path: KeyPath) -> bool:
     if not (isinstance(low, dict) and isinstance(high, dict)):
         return False
-    if {"distribution", "same_as"} & {*low, *high} or path in _ONE_VALUE:
-        return False
-    return path not in _PARTS or high.get("name", low.get("name")) == low.get("name")
+    return not {"distribution", "same_as"} & {*low, *high} and path not in _ONE_VALUE
+
+
+def _changed_kind(low: Any, high: Any, path: KeyPath) -> str | None:
+    """The key, `name` or `type`, by which the mapping `high` is of another kind than `low`, which it is to override.
+
+    Not below `sweep`, where names select no other keys, and not in `kwargs`, where they are arguments.
+    """
+    if not (isinstance(low, dict) and isinstance(high, dict)) or path[:1] == ("sweep",) or "kwargs" in path:
+        return None
+    return next((key for key in _KIND_KEYS if key in low and key in high and low[key] != high[key]), None)
 
 
 def set_value(document: Document, override: str) -> None:
@@ -143,11 +154,34 @@ def _set(document: Document, key: str, value: Document, location: SourceLocation
             parent[path[-1]] = {}
             document.locations[path] = location
         parent = parent[path[-1]]
+    if changed := _changed_kind(parent, {steps[-1]: value.data}, path):
+        _drop_other_kind(document, parent, path)
+        document.replaced[path] = changed
     path = (*path, _index(parent, steps[-1], path, key, location))
     parent[path[-1]] = value.data
     for stale in [known for known in document.locations if known[: len(path)] == path]:
         del document.locations[stale]
     document.locations.update({(*path, *below): location for below in value.locations})
+
+
+def _drop_other_kind(document: Document, parent: dict[str, Any], path: KeyPath) -> None:
+    """Keep of the mapping `parent`, which stands at `path`, only what other overrides have set."""
+    below = {key: location for key, location in document.locations.items() if key[: len(path)] == path}
+    written = [key for key, location in below.items() if location.source == SET]
+    kept = {key[:length] for key in written for length in range(len(path) + 1, len(key) + 1)}
+    for key in below.keys() - kept:
+        del document.locations[key]
+    document.locations[path] = SourceLocation(SET)
+    _keep_only(kept, parent, path)
+
+
+def _keep_only(kept: set[KeyPath], value: Any, path: KeyPath) -> None:
+    """Remove from `value`, which stands at `path`, every entry of a mapping whose path is not in `kept`."""
+    for key in list(value) if isinstance(value, dict) else []:
+        if (*path, key) in kept:
+            _keep_only(kept, value[key], (*path, key))
+        else:
+            del value[key]
 
 
 def _value(key: str, text: str) -> Document:

@@ -42,6 +42,16 @@ EMBEDDED_DATASETS = ("digits", "synthetic")
 """Data sets that need neither files nor a network."""
 RUNTIME_KEYS = frozenset({"device", "threads", "use_compile", "workers", "data_dir", "save_dir", "wandb_project"})
 """Keys that do not change what is trained; scores may differ by rounding."""
+_SAME_IMAGES = "accuracies on different images cannot be compared"
+ONE_PER_SWEEP = {
+    "dataset": _SAME_IMAGES,
+    "data_dir": _SAME_IMAGES,
+    "val_fraction": _SAME_IMAGES,
+    "device": "the sweep places all its trials alike",
+    "save_dir": "only a single run writes there",
+    "wandb_project": "a sweep is one group of runs in one project",
+}
+"""Keys that are the same for all trials of a sweep, so neither distributions nor references, each with the reason."""
 
 
 def _known_device(name: str) -> str:
@@ -292,6 +302,21 @@ class RunConfig(StrictModel):
         if name == "deadzone":
             return f"deadzone{kwargs['max_bits'] if kwargs['learnable_bit'] else kwargs['fixed_bit_val']}b"
         return f"uniform{kwargs['bitwidth']}b" if name == "uniform" else name
+
+    @field_validator("pretrained")
+    @classmethod
+    def _check_pretrained(cls, pretrained: bool, info: ValidationInfo) -> bool:
+        model = info.data.get("model")
+        if pretrained and model is not None and "pretrained" not in model.part.supplied:
+            raise invalid(f"is true, but {model.name} has no published weights, only vit and timm/NAME have")
+        return pretrained
+
+    @property
+    def needs_building(self) -> bool:
+        """Whether only building the network can tell that it is possible: the config does not say which images timm's
+        networks and plug-ins take, nor which layers `exclude_layers` leaves."""
+        excludes = self.quantizer is not None and bool(self.quantizer.exclude_layers)
+        return self.has_own_parts or "pretrained" in self.model.part.supplied or excludes
 
     @property
     def has_own_parts(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codeq.config.boundary_check import boundary_configs, draw_problems, run_problems, sweep_problems
+from codeq.config.boundary_check import boundary_configs, checked_draws, draw_problems, run_problems, sweep_problems
 from codeq.config.distributions import Distribution
 from codeq.config.document import Document, to_yaml
 from codeq.config.draw import SampledConfig
@@ -33,6 +33,7 @@ from codeq.config.tree import (
     parse_tree,
     to_plain,
 )
+from codeq.config.unread import unread_problems
 from codeq.config.validation import field_errors
 
 DEFAULT_TRIALS = 24
@@ -92,6 +93,8 @@ class Template:
         problems += unreadable + run_problems(tree, document)
         if sweep and not unreadable and not single_run:
             problems += sweep_problems(sweep, tree, document)
+            if not problems:
+                problems += unread_problems(checked_draws(tree), tree, document)
         if problems or not sweep:
             raise ConfigError(problems)
         return cls(Path(path), tree, sweep, document)

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from codeq.config.distributions import DISTRIBUTIONS, Choice, Distribution, Int, LogUniform, SameAs, Uniform
 from codeq.config.document import Document, KeyPath
 from codeq.config.errors import Problem, did_you_mean, format_value
+from codeq.config.foreign_spaces import in_our_words
 from codeq.config.merge import find_item
 from codeq.config.types import StrictModel
-from codeq.config.validation import field_errors
+from codeq.config.validation import MISSING, UNKNOWN_KEY, field_errors
 
 
 class InvalidValue:
@@ -40,6 +41,9 @@ def parse_tree(document: Document, value: Any, path: KeyPath, problems: list[Pro
         return parsed
     name = value["distribution"]
     if not isinstance(name, str) or name not in DISTRIBUTIONS:
+        if ours := in_our_words(value):
+            problems.append(_translation(document, value, path, ours))
+            return InvalidValue()
         hint = did_you_mean(name, DISTRIBUTIONS)
         reason = f"is {format_value(name)}, must be one of {', '.join(DISTRIBUTIONS)}{hint}"
         key = (*path, "distribution")
@@ -54,11 +58,21 @@ def _section(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        for invalid in field_errors(error, model, data):
+        found = field_errors(error, model, data)
+        keys_are_wrong = any(invalid.requirement in (MISSING, UNKNOWN_KEY) for invalid in found)
+        if keys_are_wrong and (ours := in_our_words(plain := get_path(document.data, path))):
+            problems.append(_translation(document, plain, path, ours))
+            return InvalidValue()
+        for invalid in found:
             key = (*path, *invalid.path)
             location = document.location((*key, *invalid.loc))
             problems.append(Problem(location, dotted(document.data, key), str(invalid)))
         return InvalidValue()
+
+
+def _translation(document: Document, value: Any, path: KeyPath, ours: str) -> Problem:
+    reason = f"is {format_value(value)}; write {ours}"
+    return Problem(document.location(path), dotted(document.data, path), reason)
 
 
 def to_plain(value: Any) -> Any:

@@ -18,6 +18,8 @@ from codeq.config.run import PartConfig, RunConfig
 from codeq.config.types import StrictModel
 
 WHOLE_NUMBER = "must be a whole number"
+MISSING = "is missing"
+UNKNOWN_KEY = "unknown key"
 _REQUIREMENTS = {
     "int_type": WHOLE_NUMBER,
     "float_type": "must be a number",
@@ -66,7 +68,7 @@ def field_errors(error: ValidationError, model: type[StrictModel], data: Any) ->
         known = found.get(invalid.path)
         found[invalid.path] = _either(known, invalid) if known else invalid
     suggested = {(*invalid.path[:-1], invalid.suggestion) for invalid in found.values() if invalid.suggestion}
-    listed = [i for path, i in found.items() if not (i.requirement == "is missing" and path in suggested)]
+    listed = [i for path, i in found.items() if not (i.requirement == MISSING and path in suggested)]
     return listed + _behind_misspelt_kinds(listed, model, data)
 
 
@@ -81,7 +83,7 @@ def _either(known: FieldError, other: FieldError) -> FieldError:
 def _behind_misspelt_kinds(found: list[FieldError], model: type[StrictModel], data: Any) -> list[FieldError]:
     """Errors in sections whose kind (`quantizer.name`, `optimizer.type`) is misspelt, read as the suggested one."""
     repaired = copy.deepcopy(data)
-    kinds = [invalid for invalid in found if invalid.suggestion and invalid.requirement != "unknown key"]
+    kinds = [invalid for invalid in found if invalid.suggestion and invalid.requirement != UNKNOWN_KEY]
     for kind in kinds:
         section = repaired
         for step in kind.path[:-1]:
@@ -102,7 +104,7 @@ def _invalid(details: ErrorDetails, model: type[StrictModel], data: Any) -> Fiel
         case "extra_forbidden":
             return _unknown_key(path, details["loc"], model, data)
         case "missing":
-            return FieldError(path, None, "is missing")
+            return FieldError(path, None, MISSING)
         case "literal_error":
             choices = re.findall(r"'([^']*)'|(\d+)", str(context["expected"]))
             return _not_one_of([text or number for text, number in choices], path, value)
@@ -112,7 +114,7 @@ def _invalid(details: ErrorDetails, model: type[StrictModel], data: Any) -> Fiel
             key = str(context["discriminator"]).strip("'")
             return _not_one_of(re.findall(r"'([^']*)'", str(context["expected_tags"])), (*path, key), value[key])
         case "union_tag_not_found":
-            return FieldError((*path, str(context["discriminator"]).strip("'")), None, "is missing")
+            return FieldError((*path, str(context["discriminator"]).strip("'")), None, MISSING)
         case "value_error":
             return FieldError(path, format_value(value), str(context["error"]))
         case "invalid":
@@ -132,7 +134,7 @@ def _unknown_key(path: KeyPath, location: KeyPath, model: type[StrictModel], dat
     suggestion = closest(path[-1], allowed)
     kinds = [step for step in location if isinstance(step, str) and step not in path]
     of_kind = f" for {part or kinds[-1]}" if part or kinds else ""
-    return FieldError(path, None, "unknown key", f"; allowed{of_kind}: {', '.join(allowed) or 'none'}", suggestion)
+    return FieldError(path, None, UNKNOWN_KEY, f"; allowed{of_kind}: {', '.join(allowed) or 'none'}", suggestion)
 
 
 def _unknown_part(names: list[str], path: KeyPath, value: Any) -> FieldError:
@@ -162,6 +164,8 @@ def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
     if kind == "string_type" and isinstance(value, int | float):
         return "; put it in quotes"
     if isinstance(value, dict) and not kind.startswith("model") and {"low", "high", "choices"} & {*value}:
+        if model is not RunConfig:
+            return "; nothing below sweep can be searched"
         return f"; a range is {{distribution: {'int' if kind == 'int_type' else 'uniform'}, low: ..., high: ...}}"
     return ""
 

@@ -2,7 +2,7 @@
 
 from codeq.data.batches import Batches
 from codeq.data.errors import DataDamaged, DataUnavailable
-from codeq.data.load import DatasetInfo, DataSplits, load_data
+from codeq.data.load import DatasetInfo, DataSplits, dataset_info, load_data
 from codeq.data.raw import FileSet, PixelSet, RawImages
 from codeq.data.sources import load_or_fake, load_raw
 
@@ -15,6 +15,7 @@ __all__ = [
     "FileSet",
     "PixelSet",
     "RawImages",
+    "dataset_info",
     "load_data",
     "load_or_fake",
     "load_raw",

@@ -15,7 +15,7 @@ from codeq.data.batches import BatchConfig, Batches
 from codeq.data.limits import eval_batch_size
 from codeq.data.normalize import Normalizer
 from codeq.data.raw import ImageSet, Indices, Labels, PixelSet, RawImages
-from codeq.data.sources import load_raw
+from codeq.data.sources import DEFAULT_IMG_SIZE, SHAPES, load_raw
 from codeq.data.split import stratified_split
 from codeq.data.stores import as_tensor, decode_all, store_for
 
@@ -57,6 +57,21 @@ class DataSplits:
     def first(self, batches: int) -> DataSplits:
         """Return the same splits with training epochs of `batches` batches."""
         return replace(self, train=self.train.first(batches))
+
+
+def dataset_info(config: RunConfig, raw: RawImages | None = None) -> DatasetInfo | None:
+    """Return the sizes of the config's images: those of `raw`, if they are loaded, else as published.
+
+    None for a plug-in's data set that is not loaded. An image folder that is not loaded counts as one of 1,000 classes.
+    """
+    if raw is not None:
+        return DatasetInfo(raw.name, raw.train.channels, config.img_size or raw.train.img_size, raw.num_classes)
+    name = config.dataset.name
+    if name == "imagefolder":
+        return DatasetInfo(name, 3, config.img_size or DEFAULT_IMG_SIZE, 1000)
+    if (shape := SHAPES.get(name)) is None:
+        return None
+    return DatasetInfo(name, shape.channels, config.img_size or shape.size, shape.num_classes)
 
 
 def load_data(config: RunConfig, device: torch.device, raw: RawImages | None = None) -> DataSplits:

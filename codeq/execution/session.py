@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from codeq.config import Template
+from codeq.config import ConfigError, Template
 from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
 from codeq.execution.capacity import check_resources, describe_sharing, free_slots, gpus_per_trial, trials_that_fit
@@ -66,7 +67,8 @@ class Session:
             return
         raw = _fetch_data(self.template) if self.options.address is None else {}
         if self.options.address is None:
-            _check_parts(self.template, raw)
+            _check_device(self.template)
+        check_networks(self.template, raw, fetch_weights=self.options.address is None)
         with _preserve_sigterm():
             dashboard = start_ray(self.options.address, self.options.dashboard)
         import ray  # reads its environment at import, so it is imported after start_ray
@@ -201,19 +203,36 @@ def _fetch_data(template: Template) -> dict[str, RawImages]:
     return found
 
 
-def _check_parts(template: Template, raw: dict[str, RawImages]) -> None:
-    """Run each plug-in once. Raises BadInput with the plug-in's line that raised."""
-    if not any(config.has_own_parts for config in template.boundary_configs):
+def check_networks(template: Template, raw: dict[str, RawImages] | None = None, *, fetch_weights: bool = False) -> None:
+    """Build the networks of which the template alone does not tell whether they are possible: see `check_parts`.
+
+    Prints what is probably a mistake. Raises BadInput with the problems of the file, or the plug-in's line that raised.
+    """
+    if not any(config.needs_building for config in template.boundary_configs):
         return
     from codeq.train.check_parts import check_parts  # imports torch, which takes seconds
 
     try:
-        check_parts(template.boundary_configs, raw)
+        for note in check_parts(template.boundary_configs, template.problem, raw, fetch_weights=fetch_weights):
+            print(note, file=sys.stderr, flush=True)
     except Exception as error:
-        line = error_line(error) or (str(error) if isinstance(error, ValueError) else None)
+        line = error_line(error) or (str(error) if isinstance(error, ConfigError) else None)
         if line is None:
             raise
         raise BadInput(line) from None
+
+
+def _check_device(template: Template) -> None:
+    """Raise BadInput if this machine lacks the device that the template names."""
+    device = str(template.tree.get("device", "auto"))
+    if device in ("auto", "cpu"):
+        return
+    from codeq.train.device import prepare_device  # imports torch, which takes seconds
+
+    try:
+        prepare_device(device, threads=None)
+    except ValueError as error:
+        raise BadInput(str(template.problem("device", str(error).removeprefix("device: ")))) from None
 
 
 @contextlib.contextmanager

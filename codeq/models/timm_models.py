@@ -46,7 +46,7 @@ def build_timm(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Modu
     Raises ValueError for an unknown name, for arguments that timm rejects and for an image size that the model does not
     accept; WeightsUnavailable if published weights are requested and cannot be loaded.
     """
-    _check_name(name)
+    check_timm_name(name)
     for key in kwargs.keys() & _SET_ELSEWHERE.keys():
         raise ValueError(f"timm/{name}: kwargs.{key} cannot be given: {_SET_ELSEWHERE[key]}")
     model = _load_pretrained(name, spec, kwargs) if spec.pretrained else _build(name, spec, kwargs)
@@ -54,7 +54,8 @@ def build_timm(name: str, spec: ModelSpec, kwargs: Mapping[str, Any]) -> nn.Modu
     return model
 
 
-def _check_name(name: str) -> None:
+def check_timm_name(name: str) -> None:
+    """Raise ValueError, with the nearest names, if timm knows no model `name` (`MODEL` or `MODEL.TAG`)."""
     import timm
 
     tagged = "." in name
@@ -107,6 +108,7 @@ def _try_out(model: nn.Module, name: str, spec: ModelSpec) -> None:
         with torch.no_grad():
             model(torch.zeros(1, spec.in_channels, spec.img_size, spec.img_size))
     except (AssertionError, IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"timm/{name} does not take {spec}: {one_line(error)}") from error
+        reason = f"timm/{name} does not take {spec}: {one_line(error)}; img_size: N resizes images to NxN"
+        raise ValueError(reason) from error
     finally:
         model.train()

@@ -4,6 +4,7 @@ from codeq.quant.all_layers import all_layers_quantized
 from codeq.quant.attach import (
     FakeQuantParametrization,
     attach_weight_quantizers,
+    layer_names,
     quantized_layers,
     toggle_quantization,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "attach_weight_quantizers",
     "build_quantizer",
     "dead_zone_quantize",
+    "layer_names",
     "materialize",
     "quantized_layers",
     "toggle_quantization",

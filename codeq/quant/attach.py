@@ -71,6 +71,11 @@ def attach_weight_quantizers(
         log.info("Attached weight quantizer to layer: %s", name)
 
 
+def layer_names(model: nn.Module) -> list[str]:
+    """Return the dotted names of the submodules that have a weight of their own, which `exclude_layers` may name."""
+    return [name for name, module in model.named_modules() if module._parameters.get("weight") is not None]
+
+
 def _refuse_parametrized(layers: Mapping[str, nn.Module]) -> None:
     """Raise ValueError with all layer names if weights are parametrized already: two quantizers would be chained."""
     names = [name for name, module in layers.items() if parametrize.is_parametrized(module, "weight")]

@@ -59,9 +59,32 @@ def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
     try:
         with FileLock(str(folder / ".study.lock")):
             return _open(url, sweep)
-    except (SQLAlchemyError, ValueError, ImportError) as error:
-        where = "sweep.study" if sweep.study else str(folder / "study.db")
-        raise StateDamaged(f"{where}: cannot be used: {first_line(error)}") from None
+    except (SQLAlchemyError, ValueError) as error:
+        raise _unusable(sweep, folder, error) from None
+
+
+def delete_failed_study(sweep: SweepConfig, folder: Path) -> None:
+    """Delete the sweep's study, if there is one, so that its trials' numbers are free again.
+
+    Raises StateDamaged if it holds a trial that has not failed, or cannot be read.
+    """
+    quiet_optuna()
+    url = study_url(sweep, folder)
+    try:
+        study = optuna.load_study(study_name=sweep.name, storage=url)
+        if any(trial.state is not TrialState.FAIL for trial in study.get_trials(deepcopy=False)):
+            more = "--name NAME starts another sweep"
+            raise StateDamaged(f"the study {sweep.name} holds trials that have no folder; {more}")
+        optuna.delete_study(study_name=study.study_name, storage=url)
+    except KeyError:  # there is none
+        return
+    except (SQLAlchemyError, ValueError) as error:
+        raise _unusable(sweep, folder, error) from None
+
+
+def _unusable(sweep: SweepConfig, folder: Path, error: Exception) -> StateDamaged:
+    where = "sweep.study" if sweep.study else str(folder / "study.db")
+    return StateDamaged(f"{where}: cannot be used: {first_line(error)}")
 
 
 def quiet_optuna() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import optuna
@@ -23,10 +24,13 @@ from codeq.config.sweep import SweepConfig
 from codeq.config.text import pluralize
 from codeq.plugins import PLUGINS_FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd, for_study
-from codeq.search.study import check_all_present, end_interrupted, mark_waiting, open_study
+from codeq.search.servers import ServerUnavailable, check_database, check_package, check_storage, database_engine
+from codeq.search.study import check_all_present, delete_failed_study, end_interrupted, mark_waiting, open_study
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.atomic_files import is_local, write_atomically
 from codeq.storage.trial_folder import Row, StateDamaged, trial_folder, trial_folders
+
+log = logging.getLogger(__name__)
 
 _FREE_TO_CHANGE = RUNTIME_KEYS - {"threads", "use_compile"} | {"sweep"}
 """Keys that a resumed sweep may change. Threads and compilation are not among them: they change scores by rounding."""
@@ -36,7 +40,7 @@ _FREE_TO_CHANGE = RUNTIME_KEYS - {"threads", "use_compile"} | {"sweep"}
 class SweepState:
     """The state of an open sweep.
 
-    folder: holds all files, perhaps behind a URL. local: the same folder, or a local one if that is behind a URL.
+    folder: holds all files, perhaps behind a URL. local: see `local_folder`.
     warm_start: trials of another sweep from which the sampler learns before its first draw.
     """
 
@@ -89,22 +93,36 @@ def sweep_folder(template: Template) -> UPath:
     return (storage.absolute() if is_local(storage) else storage) / str(template.sweep.name)
 
 
+def local_folder(folder: UPath) -> Path:
+    """The sweep's folder, or, if that is behind a URL, one on this machine that no other URL shares: it holds the lock,
+    the study during the sweep, TensorBoard's events and W&B's files."""
+    if is_local(folder):
+        return Path(str(folder))
+    parts = [part for part in PurePosixPath(folder.path).parts if part not in ("/", "..")]
+    return Path("results").absolute().joinpath(folder.protocol, *parts)
+
+
 @contextlib.contextmanager
 def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ()) -> Iterator[SweepState]:
     """The sweep's state, locked by this driver until the end of the `with` block.
 
-    Raises StateDamaged if it cannot be read, another driver has it, it holds trials and `resume` is not set, or it was
-    begun with another template; BadInput if its folder cannot be written, its study's URL has a masked password, or
-    there is nothing to start warm from.
+    Without `resume`, trials are removed if all of them failed. Raises StateDamaged if the state cannot be read, another
+    driver has it, it holds other trials and `resume` is not set, or it was begun with another template; BadInput if its
+    folder or its study cannot be used, its study's URL has a masked password, or there is nothing to start warm from.
     """
     study_url = template.sweep.study
     if study_url is not None and is_masked(study_url):
         reason = f"is {study_url}, whose password no file holds; give the whole URL: --set sweep.study=URL"
         raise BadInput(str(template.problem("sweep.study", reason)))
     folder = sweep_folder(template)
-    local = Path(str(folder)) if is_local(folder) else Path("results").absolute() / str(template.sweep.name)
+    local = local_folder(folder)
+    check_servers(template)
     with _lock(folder, local, template):
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
+        if records and not resume and all(record.status == "failed" for record in records):
+            _remove_failed(folder, local, template.sweep)
+            log.warning("%s: all trials (%d) had failed, the sweep begins again", folder, len(records))
+            records = []
         _check_no_trials(str(folder), len(records), resume)
         if records:
             _check_same_template(folder / "template.yaml", template)
@@ -123,6 +141,32 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
         finally:
             mark_waiting(study)
             state.upload_study()
+
+
+def check_servers(template: Template, *, connect: bool = True) -> None:
+    """Raise BadInput, with the file's line, if the storage or the study is behind a URL where nothing can be stored.
+
+    connect: False checks only what needs no connection, the URLs and the packages for them.
+    """
+    folder, study = sweep_folder(template), template.sweep.study
+    key = "sweep.storage"
+    try:
+        if not is_local(folder):
+            check_storage(folder) if connect else check_package(folder)
+        key = "sweep.study"
+        if study:
+            check_database(study) if connect else database_engine(study)
+    except ServerUnavailable as error:
+        raise BadInput(str(template.problem(key, str(error)))) from None
+
+
+def _remove_failed(folder: UPath, local: Path, sweep: SweepConfig) -> None:
+    """Remove the study and the trials of a sweep whose trials all failed. Raises StateDamaged for other trials."""
+    _fetch_study(folder, local)
+    delete_failed_study(sweep, local)
+    for path in (folder / "trials", UPath(local) / "trials"):
+        if path.exists():
+            path.fs.rm(path.path, recursive=True)
 
 
 def _lock(folder: UPath, local: Path, template: Template) -> contextlib.AbstractContextManager[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,17 +18,20 @@ from codeq.config.run import RunConfig
 from codeq.config.sweep import Scheduler
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
-from codeq.quant import all_layers_quantized, attach_weight_quantizers
+from codeq.quant import all_layers_quantized
 from codeq.train.compression import dense_macs, measure_compression
 from codeq.train.device import prepare_device
 from codeq.train.health import diagnose
 from codeq.train.loss_terms import weighted_terms
 from codeq.train.optimizer import build_optimizer
 from codeq.train.precision import Precision, autocast, set_precision
+from codeq.train.quantizers import attach_quantizers
 from codeq.train.schedule import build_schedule
 from codeq.train.step import GraphedStep, TrainStep
 from codeq.train.torch_compile import choose_loss
 from codeq.train.training_loss import TrainingLoss, memory_format
+
+log = logging.getLogger(__name__)
 
 GRACE_EPOCHS: int = Scheduler.model_fields["grace_epochs"].default
 
@@ -101,10 +105,8 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
         num_classes=info.num_classes,
         pretrained=config.pretrained,
     )
-    if config.quantizer is not None:
-        attach_weight_quantizers(
-            model, config.quantizer.exclude_layers, config.quantizer.name, config.quantizer.kwargs
-        )
+    for unmatched in attach_quantizers(model, config).values():
+        log.info("quantizer.exclude_layers: %s", unmatched)
     model.to(device).to(memory_format=memory_format(model))
     optimizer = build_optimizer(config.optimizer, model)
     precision = set_precision(config.precision, device)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codeq.config import Template
 from codeq.config.boundary_check import boundary_configs, corner_samples
 from codeq.config.distributions import Int, LogUniform, Uniform
 from codeq.config.document import KeyPath
@@ -138,6 +139,57 @@ SEARCHED = edited(
 )
 
 
+IMAGES = "accuracies on different images cannot be compared"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown", "reason"),
+    [
+        ("device", "{distribution: choice, choices: [cpu, mps]}", "a distribution (choice of cpu | mps)",
+         "the sweep places all its trials alike"),
+        ("device", "{same_as: save_dir}\nsave_dir: cpu", "a reference (same as save_dir)",
+         "the sweep places all its trials alike"),
+        ("wandb_project", "{distribution: choice, choices: [a, null]}", "a distribution (choice of a | null)",
+         "a sweep is one group of runs in one project"),
+        ("save_dir", "{distribution: choice, choices: [a, b]}", "a distribution (choice of a | b)",
+         "only a single run writes there"),
+        ("dataset", "{distribution: choice, choices: [digits, {name: synthetic}]}",
+         "a distribution (choice of digits | name=synthetic)", IMAGES),
+        ("data_dir", "{distribution: choice, choices: [a, b]}", "a distribution (choice of a | b)", IMAGES),
+        ("val_fraction", "{distribution: uniform, low: 0.1, high: 0.2}", "a distribution (uniform [0.1, 0.2])", IMAGES),
+    ],
+)  # fmt: skip
+def test_what_a_sweep_has_once_is_neither_a_distribution_nor_a_reference(
+    key: str, value: str, shown: str, reason: str
+) -> None:
+    assert problems(f"{PLAIN}{key}: {value}\n") == [
+        f"t.yaml:15: {key}: is {shown}, must be one value for the whole sweep: {reason}"
+    ]
+
+
+def test_the_name_of_a_data_set_is_one_too() -> None:
+    name = "dataset: {name: {distribution: choice, choices: [digits, synthetic]}}"
+    assert problems(f"{PLAIN}{name}\n") == [
+        "t.yaml:15: dataset.name: is a distribution (choice of digits | synthetic), must be one value for the whole "
+        f"sweep: {IMAGES}"
+    ]
+
+
+@pytest.mark.parametrize("key", ["threads", "workers", "batch_size", "seed"])
+def test_other_keys_may_be_searched(key: str) -> None:
+    assert problems(f"{edited(('epochs: 10', 'epochs: 9'))}{key}: {{distribution: int, low: 1, high: 2}}\n") == []
+
+
+def test_a_gpu_by_its_number_is_refused_in_a_sweep_since_ray_numbers_them_for_each_trial() -> None:
+    given = "CUDA_VISIBLE_DEVICES=1 gives this one to the whole sweep"
+    assert problems(PLAIN, "device=cuda:1") == [
+        f"--set: device: is 'cuda:1', must be cuda: a trial numbers the GPUs that it is given from 0; {given}"
+    ]
+    assert problems(PLAIN, "device=cuda:0") == problems(PLAIN, "device=cuda:1", "sweep.resources.gpu=2") == []
+    load(PLAIN)
+    assert Template.load("t.yaml", ["device=cuda:1"], single_run=True).run_config().device == "cuda:1"
+
+
 @pytest.mark.parametrize(
     ("enqueue", "reason"),
     [
@@ -231,7 +283,7 @@ def test_probes_meet_every_end_of_every_distribution(data: st.DataObject) -> Non
         ),
         max_leaves=6,
     )
-    text = edited(("max_bits: 8", f"max_bits: {data.draw(nested)}, fixed_bit_val: {data.draw(nested)}"))
+    text = edited(("max_bits: 8", f"max_bits: {data.draw(nested)}, init_bit_logit: {data.draw(nested)}"))
     tree = load(text).tree
     wanted = {(path, repr(end)) for path, d in distributions(tree).items() for end in d.bounds().values()}
     assert set().union(*(met(draw, tree) for draw in boundary_configs(tree))) == wanted

@@ -122,6 +122,7 @@ def test_a_file_may_leave_keys_to_the_one_it_extends(text: str) -> None:
         ("epochs: 10", "sweep: {objectives: {test_acc: max}}"),
         ("epochs: 10", "sweep: {constraints: {bops: '<= 0.1'}}"),
         ("epochs: 10", "extends: [a.yaml]"),
+        ("epochs: 10", "device: {distribution: choice, choices: [cpu, mps]}"),
         (QUANTIZER, "quantizer: {distribution: choice, choice: [null]}\n"),
         (QUANTIZER, "quantizer: deadzone\n"),
     ],

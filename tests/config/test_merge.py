@@ -76,6 +76,74 @@ def test_a_quantizer_of_the_same_name_is_merged(name: str) -> None:
     assert tree["quantizer"]["exclude_layers"] == ["bn"]
 
 
+TUNED_ADAM = ("base: {lr: 0.001}", "base: {lr: 0.001, betas: [0.8, 0.9], eps: 1e-6}")
+SGD = "{type: sgd, param_groups: {base: {lr: 0.1, momentum: 0.9}}}"
+
+
+def test_an_optimizer_of_another_type_replaces_the_whole_optimizer() -> None:
+    Path("base.yaml").write_text(edited(TUNED_ADAM))
+    tree = extended(f"optimizer: {SGD}\n")
+    assert tree["optimizer"] == {"type": "sgd", "param_groups": {"base": {"lr": 0.1, "momentum": 0.9}}}
+
+
+def test_an_optimizer_of_the_same_type_is_merged() -> None:
+    Path("base.yaml").write_text(edited(TUNED_ADAM))
+    groups = extended("optimizer: {type: adamw, param_groups: {base: {lr: 0.5}}}\n")["optimizer"]["param_groups"]
+    assert groups["base"] == {"lr": 0.5, "betas": [0.8, 0.9], "eps": 1e-6}
+    assert groups["dz"] == {"lr": 0.001, "weight_decay": 2.5}
+
+
+def test_what_the_other_type_lacks_is_told_with_the_reason() -> None:
+    gone = "another type replaces all of optimizer"
+    assert problems("extends: base.yaml\noptimizer: {type: sgd}\n") == [
+        f"t.yaml:2: optimizer.param_groups: is missing; {gone}"
+    ]
+    assert problems("extends: base.yaml\noptimizer:\n  type: sgd\n  param_groups:\n    base: {momentum: 0.9}\n") == [
+        f"t.yaml:5: optimizer.param_groups.base.lr: is missing; {gone}"
+    ]
+    assert problems("extends: base.yaml\n", "optimizer.type=sgd") == [
+        f"--set: optimizer.param_groups: is missing; {gone}"
+    ]
+
+
+def test_a_model_of_another_name_replaces_the_whole_model() -> None:
+    Path("base.yaml").write_text(edited(("resnet20", "{name: mlp, kwargs: {hidden: [5]}}")))
+    assert extended("model: {name: timm/x}\n")["model"] == {"name": "timm/x"}
+    assert extended("", "model.name=timm/x")["model"] == {"name": "timm/x"}
+
+
+def test_names_below_sweep_and_in_kwargs_replace_nothing_else() -> None:
+    """Every key of the scheduler means the same for all of its names, and a kwarg may be called anything."""
+    sweep = "sweep: {name: base, trials: 1, scheduler: {name: asha, grace_epochs: 3}}\n"
+    Path("sweep.yaml").write_text(f"extends: base.yaml\n{sweep}")
+    found = load("extends: sweep.yaml\nsweep: {name: mine, scheduler: {name: median}}\n").sweep
+    assert (found.name, found.trials, found.scheduler.name, found.scheduler.grace_epochs) == ("mine", 1, "median", 3)
+    assert load("extends: sweep.yaml\n", "sweep.scheduler.name=none").sweep.scheduler.grace_epochs == 3
+    Path("timm.yaml").write_text(edited(("resnet20", "{name: timm/x, kwargs: {type: a, depth: 2}}")))
+    tree = load("extends: timm.yaml\nmodel: {kwargs: {type: b}}\n").tree
+    assert tree["model"]["kwargs"] == {"type": "b", "depth": 2}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_set_of_another_kind_keeps_only_what_was_set_too(turned: bool) -> None:
+    Path("base.yaml").write_text(edited(TUNED_ADAM))
+    optimizer = ["optimizer.type=sgd", "optimizer.param_groups.base.lr=0.1"]
+    quantizer = ["quantizer.name=uniform", "quantizer.kwargs.bitwidth=4"]
+    overrides = [*optimizer, *quantizer]
+    tree = extended("", *(reversed(overrides) if turned else overrides))
+    assert tree["optimizer"] == {"type": "sgd", "param_groups": {"base": {"lr": 0.1}}}
+    assert tree["quantizer"] == {"name": "uniform", "kwargs": {"bitwidth": 4}}
+
+
+def test_set_of_the_same_kind_changes_nothing() -> None:
+    assert extended("", "optimizer.type=adamw", "quantizer.name=deadzone") == extended("")
+
+
+def test_set_of_another_kind_reaches_an_item_of_a_choice() -> None:
+    text = with_quantizer("{distribution: choice, choices: [null, {name: deadzone, kwargs: {max_bits: 8}}]}")
+    assert load(text, "quantizer.choices.1.name=uniform").tree["quantizer"].choices == [None, {"name": "uniform"}]
+
+
 def test_null_takes_a_section_away() -> None:
     assert extended("quantizer: null\n")["quantizer"] is None
 

@@ -139,15 +139,19 @@ lr:
         (BLOCK.format(low="{same_as: a}", step=0.5), "t.yaml:4: lr.low: is same as a, must be a number"),
         ("a:\n- {distribution: gauss, mu: 1}", "t.yaml:2: a.0.distribution: is 'gauss', must be one of uniform, "
                                                "loguniform, int, choice"),
-        ("a: {distribution: Uniform, low: 0, high: 1}", "t.yaml:1: a.distribution: is 'Uniform', must be one of "
+        ("a: {distribution: Unifrom, low: 0, high: 1}", "t.yaml:1: a.distribution: is 'Unifrom', must be one of "
          "uniform, loguniform, int, choice; did you mean uniform?"),
+        ("a: {distribution: Uniform, low: 0, high: 1}", 't.yaml:1: a: is {"distribution": "Uniform", "low": 0, '
+         '"high": 1}; write {distribution: uniform, low: 0, high: 1}'),
         ("a: {distribution: null}", "t.yaml:1: a.distribution: is null, must be one of uniform, loguniform, int, "
          "choice"),
         ("a: {distribution: [int]}", 't.yaml:1: a.distribution: is ["int"], must be one of uniform, loguniform, int, '
          "choice"),
         ("a: {distribution: int, low: 1, high: 2, stp: 1}", "t.yaml:1: a.stp: unknown key; did you mean step?"),
-        ("a: {distribution: loguniform, low: 1, high: 2, q: 1}", "t.yaml:1: a.q: unknown key; allowed: distribution, "
+        ("a: {distribution: loguniform, low: 1, high: 2, p: 1}", "t.yaml:1: a.p: unknown key; allowed: distribution, "
          "low, high"),
+        ("a: {distribution: loguniform, low: 1, high: 2, q: 1}", 't.yaml:1: a: is {"distribution": "loguniform", '
+         '"low": 1, "high": 2, "q": 1}; write {distribution: loguniform, low: 1, high: 2}'),
         ("a: {distribution: choice, choices: 3}", "t.yaml:1: a.choices: is 3, must be a list"),
         ("a: {distribution: choice, choices: []}", "t.yaml:1: a.choices: is [], must hold 1 or more entries"),
         ("a:\n  distribution: choice\n  choices: [1, 1]", "t.yaml:3: a: choices.1 (1) is the same as choices.0; leave "

@@ -28,11 +28,12 @@ TOP = (
         ("epochs: 10", "epochs:", ["2: epochs: is null, must be a whole number"]),
         ("epochs: 10", "epochs: [10]", ["2: epochs: is [10], must be a whole number"]),
         ("epochs: 10", "epochs: {low: 1, high: 5}", [
-            '2: epochs: is {"low": 1, "high": 5}, must be a whole number; a range is {distribution: int, low: ..., '
-            "high: ...}"]),
+            '2: epochs: is {"low": 1, "high": 5}; write {distribution: int, low: 1, high: 5}']),
         ("epochs: 10", f"epochs: {'9' * 400}", [f"2: epochs: is '{'9' * 56}..., must be a whole number"]),
         ("epochs: 10", "wandb_project: 3", ["2: wandb_project: is 3, must be text; put it in quotes"]),
         ("epochs: 10", "pretrained: 1", ["2: pretrained: is 1, must be true or false"]),
+        ("epochs: 10", "pretrained: true", ["2: pretrained: is true, but resnet20 has no published weights, only vit "
+            "and timm/NAME have"]),
         ("epochs: 10", "dataset: cifar-10", ["2: dataset: is 'cifar-10', must be one of cifar10, cifar100, "
             "fashion_mnist, digits, imagefolder, synthetic; did you mean cifar10?"]),
         ("epochs: 10", "use_compile: 2", ["2: use_compile: is 2, must be one of 0, 1, auto"]),

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torchvision
 
-from codeq.data import DataUnavailable, PixelSet, load_or_fake, load_raw
-from codeq.data.sources import cifar, fashion_mnist
+from codeq.data import DataUnavailable, PixelSet, dataset_info, load_or_fake, load_raw
+from codeq.data.sources import SHAPES, cifar, fashion_mnist
 from codeq.data.sources.download import no_downloads
 
 CLASSES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
@@ -70,3 +70,20 @@ def test_downloads_are_forbidden_only_inside(
     with pytest.raises(DataUnavailable, match="the download was not complete"):
         load_raw(config)
     assert fetched
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic", *CLASSES])
+def test_the_sizes_of_a_data_set_are_known_before_it_is_loaded(
+    name: str, tmp_path: Path, make_config: Callable[..., Any], no_fetching: None
+) -> None:
+    config = make_config(dataset=name, data_dir=str(tmp_path))
+    raw, _ = load_or_fake(config)
+    known = dataset_info(config)
+    assert known == dataset_info(config, raw)
+    assert known is not None and known.img_size == raw.train.img_size  # type: ignore[union-attr]
+    assert (SHAPES[name].num_train, SHAPES[name].num_test) == (len(raw.train.labels), len(raw.test.labels))
+
+
+def test_the_sizes_of_an_image_folder_are_known_before_it_is_loaded(make_config: Callable[..., Any]) -> None:
+    found = [dataset_info(make_config(dataset="imagefolder", img_size=size)) for size in (None, 64)]
+    assert [info and info.shape for info in found] == [(3, 224, 224), (3, 64, 64)]

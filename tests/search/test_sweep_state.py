@@ -17,7 +17,7 @@ from codeq.config.errors import BadInput
 from codeq.execution.searcher import OptunaSearcher
 from codeq.search.outcome import TrialEnd, for_study, trial_end
 from codeq.search.study import end_trial, resume_waiting
-from codeq.search.sweep_state import SweepState, open_sweep
+from codeq.search.sweep_state import SweepState, check_servers, local_folder, open_sweep, sweep_folder
 from codeq.storage.trial_folder import StateDamaged, trial_folder
 from tests.search.conftest import row
 
@@ -257,6 +257,106 @@ def test_a_storage_that_cannot_be_used_is_bad_input(template: Callable[..., Temp
         pass
 
 
+def fail(state: SweepState, number: int, status: str = "failed") -> None:
+    """The trial ends with this status, as its folder and the study record it."""
+    folder = trial_folder(state.folder, number)
+    record = folder.read_record()
+    assert record is not None
+    folder.write_record(replace(record, status=status))  # type: ignore[arg-type]
+    ended = trial_end(row(status=status), state.template.sweep.scheduler)
+    trial = optuna.Trial(state.study, state.study.trials[number]._trial_id)
+    end_trial(trial, ended, for_study(ended, state.template.sweep))
+
+
+def fail_all(template: Template) -> None:
+    with open_sweep(template, resume=False) as state:
+        propose(state, 2)
+        for number in range(2):
+            fail(state, number)
+            (local_folder(state.folder) / "trials" / f"{number:04d}").mkdir(parents=True, exist_ok=True)
+
+
+@pytest.mark.parametrize("storage", ["{}", "file://{}/bucket"])
+@pytest.mark.parametrize("study", [None, "sqlite:///{}/shared.db"])
+def test_a_sweep_that_failed_in_full_begins_again_under_its_name_with_any_template(
+    template: Callable[..., Template], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, storage: str, study: str | None,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    where = {"storage": storage.format(tmp_path), "study": study and study.format(tmp_path)}
+    fail_all(template(**where))
+    other = template("epochs=9", objectives={"loss": "min"}, **where)
+    with open_sweep(other, resume=False) as state:
+        assert not (state.local / "trials").exists() and not (state.folder / "trials").exists()
+        assert [proposal["trial"] for proposal in propose(state, 2)] == [0, 1]
+        assert trial_folder(state.folder, 0).read_config().epochs == 9
+        assert state.remaining == 4
+    assert any("s: all trials (2) had failed, the sweep begins again" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("status", ["collapsed", "diverged", "finished", "running"])
+def test_a_sweep_with_any_other_trial_does_not_begin_again(template: Callable[..., Template], status: str) -> None:
+    with open_sweep(template(), resume=False) as state:
+        propose(state, 2)
+        fail(state, 0)
+        if status != "running":
+            fail(state, 1, status)
+    with pytest.raises(StateDamaged, match="holds 2 trials already; --resume"), open_sweep(template(), resume=False):
+        pass
+    with open_sweep(template(), resume=True) as state:
+        assert len(state.study.trials) == 2
+
+
+def test_a_failed_sweep_goes_on_if_asked_to(template: Callable[..., Template]) -> None:
+    fail_all(template())
+    with open_sweep(template(), resume=True) as state:
+        assert [proposal["trial"] for proposal in propose(state, 1)] == [2]
+
+
+def test_trials_that_lost_their_folders_are_not_removed_with_failed_ones(
+    template: Callable[..., Template], tmp_path: Path
+) -> None:
+    with open_sweep(template(), resume=False) as state:
+        propose(state, 2)
+        fail(state, 0)
+        finish(state, 1)
+    (tmp_path / "s" / "trials" / "0001").rename(tmp_path / "elsewhere")
+    with pytest.raises(StateDamaged, match="holds trials that have no folder"), open_sweep(template(), resume=False):
+        pass
+    assert (tmp_path / "s" / "trials" / "0000").exists()
+
+
+def test_sweeps_of_one_name_behind_two_urls_do_not_know_each_other(
+    template: Callable[..., Template], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    urls = [f"file://{tmp_path}/{bucket}" for bucket in ("one", "two")]
+    with open_sweep(template(storage=urls[0]), resume=False) as first:
+        propose(first, 1)
+        with open_sweep(template(storage=urls[1]), resume=False) as second:
+            assert propose(second, 1)[0]["trial"] == 0
+    assert first.local != second.local
+    assert all((state.local / "study.db").exists() for state in (first, second))
+    assert (tmp_path / "one" / "s" / "study.db").exists() and (tmp_path / "two" / "s" / "study.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        ("s3://bucket/a/b", "results/s3/bucket/a/b/s"),
+        ("s3://bucket", "results/s3/bucket/s"),
+        ("gs://bucket/a", "results/gs/bucket/a/s"),
+        ("memory://x/../y", "results/memory/x/y/s"),
+        ("/abs/folder", "/abs/folder/s"),
+    ],
+)
+def test_what_a_sweep_keeps_on_this_machine_is_named_like_its_url(
+    template: Callable[..., Template], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert local_folder(sweep_folder(template(storage=url))) == tmp_path / folder
+
+
 def test_why_trials_did_not_finish_is_noted_and_they_stay_unfinished(template: Callable[..., Template]) -> None:
     with open_sweep(template(), resume=False) as state:
         propose(state, 1)
@@ -272,3 +372,23 @@ def test_the_recorded_rows_come_with_the_number_of_their_trial(template: Callabl
         row = {"epoch": 1, "val_acc": 90.0, "status": "running", "reason": ""}
         trial_folder(state.folder, 1).append_row(row)
         assert list(state.rows()) == [(0, []), (1, [row])]
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"storage": "gs://bucket/x"}, "sweep.storage: gs:// needs another package: pip install gcsfs"),
+        ({"study": "hello"}, "sweep.study: is no URL that SQLAlchemy knows, must be like postgresql://USER"),
+    ],
+)
+@pytest.mark.parametrize("connect", [True, False])
+def test_a_server_that_cannot_be_used_is_bad_input_with_the_files_line(
+    template: Callable[..., Template], keys: dict[str, Any], line: str, connect: bool
+) -> None:
+    loaded = template(**keys)
+    number = next(i for i, text in enumerate(loaded.source.read_text().splitlines(), 1) if f" {[*keys][0]}:" in text)
+    with pytest.raises(BadInput) as raised:
+        check_servers(loaded, connect=connect)
+    assert str(raised.value).startswith(f"{loaded.source}:{number}: {line}")
+    with pytest.raises(BadInput), open_sweep(loaded, resume=False):
+        pass

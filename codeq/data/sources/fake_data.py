@@ -1,4 +1,4 @@
-"""Fake images with the shape of a data set that is not downloaded, for speed measurements."""
+"""The shapes of the built-in data sets, and fake images in the shape of one that is not downloaded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from codeq.data.sources.load_raw import load_raw
 
 
 @dataclass(frozen=True)
-class _Shape:
-    """The published shape of a data set; square images of `size` pixels."""
+class Shape:
+    """The shape of a data set; square images of `size` pixels."""
 
     num_classes: int
     channels: int
@@ -24,10 +24,12 @@ class _Shape:
     num_test: int
 
 
-_SHAPES = {
-    "cifar10": _Shape(10, 3, 32, 50_000, 10_000),
-    "cifar100": _Shape(100, 3, 32, 50_000, 10_000),
-    "fashion_mnist": _Shape(10, 1, 28, 60_000, 10_000),
+SHAPES = {
+    "cifar10": Shape(10, 3, 32, 50_000, 10_000),
+    "cifar100": Shape(100, 3, 32, 50_000, 10_000),
+    "fashion_mnist": Shape(10, 1, 28, 60_000, 10_000),
+    "digits": Shape(10, 1, 8, 1_438, 359),
+    "synthetic": Shape(10, 3, 32, 5_120, 1_000),
 }
 
 
@@ -42,14 +44,14 @@ def load_or_fake(config: RunConfig) -> tuple[RawImages, bool]:
     except DataDamaged:
         raise
     except DataUnavailable:
-        if config.dataset.name not in _SHAPES:
+        if config.dataset.name not in SHAPES:
             raise
-        shape = _SHAPES[config.dataset.name]
+        shape = SHAPES[config.dataset.name]
         train, test = _pixels(shape, shape.num_train), _pixels(shape, shape.num_test)
         return RawImages(config.dataset.name, shape.num_classes, train, test), True
 
 
-def _pixels(shape: _Shape, count: int) -> PixelSet:
+def _pixels(shape: Shape, count: int) -> PixelSet:
     """Return noise: a thousand images, repeated; the classes alternate."""
     noise = np.random.RandomState(0).randint(0, 256, (1000, shape.channels, shape.size, shape.size), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int64) % shape.num_classes

@@ -1,0 +1,45 @@
+"""Attaches the config's quantizers to a network, and says what its `exclude_layers` does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from codeq.config.errors import did_you_mean
+from codeq.config.run import RunConfig
+from codeq.quant import attach_weight_quantizers, layer_names, quantized_layers
+
+MAX_LISTED = 8
+
+
+class NothingQuantized(ValueError):
+    """`exclude_layers` leaves no layer to quantize, so the run would be one in full precision under another name."""
+
+
+def attach_quantizers(model: nn.Module, config: RunConfig) -> dict[str, str]:
+    """Attach the config's quantizer to the layers of `model`, in place; nothing if it has none.
+
+    Returns the entries of `exclude_layers` that are in no layer's name, each with a sentence that says so and the
+    nearest name. Raises NothingQuantized if no layer is left, and the exceptions of `attach_weight_quantizers`.
+    """
+    quantizer = config.quantizer
+    if quantizer is None:
+        return {}
+    layers = layer_names(model)
+    attach_weight_quantizers(model, quantizer.exclude_layers, quantizer.name, quantizer.kwargs)
+    if next(quantized_layers(model), None) is None:
+        left = f"quantizer.exclude_layers: leaves no layer of {config.model} to quantize ({_listed(layers)})"
+        raise NothingQuantized(f"{left}; quantizer: null trains in full precision")
+    unmatched = [part for part in quantizer.exclude_layers if not any(part in name for name in layers)]
+    return {part: f"{part} is in no layer's name of {config.model}{_nearest(part, layers)}" for part in unmatched}
+
+
+def _nearest(part: str, layers: Sequence[str]) -> str:
+    names = dict.fromkeys(name for layer in layers for name in (*layer.split("."), layer))
+    return did_you_mean(part, names) or f": {_listed(layers)}"
+
+
+def _listed(layers: Sequence[str]) -> str:
+    more = f" and {len(layers) - MAX_LISTED} more" if len(layers) > MAX_LISTED else ""
+    return ", ".join(layers[:MAX_LISTED]) + more
