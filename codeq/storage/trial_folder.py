@@ -3,6 +3,7 @@
 config.yaml     the run config; written when the trial is created
 metrics.jsonl   one row per completed epoch, appended by the worker before it writes the checkpoint of that epoch
 checkpoint.th   the newest checkpoint, atomically replaced
+layers.json     the compression of each layer, of a trial that has trained all its epochs
 error.txt       the traceback, if the trial failed
 trial.json      number, parameters, seed and, in the end, status, reason, duration and, of a winner, test accuracy;
                 written by the driver
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -51,6 +53,19 @@ class TrialRecord:
     test_acc: float | None = None
 
 
+@dataclass(frozen=True)
+class Layer:
+    """The compression of one layer. sparsity: 0..1. bits: per weight. dense_bops, bops: its share of the bit operations
+    of the dense 32-bit network, before and after compression, 0..1.
+    """
+
+    name: str
+    sparsity: float
+    bits: float
+    dense_bops: float
+    bops: float
+
+
 class StateDamaged(Exception):
     """Stored state cannot be read, or belongs to another sweep; the message has a line with path and reason each."""
 
@@ -64,6 +79,7 @@ class TrialFolder:
         self._config = path / "config.yaml"
         self._rows = path / "metrics.jsonl"
         self._record = path / "trial.json"
+        self._layers = path / "layers.json"
 
     @property
     def sweep_folder(self) -> UPath:
@@ -97,6 +113,19 @@ class TrialFolder:
     def write_error(self, text: str) -> None:
         """Write the traceback of a failed trial."""
         write_atomically(self.path / "error.txt", text)
+
+    def write_layers(self, layers: Sequence[Layer]) -> None:
+        """Write the compression of each layer."""
+        write_atomically(self._layers, json.dumps([asdict(layer) for layer in layers]) + "\n")
+
+    def read_layers(self) -> list[Layer]:
+        """Return the compression of each layer; empty if it is not recorded. Raises StateDamaged."""
+        if not self._layers.exists():
+            return []
+        try:
+            return [Layer(**layer) for layer in json.loads(self._layers.read_text())]
+        except (ValueError, TypeError) as error:
+            raise StateDamaged(f"{self._layers}: damaged: {error}") from None
 
     def append_row(self, row: dict[str, Any]) -> None:
         """Add an epoch's row, safely on disk when this returns."""

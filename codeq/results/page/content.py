@@ -1,0 +1,93 @@
+"""What the page shows, as data: each trial with all its rows, the result, the advice, how the sweep was run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from upath import UPath
+
+from codeq.config import Template
+from codeq.config.metrics import METRICS
+from codeq.results.advice import Advice, advise
+from codeq.results.advice.ties import ACCURACY
+from codeq.results.sweep_result import SweepResult
+from codeq.results.trials import TrialResult
+from codeq.storage.run_log import DriverRun, read_runs
+from codeq.storage.trial_folder import Layer, Row
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """Everything that the plots and tables are made of.
+
+    rows: all rows of each trial, by number. layers: of each trial of the front that has recorded them. advice: None
+    if nothing was searched, or while the sweep runs. runs: the drivers that worked on the sweep.
+    """
+
+    folder: UPath
+    template: Template
+    found: SweepResult
+    rows: Mapping[int, Sequence[Row]]
+    layers: Mapping[int, Sequence[Layer]]
+    advice: Advice | None
+    runs: Sequence[DriverRun]
+    is_running: bool
+
+    @property
+    def trials(self) -> Sequence[TrialResult]:
+        """All trials, by number."""
+        return self.found.trials
+
+    @cached_property
+    def compared(self) -> list[str]:
+        """The metrics that accuracy is drawn against: the objectives first, then those of compression."""
+        usual = ("sparsity", "rel_bops", "structured_sparsity", "structured_bops")
+        return [name for name in dict.fromkeys([*self.template.sweep.objectives, *usual]) if name != ACCURACY]
+
+    @cached_property
+    def parameters(self) -> list[str]:
+        """The searched parameters by dotted path."""
+        return [parameter.name for parameter in self.template.parameters]
+
+    @property
+    def trial_epochs(self) -> int:
+        """The epochs that all trials have trained together."""
+        return sum(len(rows) for rows in self.rows.values())
+
+
+def load_content(folder: UPath, template: Template, found: SweepResult, is_running: bool) -> PageContent:
+    """Read what the page needs besides `found`. Raises StateDamaged."""
+    return PageContent(
+        folder=folder,
+        template=template,
+        found=found,
+        rows={trial.record.trial: trial.folder.rows() for trial in found.trials},
+        layers={trial.record.trial: layers for trial in found.front if (layers := trial.folder.read_layers())},
+        advice=advise(template, found.trials, found.front) if template.parameters and not is_running else None,
+        runs=read_runs(folder),
+        is_running=is_running,
+    )
+
+
+def describe_trial(trial: TrialResult) -> str:
+    """Return the trial in the lines of a hover text: status, metrics, drawn values."""
+    row = trial.as_row()
+    lines = [f"<b>trial {row['trial']:04d}</b> {trial.record.status}, epoch {row['epoch']}"]
+    if row["reason"]:
+        lines.append(row["reason"])
+    lines += [f"{name} {format_metric(name, trial.row[name])}" for name in METRICS if trial.row.get(name) is not None]
+    lines += [f"{name} = {format_drawn(value)}" for name, value in trial.record.parameters.items()]
+    return "<br>".join(lines)
+
+
+def format_metric(name: str, value: Any) -> str:
+    """Return a metric's value with its digits; empty for None."""
+    return "" if value is None else format(value, METRICS[name].format_spec)
+
+
+def format_drawn(value: Any) -> str:
+    """Return a drawn value with at most four significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

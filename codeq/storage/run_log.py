@@ -1,0 +1,76 @@
+"""Which drivers worked on a sweep: command, machine, versions, begin and end, in the sweep's runs.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from upath import UPath
+
+import codeq
+from codeq.storage.atomic_files import write_atomically
+from codeq.storage.trial_folder import StateDamaged
+
+_FILE = "runs.json"
+_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^@\s]*@")
+"""The password of a database URL, which must not be stored."""
+_PACKAGES = ("torch", "ray", "optuna")
+
+
+@dataclass(frozen=True)
+class DriverRun:
+    """One driver's work. began: UTC, ISO 8601. seconds: None for a driver that was killed, or works now."""
+
+    command: str
+    began: str
+    machine: str
+    versions: str
+    seconds: float | None = None
+
+    def describe_duration(self) -> str:
+        """Return the duration in words."""
+        return "not ended" if self.seconds is None else f"{self.seconds:,.0f} s"
+
+
+@contextmanager
+def recorded_run(folder: UPath, arguments: Sequence[str]) -> Iterator[None]:
+    """Record the `with` block as a driver's work on the sweep in `folder`. arguments: those of the command line."""
+    began = datetime.now(UTC)
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    command = f"python tune_main.py {shlex.join(arguments)}"
+    run = DriverRun(
+        command=_PASSWORD.sub(r"\1***@", command),
+        began=began.isoformat(timespec="seconds"),
+        machine=f"{platform.node()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
+        versions=f"codeq-tune {codeq.__version__}, {packages}, Python {sys.version.split()[0]}",
+    )
+    earlier = read_runs(folder)
+    _write(folder, [*earlier, run])
+    try:
+        yield
+    finally:
+        _write(folder, [*earlier, replace(run, seconds=(datetime.now(UTC) - began).total_seconds())])
+
+
+def read_runs(folder: UPath) -> list[DriverRun]:
+    """Return the recorded runs in order. Raises StateDamaged."""
+    path = folder / _FILE
+    if not path.exists():
+        return []
+    try:
+        return [DriverRun(**run) for run in json.loads(path.read_text())]
+    except (ValueError, TypeError) as error:
+        raise StateDamaged(f"{path}: damaged: {error}") from None
+
+
+def _write(folder: UPath, runs: Sequence[DriverRun]) -> None:
+    write_atomically(folder / _FILE, json.dumps([asdict(run) for run in runs], indent=1) + "\n")
