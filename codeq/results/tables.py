@@ -13,6 +13,7 @@ from codeq.config.metrics import MAIN, METRICS
 from codeq.config.objectives import describe_constraints, is_feasible
 from codeq.config.streams import spell
 from codeq.config.text import join_and, pluralize, yaml_text
+from codeq.results.comparison import Comparison
 from codeq.results.confirmation import Confirmed, MeanStd
 from codeq.results.sweep_result import SweepResult
 
@@ -62,6 +63,29 @@ def print_confirmation(found: SweepResult, template: Template) -> None:
     for confirmed in found.confirmed:
         for line in _failures_and_missed_constraints(confirmed, sweep):
             print(line)
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print one row per sweep, then the trials of each that make the common front, and what hinders the comparison."""
+    columns = ["sweep", "trials", "front", "common", "hypervolume", "trial-epochs", "hours"]
+    rows = [
+        [
+            compared.label,
+            str(len(compared.sweep.found.trials)),
+            str(len(compared.sweep.found.front)),
+            str(len(compared.on_common_front)),
+            f"{compared.hypervolume:.4f}",
+            str(compared.sweep.trial_epochs),
+            f"{compared.sweep.hours:.2f}",
+        ]
+        for compared in found.sweeps
+    ]
+    _print_table(f"Sweeps compared in {join_and(found.objectives)}", columns, rows)
+    for compared in found.sweeps:
+        numbers = ", ".join(f"{trial.record.trial:04d}" for trial in compared.on_common_front)
+        print(f"{compared.label}: on the common front: {numbers or 'none'}")
+    for line in found.warnings:
+        print(line)
 
 
 def _failures_and_missed_constraints(confirmed: Confirmed, sweep: SweepConfig) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,11 @@ from importlib.metadata import version
 from upath import UPath
 
 import codeq
+from codeq.config.passwords import mask_password
 from codeq.storage.atomic_files import write_atomically
 from codeq.storage.trial_folder import StateDamaged
 
 _FILE = "runs.json"
-_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^@\s]*@")
-"""The password of a database URL, which must not be stored."""
 _PACKAGES = ("torch", "ray", "optuna")
 
 
@@ -46,9 +44,9 @@ def recorded_run(folder: UPath, arguments: Sequence[str]) -> Iterator[None]:
     """Record the `with` block as a driver's work on the sweep in `folder`. arguments: those of the command line."""
     began = datetime.now(UTC)
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    command = f"python tune_main.py {shlex.join(arguments)}"
+    command = f"python tune_main.py {shlex.join(map(mask_password, arguments))}"
     run = DriverRun(
-        command=_PASSWORD.sub(r"\1***@", command),
+        command=command,
         began=began.isoformat(timespec="seconds"),
         machine=f"{platform.node()}, {platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
         versions=f"codeq-tune {codeq.__version__}, {packages}, Python {sys.version.split()[0]}",

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import plotly.graph_objects as go
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 from upath import UPath
 
 import codeq
 from codeq.config import Template
 from codeq.config.epoch_budget import epoch_budget
-from codeq.config.metrics import MAIN, METRICS
+from codeq.config.metrics import MAIN
 from codeq.config.text import join_and, pluralize
 from codeq.plugins import stored_plugins
 from codeq.results.advice.text import advice_lines
+from codeq.results.page import html
 from codeq.results.page.content import PageContent, format_drawn, format_metric, load_content
 from codeq.results.page.curve_plot import curve_plot, describe_curves
 from codeq.results.page.front_plot import describe_front, front_plot
+from codeq.results.page.html import Plot
 from codeq.results.page.layer_plot import describe_layers, layer_plot
 from codeq.results.page.parameter_plots import (
     describe_parallel,
@@ -41,20 +37,6 @@ from codeq.storage.atomic_files import write_atomically
 PAGE = "report.html"
 REFRESH_S = 30
 """Seconds after which an open page loads itself again while the sweep runs."""
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure of the page. description: its text alternative. option: what the reader selects it by, in its group."""
-
-    figure: go.Figure
-    description: str
-    option: str = ""
-
-    @property
-    def json(self) -> Markup:
-        """The figure as JSON that is safe inside a script element."""
-        return Markup(str(self.figure.to_json()).replace("<", "\\u003c"))
 
 
 def write_page(
@@ -72,13 +54,11 @@ def write_page(
 def render(content: PageContent) -> str:
     """Return the page as HTML."""
     sweep, found = content.template.sweep, content.found
-    return _template().render(
+    return html.render(
+        "report.html.jinja",
         title=sweep.name,
         content=content,
         refresh_s=REFRESH_S if content.is_running else None,
-        plotly=Markup(_plotly()),
-        style=Markup(_resource("page.css")),
-        script=Markup(_resource("page.js")),
         lead=_lead(content),
         front=Plot(front_plot(content), describe_front(content)),
         curves=Plot(curve_plot(content), describe_curves(content)),
@@ -199,20 +179,3 @@ def _facts(content: PageContent) -> list[tuple[str, str]]:
 def _seeds(content: PageContent) -> str:
     seeds = sorted({trial.record.seed for trial in content.trials})
     return ", ".join(map(str, seeds[:10])) + (f" and {len(seeds) - 10} more" if len(seeds) > 10 else "")
-
-
-@lru_cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.globals["meaning"] = lambda name: METRICS[name].description if name in METRICS else name
-    environment.globals["python"] = platform.python_version()
-    return environment.from_string(_resource("page.html.jinja"))
-
-
-@lru_cache
-def _plotly() -> str:
-    return str(get_plotlyjs()).replace("</script", "<\\/script")
-
-
-def _resource(name: str) -> str:
-    return files("codeq.results.page").joinpath(name).read_text(encoding="utf-8")
