@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return interrupted(signal.SIGINT)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _sweep(template, plugins, options)
+        return _sweep(template, plugins, options, sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt as interrupt:
         print(INTERRUPTED, file=sys.stderr)
         return interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
@@ -151,16 +151,19 @@ def _forecast(template: Template) -> int:
     return DONE
 
 
-def _sweep(template: Template, plugins: Sequence[Plugin], options: argparse.Namespace) -> int:
+def _sweep(
+    template: Template, plugins: Sequence[Plugin], options: argparse.Namespace, arguments: Sequence[str]
+) -> int:
     # Imported here, since Ray and torch take seconds: --help, --dry-run and a bad file must respond at once.
     from codeq.execution.session import RunOptions, Session
     from codeq.search.sweep_state import open_sweep
+    from codeq.storage.run_log import recorded_run
     from codeq.storage.trial_folder import StateDamaged
 
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("codeq.train.tracking").setLevel(logging.INFO)
     try:
-        with open_sweep(template, options.resume, plugins) as state:
+        with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
             return _run(state, Session(template, RunOptions(options.address, options.dashboard)), options.pick)
     except BadInput as error:
         print(error, file=sys.stderr)
@@ -174,12 +177,13 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     """Search, report, confirm the winners, report again."""
     from codeq.execution.run_sweep import run_sweep
     from codeq.results.advice import write_advice
+    from codeq.results.page import try_write_page
     from codeq.results.report import write_report
     from codeq.results.tables import print_confirmation, print_front
     from codeq.results.winners import MEASURED_BY, test_accuracy_here
 
-    run_sweep(state, session)
     template = state.template
+    run_sweep(state, session, lambda: try_write_page(state.folder, template, pick=pick))
     if not template.sweep.confirm:
         session.end(meanwhile=None if session.interrupt_signal else MEASURED_BY)
     found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
@@ -189,7 +193,8 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     if confirmed:
         found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
     print_confirmation(found, template)
-    print(f"{state.folder}: {', '.join(found.files)}")
+    page = try_write_page(state.folder, template, found)
+    print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
     print(write_advice(state.folder, template, found.trials, found.front), end="")
     if session.interrupt_signal is not None:
         print(INTERRUPTED, file=sys.stderr)

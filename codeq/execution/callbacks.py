@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -141,6 +142,33 @@ class TensorBoardWriter(Callback):
         """Close the files that an interrupt left open."""
         for writer in self._writers.values():
             writer.close()
+
+
+class Periodically(Callback):
+    """Calls a function while trials train, in a thread, so that training does not wait for it."""
+
+    def __init__(self, action: Callable[[], object], every_s: float) -> None:
+        """every_s: seconds from one call to the next; a call that takes longer delays the next one."""
+        self._action, self._every_s = action, every_s
+        self._next = time.monotonic() + every_s
+        self._thread: threading.Thread | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles callbacks into an unused snapshot, and threads cannot be pickled."""
+        return {}
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Call the function if it is time."""
+        is_busy = self._thread is not None and self._thread.is_alive()
+        if time.monotonic() >= self._next and not is_busy:
+            self._next = time.monotonic() + self._every_s
+            self._thread = threading.Thread(target=self._action, daemon=True)
+            self._thread.start()
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Wait for the last call."""
+        if self._thread is not None:
+            self._thread.join()
 
 
 class TrackerFeed(Callback):

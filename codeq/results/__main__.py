@@ -15,6 +15,7 @@ from codeq.config.errors import BadInput, ConfigError
 from codeq.config.exit_codes import BAD_INPUT, DONE
 from codeq.config.paths import option_path
 from codeq.config.streams import prepare_streams
+from codeq.search.study import quiet_optuna
 from codeq.storage.trial_folder import StateDamaged
 
 
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_streams()
     options = _parser().parse_args(arguments)
     load_env_file()
+    quiet_optuna()
     try:
         match options.command:
             case "list":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import shlex
@@ -18,7 +19,8 @@ from upath import UPath
 import codeq
 from codeq.config.passwords import mask_password
 from codeq.storage.atomic_files import write_atomically
-from codeq.storage.trial_folder import StateDamaged
+
+log = logging.getLogger(__name__)
 
 _FILE = "runs.json"
 _PACKAGES = ("torch", "ray", "optuna")
@@ -60,14 +62,15 @@ def recorded_run(folder: UPath, arguments: Sequence[str]) -> Iterator[None]:
 
 
 def read_runs(folder: UPath) -> list[DriverRun]:
-    """Return the recorded runs in order. Raises StateDamaged."""
+    """Return the recorded runs in order; none, and a warning, if the record is damaged: no result depends on it."""
     path = folder / _FILE
     if not path.exists():
         return []
     try:
         return [DriverRun(**run) for run in json.loads(path.read_text())]
     except (ValueError, TypeError) as error:
-        raise StateDamaged(f"{path}: damaged: {error}") from None
+        log.warning("%s: damaged, it starts anew: %s", path, error)
+        return []
 
 
 def _write(folder: UPath, runs: Sequence[DriverRun]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import codeq
 from codeq.config import Template
 from codeq.config.epoch_budget import epoch_budget
 from codeq.config.metrics import MAIN
-from codeq.config.text import join_and, pluralize
+from codeq.config.text import join_and, one_line, pluralize
 from codeq.plugins import stored_plugins
 from codeq.results.advice.text import advice_lines
 from codeq.results.page import html
@@ -31,8 +32,11 @@ from codeq.results.page.parameter_plots import (
     parallel_plot,
     slice_plot,
 )
-from codeq.results.sweep_result import SweepResult
+from codeq.results.sweep_result import SweepResult, analyze
+from codeq.results.trials import load_confirm_runs, load_trials
 from codeq.storage.atomic_files import write_atomically
+
+log = logging.getLogger(__name__)
 
 PAGE = "report.html"
 REFRESH_S = 30
@@ -49,6 +53,21 @@ def write_page(
     path = out or folder / PAGE
     write_atomically(path, render(load_content(folder, template, found, is_running)))
     return path
+
+
+def try_write_page(
+    folder: UPath, template: Template, found: SweepResult | None = None, pick: str | None = None
+) -> str | None:
+    """Write the page of a sweep and return its file's name; None, and a line in the log, if that fails.
+
+    found: the result; None while the sweep runs: it is then computed from the trials' folders.
+    """
+    try:
+        now = found or analyze(load_trials(folder), load_confirm_runs(folder), template, pick)
+        return write_page(folder, template, now, is_running=found is None).name
+    except Exception as error:  # the page must not cost the sweep its results
+        log.warning("no %s: %s", PAGE, one_line(error))
+        return None
 
 
 def render(content: PageContent) -> str:
@@ -162,7 +181,7 @@ def _facts(content: PageContent) -> list[tuple[str, str]]:
     facts += [("machine", machine) for machine in machines]
     facts += [("versions", version) for version in versions or [f"codeq-tune {codeq.__version__}"]]
     facts += [
-        ("template", content.template.source),
+        ("template", str(content.template.source)),
         ("sampler, its seed", f"{sweep.search.sampler}, {sweep.search.seed}"),
         ("seeds of the trials", _seeds(content)),
         ("objectives", ", ".join(f"{name} ({direction})" for name, direction in sweep.objectives.items())),

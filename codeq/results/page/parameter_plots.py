@@ -29,7 +29,7 @@ def importance_plot(content: PageContent) -> go.Figure | None:
     titles = [f"for {objective}" for objective in by_objective]
     figure = make_subplots(rows=len(by_objective), cols=1, subplot_titles=titles, vertical_spacing=0.35)
     for index, shares in enumerate(by_objective.values(), start=1):
-        names = list(reversed(shares))
+        names = list(shares)[::-1]
         bars = go.Bar(
             x=[shares[name] for name in names], y=names, orientation="h", marker={"color": BLUE}, showlegend=False,
             hovertemplate="%{y}: %{x:.0%}<extra></extra>",
