@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +12,15 @@ from typing import Any
 from upath import UPath
 
 from codeq.config import Template
-from codeq.config.metrics import METRICS
+from codeq.config.metrics import MAIN, METRICS
 from codeq.results.advice import Advice, advise
 from codeq.results.advice.ties import ACCURACY
 from codeq.results.sweep_result import SweepResult
 from codeq.results.trials import TrialResult
 from codeq.storage.run_log import DriverRun, read_runs
 from codeq.storage.trial_folder import Layer, Row
+
+_DESCRIBED = (*(name for name in MAIN if METRICS[name].reported), "structured_sparsity", "structured_bops", "loss")
 
 
 @dataclass(frozen=True)
@@ -72,15 +76,26 @@ def load_content(folder: UPath, template: Template, found: SweepResult, is_runni
     )
 
 
+HOVER = "%{text}<extra></extra>"
+"""The hover template of traces whose `customdata` are numbers of trials: the page sets their texts."""
+
+
 def describe_trial(trial: TrialResult) -> str:
     """Return the trial in the lines of a hover text: status, metrics, drawn values."""
     row = trial.as_row()
     lines = [f"<b>trial {row['trial']:04d}</b> {trial.record.status}, epoch {row['epoch']}"]
     if row["reason"]:
-        lines.append(row["reason"])
-    lines += [f"{name} {format_metric(name, trial.row[name])}" for name in METRICS if trial.row.get(name) is not None]
+        lines.append(html.escape(row["reason"]))
+    lines += [f"{name} {format_metric(name, trial.row[name])}" for name in _DESCRIBED if name in trial.row]
     lines += [f"{name} = {format_drawn(value)}" for name, value in trial.record.parameters.items()]
     return "<br>".join(lines)
+
+
+def rounded(value: Any) -> Any:
+    """Return a number with five significant digits, as it is drawn: the page holds many thousands of them."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
 def format_metric(name: str, value: Any) -> str:

@@ -8,12 +8,11 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from codeq.results.page.content import PageContent, format_metric
+from codeq.results.page.content import HOVER, PageContent, rounded
 from codeq.results.page.style import LOOKS, finish
-from codeq.storage.trial_folder import Row
 
 CURVES = ("val_acc", "loss", "sparsity")
-MAX_POINTS = 20_000
+MAX_POINTS = 6_000
 """Of one metric; longer sweeps show every second, third, ... epoch, besides each trial's last."""
 
 
@@ -26,11 +25,12 @@ def curve_plot(content: PageContent) -> go.Figure:
         if not any(content.rows[trial.record.trial] for trial in trials):
             continue
         for row_of_axes, metric in enumerate(CURVES, start=1):
-            x, y, text = _lines(content, [trial.record.trial for trial in trials], metric, every)
+            x, y, owner = _lines(content, [trial.record.trial for trial in trials], metric, every)
             figure.add_trace(
                 go.Scatter(
-                    x=x, y=y, text=text, mode="lines", name=status, legendgroup=status, showlegend=row_of_axes == 1,
-                    line={"color": look.color, "width": 1}, opacity=0.7, hovertemplate="%{text}<extra></extra>",
+                    x=x, y=y, customdata=owner, mode="lines", name=status, legendgroup=status,
+                    showlegend=row_of_axes == 1, line={"color": look.color, "width": 1}, opacity=0.7,
+                    hovertemplate=f"epoch %{{x}}: {metric} %{{y}}<br>{HOVER}",
                 ),
                 row=row_of_axes, col=1,
             )  # fmt: skip
@@ -51,23 +51,18 @@ def describe_curves(content: PageContent) -> str:
 
 def _lines(
     content: PageContent, numbers: Sequence[int], metric: str, every: int
-) -> tuple[list[int | None], list[Any], list[str]]:
-    """The trials' lines as one, separated by None, with a hover text for each point."""
+) -> tuple[list[int | None], list[Any], list[int | None]]:
+    """The trials' lines as one, separated by None: x, y and the trial of each point."""
     x: list[int | None] = []
     y: list[Any] = []
-    text: list[str] = []
+    owner: list[int | None] = []
     for number in numbers:
         rows = content.rows[number]
         kept = [row for index, row in enumerate(rows) if index % every == 0 or index == len(rows) - 1]
         x += [*(row["epoch"] for row in kept), None]
-        y += [*(row.get(metric) for row in kept), None]
-        text += [*(_hover(number, row, metric) for row in kept), ""]
-    return x, y, text
-
-
-def _hover(number: int, row: Row, metric: str) -> str:
-    end = f"<br>{row['status']}: {row['reason']}" if row.get("reason") else ""
-    return f"trial {number:04d} epoch {row['epoch']}: {metric} {format_metric(metric, row.get(metric))}{end}"
+        y += [*(rounded(row.get(metric)) for row in kept), None]
+        owner += [*[number] * len(kept), None]
+    return x, y, owner
 
 
 def _rungs(content: PageContent) -> tuple[int, ...]:

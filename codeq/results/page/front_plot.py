@@ -11,7 +11,7 @@ from codeq.config.metrics import METRICS
 from codeq.config.sweep import parse_bound
 from codeq.results.advice.ties import ACCURACY, noise
 from codeq.results.front import ranked
-from codeq.results.page.content import PageContent, describe_trial, format_metric
+from codeq.results.page.content import HOVER, PageContent, format_metric, rounded
 from codeq.results.page.style import GREEN, LOOKS, RED, new_figure
 from codeq.results.trials import TrialResult
 
@@ -24,14 +24,14 @@ def front_plot(content: PageContent) -> go.Figure:
     columns: list[list[list[Any]]] = []  # the x values of each trace, by metric
 
     def add(trace: go.Scatter, trials: Sequence[TrialResult]) -> None:
-        columns.append([[trial.row.get(name) for trial in trials] for name in content.compared])
-        figure.add_trace(trace.update(x=columns[-1][0], y=[trial.row.get(ACCURACY) for trial in trials]))
+        columns.append([[rounded(trial.row.get(name)) for trial in trials] for name in content.compared])
+        figure.add_trace(trace.update(x=columns[-1][0], y=[rounded(trial.row.get(ACCURACY)) for trial in trials]))
 
     for status, look in LOOKS.items():
         trials = [trial for trial in content.trials if trial.record.status == status and trial.row]
         if trials:
             marker = {"color": look.color, "symbol": look.symbol, "size": 8}
-            hover = {"text": [describe_trial(trial) for trial in trials], "hovertemplate": "%{text}<extra></extra>"}
+            hover = {"customdata": [trial.record.trial for trial in trials], "hovertemplate": HOVER}
             add(go.Scatter(mode="markers", name=f"{status} ({len(trials)})", marker=marker, **hover), trials)
     front = content.found.front
     add(go.Scatter(mode="lines", name="front", line={"color": GREEN, "dash": "dot"}, hoverinfo="skip"), front)

@@ -20,12 +20,14 @@ function themed(layout) {
 }
 
 const figures = new Map();
+const descriptions = JSON.parse(document.getElementById("hover")?.textContent ?? "{}");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 // On a dark page the darkest colours are replaced by lighter ones of the same hue.
 function data(figure) {
+  if (!dark.matches) return figure.data;
   const text = JSON.stringify(figure.data);
-  return JSON.parse(dark.matches ? text.replaceAll("#0072B2", "#56B4E9").replaceAll("#00224e", "#6a86c9").replaceAll("#35456c", "#8a9bbf") : text);
+  return JSON.parse( text.replaceAll("#0072B2", "#56B4E9").replaceAll("#00224e", "#6a86c9").replaceAll("#35456c", "#8a9bbf"));
 }
 
 function draw(element) {
@@ -52,6 +54,9 @@ function show(group, option) {
 
 for (const element of document.querySelectorAll(".plot")) {
   const figure = JSON.parse(element.querySelector("script").textContent);
+  for (const trace of figure.data) {
+    if (trace.customdata) trace.text = trace.customdata.map((trial) => descriptions[trial]);
+  }
   if (figure.layout.updatemenus) addSelect(element, figure.layout.updatemenus[0].buttons);
   delete figure.layout.updatemenus;
   figures.set(element, figure);

@@ -20,7 +20,7 @@ from codeq.config.text import join_and, one_line, pluralize
 from codeq.plugins import stored_plugins
 from codeq.results.advice.text import advice_lines
 from codeq.results.page import html
-from codeq.results.page.content import PageContent, format_drawn, format_metric, load_content
+from codeq.results.page.content import PageContent, describe_trial, format_drawn, format_metric, load_content
 from codeq.results.page.curve_plot import curve_plot, describe_curves
 from codeq.results.page.front_plot import describe_front, front_plot
 from codeq.results.page.html import Plot
@@ -79,6 +79,7 @@ def render(content: PageContent) -> str:
         content=content,
         refresh_s=REFRESH_S if content.is_running else None,
         lead=_lead(content),
+        hover={trial.record.trial: describe_trial(trial) for trial in content.trials},
         front=Plot(front_plot(content), describe_front(content)),
         curves=Plot(curve_plot(content), describe_curves(content)),
         importances=_importances(content),

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, Uniform
 from codeq.config.metrics import METRICS
 from codeq.config.template import Parameter
-from codeq.results.page.content import PageContent, describe_trial, format_metric
+from codeq.results.page.content import HOVER, PageContent, format_metric, rounded
 from codeq.results.page.style import BLUE, GREY, LOOKS, finish
 from codeq.results.trials import TrialResult
 
@@ -59,16 +59,16 @@ def parallel_plot(content: PageContent, metric: str) -> go.Figure | None:
             continue
         x: list[int | None] = []
         y: list[float | None] = []
-        text: list[str] = []
+        owner: list[int | None] = []
         for trial in chosen:
             x += [*range(len(axes)), None]
-            y += [*(axis.place(trial) for axis in axes), None]
-            text += [describe_trial(trial)] * len(axes) + [""]
+            y += [*(rounded(axis.place(trial)) for axis in axes), None]
+            owner += [*[trial.record.trial] * len(axes), None]
         low, high = chosen[0].row[metric], chosen[-1].row[metric]
         name = f"{metric} {format_metric(metric, low)} to {format_metric(metric, high)}"
         line = {"color": color, "width": 1}
         figure.add_trace(
-            go.Scatter(x=x, y=y, text=text, mode="lines", name=name, line=line, hovertemplate="%{text}<extra></extra>")
+            go.Scatter(x=x, y=y, customdata=owner, mode="lines", name=name, line=line, hovertemplate=HOVER)
         )
     for place, axis in enumerate(axes):
         for end, label in ((0, axis.low), (1, axis.high)):
@@ -143,10 +143,10 @@ def slice_plot(content: PageContent, metric: str) -> go.Figure | None:
             if drawn:
                 points = go.Scatter(
                     x=[_as_axis(t.record.parameters[parameter.name]) for t in drawn],
-                    y=[t.row[metric] for t in drawn],
+                    y=[rounded(t.row[metric]) for t in drawn],
                     mode="markers", name=status, legendgroup=status, showlegend=index == 0,
                     marker={"color": look.color, "symbol": look.symbol, "size": 6},
-                    text=[describe_trial(t) for t in drawn], hovertemplate="%{text}<extra></extra>",
+                    customdata=[t.record.trial for t in drawn], hovertemplate=HOVER,
                 )  # fmt: skip
                 figure.add_trace(points, **place)
         match parameter.distribution:
@@ -174,4 +174,4 @@ def _healthy(content: PageContent) -> list[TrialResult]:
 
 
 def _as_axis(value: object) -> object:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return rounded(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
