@@ -64,7 +64,7 @@ def _front_plot(found: Comparison) -> go.Figure:
                     "color": color, "symbol": symbol,
                     "size": [13 if trial.record.trial in common else 7 for trial in front],
                 },
-                text=[f"{compared.label}<br>{describe_trial(trial)}" for trial in front],
+                text=[f"{compared.label}<br>{describe_trial(trial, list(trial.record.parameters))}" for trial in front],
                 hovertemplate="%{text}<extra></extra>",
             )
         )  # fmt: skip

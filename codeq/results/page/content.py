@@ -16,6 +16,7 @@ from codeq.config.metrics import MAIN, METRICS
 from codeq.results.advice import Advice, advise
 from codeq.results.advice.ties import ACCURACY
 from codeq.results.sweep_result import SweepResult
+from codeq.results.tables import short_names
 from codeq.results.trials import TrialResult
 from codeq.storage.run_log import DriverRun, read_runs
 from codeq.storage.trial_folder import Layer, Row
@@ -80,14 +81,16 @@ HOVER = "%{text}<extra></extra>"
 """The hover template of traces whose `customdata` are numbers of trials: the page sets their texts."""
 
 
-def describe_trial(trial: TrialResult) -> str:
-    """Return the trial in the lines of a hover text: status, metrics, drawn values."""
+def describe_trial(trial: TrialResult, parameters: Sequence[str]) -> str:
+    """Return the trial in the lines of a hover text: status, metrics, the drawn values of `parameters`."""
     row = trial.as_row()
     lines = [f"<b>trial {row['trial']:04d}</b> {trial.record.status}, epoch {row['epoch']}"]
     if row["reason"]:
         lines.append(html.escape(row["reason"]))
     lines += [f"{name} {format_metric(name, trial.row[name])}" for name in _DESCRIBED if name in trial.row]
-    lines += [f"{name} = {format_drawn(value)}" for name, value in trial.record.parameters.items()]
+    drawn = trial.record.parameters
+    shown = zip(short_names(parameters), parameters, strict=True)
+    lines += [f"{short} = {format_drawn(drawn[name])}" for short, name in shown if name in drawn]
     return "<br>".join(lines)
 
 

@@ -79,7 +79,7 @@ def render(content: PageContent) -> str:
         content=content,
         refresh_s=REFRESH_S if content.is_running else None,
         lead=_lead(content),
-        hover={trial.record.trial: describe_trial(trial) for trial in content.trials},
+        hover={trial.record.trial: describe_trial(trial, content.parameters) for trial in content.trials},
         front=Plot(front_plot(content), describe_front(content)),
         curves=Plot(curve_plot(content), describe_curves(content)),
         importances=_importances(content),

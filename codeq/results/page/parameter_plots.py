@@ -14,6 +14,7 @@ from codeq.config.metrics import METRICS
 from codeq.config.template import Parameter
 from codeq.results.page.content import HOVER, PageContent, format_metric, rounded
 from codeq.results.page.style import BLUE, GREY, LOOKS, finish
+from codeq.results.tables import short_names
 from codeq.results.trials import TrialResult
 
 FIFTHS = ("#00224e", "#35456c", "#7d7c78", "#bcaf6f", "#fde737")
@@ -73,7 +74,8 @@ def parallel_plot(content: PageContent, metric: str) -> go.Figure | None:
     for place, axis in enumerate(axes):
         for end, label in ((0, axis.low), (1, axis.high)):
             figure.add_annotation(x=place, y=end, text=label, showarrow=False, yshift=12 if end else -12)
-    figure.update_xaxes(tickvals=list(range(len(axes))), ticktext=[axis.name for axis in axes], gridwidth=2, side="top")
+    names = short_names([axis.name for axis in axes])
+    figure.update_xaxes(tickvals=list(range(len(axes))), ticktext=names, gridwidth=2, side="top")
     figure.update_yaxes(visible=False, range=[-0.1, 1.1])
     legend = {"orientation": "h", "yanchor": "top", "y": -0.02, "x": 0}
     return finish(figure, 440, hovermode="closest", legend=legend, margin={"l": 50, "r": 50, "t": 50, "b": 40})
