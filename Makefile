@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 SWEEP ?= sweeps/dz_wd.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-oldest check bench schema clean again
+.PHONY: help sweep test test-oldest check bench browser schema clean again
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: $(READY)  ## style and types
 
 bench: $(READY)  ## measure against what this replaces, three quarters of an hour; make bench ARGS="--quick"
 	$(PY) -m benchmarks $(ARGS)
+
+browser:  ## install Chromium, in which the report is tested (Debian, as root)
+	apt-get update -q && apt-get install -y -q chromium chromium-driver
 
 schema: $(READY)  ## write the JSON Schema that editors check templates with
 	$(PY) -m codeq.config schema > $(VENV)/schema.json

@@ -36,7 +36,7 @@ LIBRARIES: dict[str, set[str]] = {
     "data": {"PIL", "filelock", "numpy", "torch", "torchvision"},
     "train": {"torch", "upath", "wandb"},
     "search": {"filelock", "moocore", "numpy", "optuna", "sqlalchemy", "upath"},
-    "results": {"moocore", "numpy", "rich", "upath"},
+    "results": {"jinja2", "markupsafe", "moocore", "numpy", "plotly", "rich", "upath"},
     "registry": set(),
     "kwargs_schema": {"pydantic"},
     "plugins": {"upath"},
