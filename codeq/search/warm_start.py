@@ -25,7 +25,7 @@ from codeq.config.passwords import is_masked, mask_password, without_mask
 from codeq.config.sweep import SweepConfig
 from codeq.config.text import first_line
 from codeq.search.outcome import TrialEnd
-from codeq.search.servers import ServerUnavailable, check_database
+from codeq.search.servers import ServerUnavailable, check_database, database_engine
 from codeq.search.study import quiet_optuna, sqlite_url
 from codeq.storage.atomic_files import is_local
 
@@ -106,14 +106,15 @@ def _load_from_server(name: str, url: str, own_url: str | None) -> optuna.Study:
     The password is that of `own_url` where that is the same database; else the database's client may know it.
     """
     usable = own_url if own_url is not None and mask_password(own_url) == url else without_mask(url)
+    database_engine(usable)  # a missing driver is not a matter of passwords
     try:
         check_database(usable)
-        return optuna.load_study(study_name=name, storage=usable)
-    except (SQLAlchemyError, ServerUnavailable) as error:
+    except ServerUnavailable as error:
         if not is_masked(url) or usable == own_url:
             raise
         more = "no file holds its password: give this sweep the same sweep.study, or set PGPASSWORD"
         raise _Unusable(f"its study is {url}, {more} ({first_line(error)})") from None
+    return optuna.load_study(study_name=name, storage=usable)
 
 
 def _fitting(trials: list[FrozenTrial], template: Template) -> list[WarmStartTrial]:

@@ -9,12 +9,14 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy.exc import OperationalError
 from upath import UPath
 
 from codeq.config import Template
 from codeq.config.errors import BadInput
+from codeq.config.passwords import mask_password
 from codeq.execution.searcher import OptunaSearcher
+from codeq.search import warm_start
+from codeq.search.servers import ServerUnavailable
 from codeq.search.sweep_state import open_sweep
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.trial_folder import trial_folder
@@ -172,13 +174,18 @@ def on_server(load: Load, other: Path, tmp_path: Path, monkeypatch: pytest.Monke
     (other / "study.db").rename(tmp_path / "server.db")
     opened, load_study = [], optuna.load_study
 
-    def connect(study_name: str, storage: str) -> optuna.Study:
-        opened.append(storage)
-        if storage != SERVER:
-            raise OperationalError("connect", None, Exception("no password supplied"))
+    def connect(url: str) -> None:
+        opened.append(url)
+        if url != SERVER:
+            raise ServerUnavailable(f"{mask_password(url)} cannot be used: no password supplied")
+
+    def load_from_server(study_name: str, storage: str) -> optuna.Study:
+        assert storage == SERVER
         return load_study(study_name=study_name, storage=f"sqlite:///{tmp_path}/server.db")
 
-    monkeypatch.setattr(optuna, "load_study", connect)
+    monkeypatch.setattr(warm_start, "database_engine", lambda url: None)  # its driver is installed
+    monkeypatch.setattr(warm_start, "check_database", connect)
+    monkeypatch.setattr(optuna, "load_study", load_from_server)
     return opened
 
 
@@ -200,6 +207,18 @@ def test_the_client_may_know_the_password_of_a_study_on_another_server(
     said = str(raised.value)
     assert "its study is postgresql://me:***@host/db, no file holds its password: " in said
     assert "set PGPASSWORD" in said and "no password supplied" in said and "another" not in said
+
+
+def test_a_missing_driver_is_not_a_matter_of_passwords(
+    load: Load, other: Path, on_server: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def engine(url: str) -> None:
+        raise ServerUnavailable("postgresql:// needs the driver psycopg: pip install psycopg")
+
+    monkeypatch.setattr(warm_start, "database_engine", engine)
+    with pytest.raises(BadInput, match=r"needs the driver psycopg: pip install psycopg$"):
+        known(warm(load, other))
+    assert on_server == []
 
 
 def test_a_study_elsewhere_and_a_sweep_behind_a_url_are_found(load: Load, tmp_path: Path, other: Path) -> None:
