@@ -221,6 +221,18 @@ def test_a_missing_driver_is_not_a_matter_of_passwords(
     assert on_server == []
 
 
+def test_a_study_whose_server_cannot_be_used_is_bad_input(
+    load: Load, other: Path, on_server: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(url: str) -> None:
+        raise ServerUnavailable("postgresql://me:***@host/db cannot be used: no answer within 10 s")
+
+    monkeypatch.setattr(warm_start, "check_database", refuse)
+    with pytest.raises(BadInput, match="sweep.search.warm_start: is .*cannot be used: no answer within 10 s"):
+        known(warm(load, other, study=SERVER))
+    assert on_server == []
+
+
 def test_a_study_elsewhere_and_a_sweep_behind_a_url_are_found(load: Load, tmp_path: Path, other: Path) -> None:
     assert len(known(warm(load, f"file://{other}"))) == 3
     with open_sweep(load("far", study=f"sqlite:///{tmp_path}/far.db"), resume=False) as state:
