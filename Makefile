@@ -13,16 +13,19 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 SWEEP ?= sweeps/dz_wd.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-oldest check bench browser schema clean again
+.PHONY: help sweep test test-networks test-oldest check bench browser schema clean again
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 sweep: $(READY)  ## run the example sweep; make sweep SWEEP=FILE ARGS="--trials 4"
 	$(PY) tune_main.py $(SWEEP) $(ARGS)
 
 test: $(READY)  ## run the tests; make test ARGS="-k cluster"
 	@$(PY) -m pytest $(ARGS)
+
+test-networks: $(READY)  ## train the larger networks of timm's families too; four minutes
+	@$(PY) -m pytest -m slow $(ARGS)
 
 # The releases that the lower bounds of requirements.txt name, on the oldest Python that is found: PyTorch 2.10.
 test-oldest: $(OLDEST)/.ready  ## test with the oldest releases allowed; once 8 GB of disk, then five minutes a run

@@ -136,6 +136,9 @@ class QuantizerConfig(PartConfig):
     exclude_layers: list[NonEmptyString] = Field(
         [], description="layers whose name contains one of these stay as they are"
     )
+    quantize_norms: bool = Field(
+        False, description="quantize norm layers too; their weights are scales of channels, some of which start at 0"
+    )
 
 
 class LossTermConfig(PartConfig):

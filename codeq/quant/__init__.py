@@ -11,6 +11,7 @@ from codeq.quant.attach import (
 from codeq.quant.base import Quantizer, build_quantizer
 from codeq.quant.dead_zone import DeadZoneLDZCompander, dead_zone_quantize
 from codeq.quant.materialize import materialize
+from codeq.quant.norms import is_norm
 from codeq.quant.uniform import UniformSymmetric, uniform_quantize
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "attach_weight_quantizers",
     "build_quantizer",
     "dead_zone_quantize",
+    "is_norm",
     "layer_names",
     "materialize",
     "quantized_layers",

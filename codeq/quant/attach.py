@@ -14,7 +14,9 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from codeq.config.text import pluralize
 from codeq.quant.base import Quantizer, build_quantizer
+from codeq.quant.norms import is_norm
 
 log = logging.getLogger(__name__)
 
@@ -50,19 +52,23 @@ def attach_weight_quantizers(
     quantizer: str | type[Quantizer],
     quantizer_kwargs: Mapping[str, Any],
     enabled: bool = True,
+    quantize_norms: bool = True,
 ) -> None:
     """Attach a quantizer to every layer of `model` that has a weight, in place.
 
-    A layer is a submodule with a parameter `weight`, of any shape, batch norm included, whose dotted name
-    contains none of `exclude_layers`. A weight that two modules share gets none: quantizing it in one of
-    them would untie them. quantizer: a registered name or a class, created with `quantizer_kwargs` for each
-    layer and moved to the layer's device.
+    A layer is a submodule with a parameter `weight`, of any shape, whose dotted name contains none of
+    `exclude_layers`. A weight that two modules share gets none: quantizing it in one of them would untie them.
+    quantizer: a registered name or a class, created with `quantizer_kwargs` for each layer and moved to the
+    layer's device. quantize_norms: whether norms (`is_norm`) are layers too. They are here, as in the method's own
+    code; a run config's default is that they are not.
 
     Raises ValueError for an unknown quantizer, or if a weight is parametrized already (then none is attached).
     """
     build = partial(build_quantizer, quantizer) if isinstance(quantizer, str) else quantizer
     modules = dict(model.named_modules())  # before attaching, which adds modules
     layers = {name: m for name, m in modules.items() if not any(part in name for part in exclude_layers)}
+    if not quantize_norms:
+        layers = _without_norms(layers)
     _refuse_parametrized(layers)
     for name, weight in _unshared_weights(model, layers).items():
         fake_quant = FakeQuantParametrization(build(**quantizer_kwargs).to(weight.device), enabled)
@@ -74,6 +80,16 @@ def attach_weight_quantizers(
 def layer_names(model: nn.Module) -> list[str]:
     """Return the dotted names of the submodules that have a weight of their own, which `exclude_layers` may name."""
     return [name for name, module in model.named_modules() if module._parameters.get("weight") is not None]
+
+
+def _without_norms(layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Return `layers` without norms, and log how many of these have a weight."""
+    norms = {name for name, module in layers.items() if is_norm(module)}
+    scales = [name for name in norms if getattr(layers[name], "weight", None) is not None]
+    if scales:
+        log.info("No weight quantizer for %s; quantizer.quantize_norms: true attaches them",
+                 pluralize(len(scales), "norm layer"))  # fmt: skip
+    return {name: module for name, module in layers.items() if name not in norms}
 
 
 def _refuse_parametrized(layers: Mapping[str, nn.Module]) -> None:

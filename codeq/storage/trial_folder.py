@@ -93,7 +93,10 @@ class TrialFolder:
     def read_config(self) -> RunConfig:
         """Return the run config. Raises StateDamaged."""
         try:
-            return RunConfig.model_validate(parse_document(self._config.read_text(), str(self._config)).data)
+            data = parse_document(self._config.read_text(), str(self._config)).data
+            if isinstance(data, dict) and isinstance(data.get("quantizer"), dict):
+                data["quantizer"].setdefault("quantize_norms", True)  # as before there was this key
+            return RunConfig.model_validate(data)
         except (OSError, ValueError, ConfigError) as error:
             raise StateDamaged(f"{self._config}: damaged: {first_line(error)}") from None
 

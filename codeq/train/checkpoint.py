@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 from upath import UPath
 
 from codeq.config.differences import differences
 from codeq.config.run import RUNTIME_KEYS
 from codeq.config.text import first_line
+from codeq.quant import is_norm
 from codeq.storage.atomic_files import write_atomically
 
 if TYPE_CHECKING:
@@ -54,7 +58,9 @@ def load_checkpoint(path: Path | UPath, state: TrainState) -> None:
     saved = read_checkpoint(path, state.device)
     _refuse_another_config(path, saved, state)
     try:
-        state.model.load_state_dict(_without_prefix(saved["model"]))
+        weights = _without_prefix(saved["model"])
+        _refuse_quantized_norms(path, weights, state.model)
+        state.model.load_state_dict(weights)
         if "optimizer" in saved:
             state.optimizer.load_state_dict(saved["optimizer"])
         if "scheduler" in saved:
@@ -105,10 +111,20 @@ def _refuse_another_config(path: Path | UPath, saved: dict[str, Any], state: Tra
     before, now = saved.get("config"), state.config.as_dict()
     if "rng" not in saved or not isinstance(before, dict):
         return
+    if isinstance(before.get("quantizer"), dict) and now["quantizer"]:  # older files do not have the key
+        before["quantizer"].setdefault("quantize_norms", now["quantizer"]["quantize_norms"])
     compared = [key for key in now if key in before and key not in RUNTIME_KEYS]
     changed = differences({key: before[key] for key in compared}, {key: now[key] for key in compared})
     if what := ", ".join(f"{found.key} {found}" for found in changed):
         raise CheckpointError(f"{path}: was written with another config: {what}; resume with the same one")
+
+
+def _refuse_quantized_norms(path: Path | UPath, weights: Mapping[str, Any], model: nn.Module) -> None:
+    """Raise CheckpointError if only the file has quantizers on norm layers, as every file of older versions has."""
+    for name, module in model.named_modules():
+        if f"{name}.parametrizations.weight.original" in weights and is_norm(module) and not is_parametrized(module):
+            more = "write quantizer.quantize_norms: true"
+            raise CheckpointError(f"{path}: has quantizers on norm layers such as {name}: {more}")
 
 
 def _freeze_what_is_not_optimized(state: TrainState) -> None:

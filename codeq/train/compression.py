@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from codeq.quant import quantized_layers
+from codeq.train.fed_channels import empty_channels, fed_channels
+from codeq.train.weight_use import product_weights
 
 FULL_BITS = 32
 """Bits of an unquantized weight, and of every activation: activations are not quantized."""
@@ -21,7 +22,7 @@ class Compression:
 
     sparsity: zero weights over all weights of the quantized layers, 0..1.
     structured_sparsity: all-zero output channels over all output channels of the quantized conv and linear layers.
-    rel_bops: bit operations over those of the dense 32-bit model, all conv and linear layers, 0..1.
+    rel_bops: bit operations over those of the dense 32-bit model, all layers with multiply-accumulates, 0..1.
     structured_bops: the same if only whole channels can be left out: output channels whose weights are all zero, and
     input channels that nothing feeds (`fed_channels`).
     mean_bits: bit-width of the quantized layers, weighted by their number of weights.
@@ -36,79 +37,6 @@ class Compression:
     empty_layers: tuple[str, ...]
 
 
-def dense_macs(model: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, int]:
-    """Multiply-accumulates per image of every conv and linear layer by name, as if all its weights were non-zero.
-
-    Computed from the output shapes of one forward pass of a (1, *input_shape) image: a convolution counts c_in c_out
-    k_h k_w m_h m_w, a transformer's linear layer is counted once per token, a layer that is not called counts 0.
-    """
-    macs = {name: 0 for name, _ in _arithmetic_layers(model)}
-
-    def count(name: str) -> _Hook:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            weight: Tensor = module.weight  # type: ignore[assignment]
-            macs[name] += output.numel() * weight[0].numel()
-
-        return hook
-
-    _run_once(model, input_shape, {module: count(name) for name, module in _arithmetic_layers(model)})
-    return macs
-
-
-@torch.no_grad()
-def fed_channels(model: nn.Module, input_shape: tuple[int, int, int]) -> dict[str, Tensor]:
-    """Which input channels of every conv and linear layer are fed by something: (c_in,) bool by the layer's name.
-
-    One forward pass of a (1, *input_shape) image, in which the output of each of these layers is replaced: positive
-    numbers in the channels that have a weight, zeros in the others. Norms pass them on unchanged, since what they and
-    the biases add to an empty channel is a constant that the next layer's bias can hold. A channel that is zero
-    everywhere when it arrives at a layer is not fed. This follows any wiring (residual sums, concatenation, padding);
-    what adds numbers by itself, such as a position embedding, feeds its channels, so the result errs towards fed.
-    """
-    fed: dict[str, Tensor] = {}
-
-    def replace(name: str) -> _Hook:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            is_conv, arriving = isinstance(module, nn.Conv2d), inputs[0] != 0
-            arrived = arriving.transpose(1, -1) if is_conv else arriving
-            found = arrived.flatten(0, -2).any(0)
-            fed[name] = fed[name] | found if name in fed else found
-            has_weight = ~_empty_channels(module.weight)  # type: ignore[arg-type]
-            # All different: equal numbers would cancel where a mean is subtracted.
-            numbers = torch.arange(output.numel(), device=output.device, dtype=output.dtype).sin().add(1.5)
-            return numbers.view(output.shape) * (has_weight.view(-1, 1, 1) if is_conv else has_weight)
-
-        return hook
-
-    def pass_on(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return inputs[0]
-
-    hooks: dict[nn.Module, _Hook] = {module: replace(name) for name, module in _arithmetic_layers(model)}
-    _run_once(model, input_shape, hooks | {module: pass_on for module in model.modules() if isinstance(module, _NORMS)})
-    return fed
-
-
-_Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-
-
-@torch.no_grad()
-def _run_once(model: nn.Module, input_shape: tuple[int, int, int], hooks: dict[nn.Module, _Hook]) -> None:
-    """Forward an image of ones in evaluation mode with these forward hooks; the model stays as it was."""
-    handles = [module.register_forward_hook(hook) for module, hook in hooks.items()]
-    training = model.training
-    try:
-        model.eval()(torch.ones(1, *input_shape, device=next(model.parameters()).device))
-    finally:
-        model.train(training)
-        for handle in handles:
-            handle.remove()
-
-
-def _arithmetic_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear))
-
-
 @torch.no_grad()
 def measure_compression(
     model: nn.Module, macs: dict[str, int], input_shape: tuple[int, int, int]
@@ -119,9 +47,11 @@ def measure_compression(
 
 def count_weights(model: nn.Module, macs: dict[str, int], input_shape: tuple[int, int, int]) -> Tensor:
     """The counts of each measured layer, the input of `compression_of`: (layers, 7) int64."""
-    quantizers, modules, fed = _quantizers(model), dict(model.named_modules()), fed_channels(model, input_shape)
+    with parametrize.cached():
+        weights = product_weights(model) | {name: layer.weight for name, layer, _ in quantized_layers(model)}
+        quantizers, fed = _quantizers(model), fed_channels(model, input_shape)
     return torch.stack(
-        [_counts(modules[name], quantizers.get(name), fed.get(name)) for name in _measured(quantizers, macs)]
+        [_counts(weights[name], quantizers.get(name), fed.get(name)) for name in _measured(quantizers, macs)]
     )
 
 
@@ -177,18 +107,17 @@ class _Layer:
         return self.pairs_left / self.pairs
 
 
-def _counts(module: nn.Module, quantizer: nn.Module | None, fed: Tensor | None) -> Tensor:
+def _counts(weight: Tensor, quantizer: nn.Module | None, fed: Tensor | None) -> Tensor:
     """(7,) int64: weights, zeros, output channels, all-zero output channels, bits, connected pairs of an input and an
     output channel, and the pairs of a fed input channel and an output channel with a weight.
 
     fed: the input channels that are fed; None for a norm, or a layer that the forward pass does not reach.
     """
-    weight: Tensor = module.weight  # type: ignore[assignment]
-    empty = _empty_channels(weight)
-    groups = int(getattr(module, "groups", 1))
+    empty = empty_channels(weight)
     inputs = weight.shape[1] if weight.dim() > 1 else 1  # of each output channel
-    has_weight = (~empty).view(groups, -1).sum(1)
-    pairs_left = has_weight.sum() * inputs if fed is None else (has_weight * fed.view(groups, -1).sum(1)).sum()
+    fed = weight.new_ones(inputs, dtype=torch.bool) if fed is None else fed
+    by_group = fed.view(-1, inputs)
+    pairs_left = ((~empty).view(len(by_group), -1).sum(1) * by_group.sum(1)).sum()
     bits = FULL_BITS if quantizer is None else quantizer.get_bitwidth()  # type: ignore[operator]
     constants = torch.tensor([weight.numel(), len(weight), len(weight) * inputs], device=weight.device)
     counts = (
@@ -196,11 +125,6 @@ def _counts(module: nn.Module, quantizer: nn.Module | None, fed: Tensor | None) 
         constants[2], pairs_left,
     )  # fmt: skip
     return torch.stack([count.to(torch.int64) for count in counts])
-
-
-def _empty_channels(weight: Tensor) -> Tensor:
-    """(c_out,) bool: the output channels whose weights are all zero; of a norm each weight is a channel."""
-    return (weight == 0).reshape(len(weight), -1).all(1)
 
 
 def _ratio(part: float, whole: float, empty: float = 0.0) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Iterator
@@ -16,13 +17,15 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from codeq.config.run import RunConfig
 from codeq.config.sweep import Scheduler
+from codeq.config.text import first_line
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
-from codeq.quant import all_layers_quantized
-from codeq.train.compression import dense_macs, measure_compression
+from codeq.quant import all_layers_quantized, quantized_layers
+from codeq.train.compression import measure_compression
 from codeq.train.device import prepare_device
 from codeq.train.health import diagnose
 from codeq.train.loss_terms import weighted_terms
+from codeq.train.macs import dense_macs
 from codeq.train.optimizer import build_optimizer
 from codeq.train.precision import Precision, autocast, set_precision
 from codeq.train.quantizers import attach_quantizers
@@ -30,6 +33,7 @@ from codeq.train.schedule import build_schedule
 from codeq.train.step import GraphedStep, TrainStep
 from codeq.train.torch_compile import choose_loss
 from codeq.train.training_loss import TrainingLoss, memory_format
+from codeq.train.weight_use import image_of_ones
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +74,11 @@ class EpochMetrics:
 
 @dataclass
 class TrainState:
-    """Everything that training changes, and what a step needs. `epoch` counts completed epochs."""
+    """Everything that training changes, and what a step needs.
+
+    macs: see `dense_macs`. zero_at_start: the quantized layers that have only zeros before training. epoch: completed
+    epochs.
+    """
 
     config: RunConfig
     device: torch.device
@@ -82,6 +90,7 @@ class TrainState:
     optimizer: Optimizer
     scheduler: LRScheduler
     macs: dict[str, int]
+    zero_at_start: frozenset[str]
     epoch: int = 0
     best_val_acc: float = 0.0
 
@@ -108,6 +117,8 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
     for unmatched in attach_quantizers(model, config).values():
         log.info("quantizer.exclude_layers: %s", unmatched)
     model.to(device).to(memory_format=memory_format(model))
+    if min(data.train.batch_size, data.train.num_images) == 1:
+        _try_one_image(model, info.shape)
     optimizer = build_optimizer(config.optimizer, model)
     precision = set_precision(config.precision, device)
     loss = TrainingLoss(model, weighted_terms(config.loss_terms), precision)
@@ -123,7 +134,19 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
         optimizer=optimizer,
         scheduler=build_schedule(config, optimizer),
         macs=dense_macs(model, info.shape),
+        zero_at_start=frozenset(name for name, layer, _ in quantized_layers(model) if not layer.weight.any()),
     )
+
+
+def _try_one_image(model: nn.Module, shape: tuple[int, int, int]) -> None:
+    """Raise ValueError if the model cannot train on a batch of one image, as batch norm on 1x1 features cannot."""
+    image = image_of_ones(model, shape)
+    with torch.no_grad(), torch.random.fork_rng([image.device] if image.is_cuda else []):
+        try:
+            copy.deepcopy(model).train()(image)
+        except (RuntimeError, ValueError) as error:
+            reason = f"the network cannot train on one image at a time: {first_line(error)}"
+            raise ValueError(f"batch_size: {reason}; write 2 or more") from error
 
 
 def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochMetrics]:
@@ -161,6 +184,7 @@ def _epoch(state: TrainState, grace_epochs: int) -> EpochMetrics:
         loss=loss,
         val_acc=val_acc,
         empty_layers=compression.empty_layers,
+        zero_at_start=state.zero_at_start,
         majority_class_fraction=state.data.majority_class_fraction,
         grace_epochs=min(grace_epochs, state.config.epochs),  # at its end no trial is in its grace period
     )

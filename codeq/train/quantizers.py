@@ -27,7 +27,9 @@ def attach_quantizers(model: nn.Module, config: RunConfig) -> dict[str, str]:
     if quantizer is None:
         return {}
     layers = layer_names(model)
-    attach_weight_quantizers(model, quantizer.exclude_layers, quantizer.name, quantizer.kwargs)
+    attach_weight_quantizers(
+        model, quantizer.exclude_layers, quantizer.name, quantizer.kwargs, quantize_norms=quantizer.quantize_norms
+    )
     if next(quantized_layers(model), None) is None:
         left = f"quantizer.exclude_layers: leaves no layer of {config.model} to quantize ({_listed(layers)})"
         raise NothingQuantized(f"{left}; quantizer: null trains in full precision")

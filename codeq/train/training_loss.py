@@ -39,6 +39,13 @@ class TrainingLoss(nn.Module):
 
 
 def memory_format(model: nn.Module) -> torch.memory_format:
-    """Return channels_last for a model with convolutions, which are faster in that format."""
-    has_convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    return torch.channels_last if has_convolutions else torch.contiguous_format
+    """Return channels_last for a model with 2D convolutions, which are faster in that format, if it can have it."""
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    fits = not any(parameter.dim() == 5 for parameter in model.parameters())  # the weights of 3D convolutions
+    if next(model.parameters()).device.type == "cpu":
+        # The gradient of such a weight overwrites other memory in oneDNN 3.12, which kills the process: those of the
+        # first layers of RepVGG, MobileOne and FastViT.
+        fits = fits and not any(
+            conv.kernel_size == (1, 1) and max(conv.stride) > 1 and conv.in_channels < 8 for conv in convolutions
+        )
+    return torch.channels_last if convolutions and fits else torch.contiguous_format

@@ -61,6 +61,21 @@ def test_a_layer_whose_name_contains_an_excluded_part_is_left_alone(net):
 
 
 @every_quantizer
+def test_norms_are_left_alone_by_their_type_and_the_log_says_so(net, caplog, name):
+    net.other_name = nn.LayerNorm(4)
+    with caplog.at_level(logging.INFO, logger="codeq.quant.attach"):
+        attach_weight_quantizers(net, [], name, {}, quantize_norms=False)
+    assert names(net) == ["conv1", "fc"]
+    assert caplog.messages[0] == "No weight quantizer for 2 norm layers; quantizer.quantize_norms: true attaches them"
+
+
+def test_the_log_does_not_mention_norms_that_are_excluded_by_name(net, caplog):
+    with caplog.at_level(logging.INFO, logger="codeq.quant.attach"):
+        attach_weight_quantizers(net, ["bn"], "deadzone", {}, quantize_norms=False)
+    assert caplog.messages == [f"Attached weight quantizer to layer: {name}" for name in ("conv1", "fc")]
+
+
+@every_quantizer
 def test_the_layer_computes_with_the_quantized_weight(net, images, name):
     plain = net(images)
     attach_weight_quantizers(net, [], name, {})

@@ -252,6 +252,27 @@ def test_a_weight_gets_the_incoming_gradient_also_where_it_is_exactly_zero():
     assert torch.equal(mine, incoming)
 
 
+@pytest.mark.parametrize("way", ["eager", "many layers", "vmap", "compiled"])
+def test_a_layer_that_starts_at_zero_leaves_it_with_the_first_step(way):
+    """Eager, with other layers, under vmap and compiled: the gradient of a zero weight is the incoming one."""
+    quantizer, incoming = compander(3.0, 3.0), torch.randn(5, 4)
+    w = torch.zeros(5, 4, requires_grad=True)
+
+    def under_vmap(w):
+        return vmap(lambda w: functional_call(quantizer, dict(quantizer.named_parameters()), (w,)))(w[None])[0]
+
+    ways = {
+        "eager": quantizer,
+        "many layers": lambda w: quantize_layers([quantizer, compander()], [w, weights((5, 4))])[0],
+        "vmap": under_vmap,
+        "compiled": torch.compile(quantizer, backend="aot_eager", fullgraph=True),
+    }
+    (slope,) = gradients(ways[way](w), incoming, w)
+    assert torch.equal(slope, incoming)
+    moved = (w - 0.01 * slope).detach()
+    assert (quantizer(moved) != 0).any()
+
+
 def test_the_gradient_is_not_differentiated_again():
     w = weights((5, 5)).requires_grad_()
     (first,) = torch.autograd.grad(compander()(w).pow(3).sum(), w, create_graph=True)

@@ -8,7 +8,9 @@ from torch import nn
 
 from codeq.models import build_model
 from codeq.quant import attach_weight_quantizers
-from codeq.train.compression import dense_macs, fed_channels, measure_compression
+from codeq.train.compression import measure_compression
+from codeq.train.fed_channels import fed_channels
+from codeq.train.macs import dense_macs
 
 
 def convolution_and_classifier() -> nn.Sequential:

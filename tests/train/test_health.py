@@ -10,7 +10,7 @@ import pytest
 from codeq.train.health import diagnose
 
 FINE: dict[str, Any] = {
-    "epoch": 5, "loss": 1.0, "val_acc": 50.0, "empty_layers": (), "majority_class_fraction": 0.1, "grace_epochs": 5,
+    "epoch": 5, "loss": 1.0, "val_acc": 50.0, "empty_layers": (), "zero_at_start": (), "majority_class_fraction": 0.1, "grace_epochs": 5,
 }  # fmt: skip
 
 
@@ -26,6 +26,13 @@ def test_a_loss_that_is_no_number_is_diverged_at_once(loss: float) -> None:
 def test_an_empty_layer_is_collapsed_at_once_and_is_named() -> None:
     status, reason = diagnose(**{**FINE, "epoch": 1, "empty_layers": ("fc1", "fc2")})
     assert (status, reason) == ("collapsed", "every weight of fc1 and 1 more is zero")
+
+
+def test_a_layer_that_starts_with_zeros_has_until_the_grace_epoch() -> None:
+    started = {**FINE, "epoch": 4, "empty_layers": ("fc1", "fc2"), "zero_at_start": {"fc1", "fc2"}}
+    assert diagnose(**started) == ("healthy", "")
+    assert diagnose(**{**started, "epoch": 5}) == ("collapsed", "every weight of fc1 and 1 more is zero")
+    assert diagnose(**{**started, "zero_at_start": {"fc1"}}) == ("collapsed", "every weight of fc2 is zero")
 
 
 def test_accuracy_at_chance_is_collapsed_from_the_grace_epoch_on() -> None:
