@@ -578,7 +578,8 @@ def test_results_go_to_a_url_as_to_a_folder_even_if_nobody_reads_the_output(
     assert (process.wait(120), errors) == (0, "")
     far = tmp_path / "bucket" / "far"
     assert {path.name for path in far.iterdir()} == {
-        "template.yaml", "trials", "trials.csv", "pareto.csv", "best.yaml", "study.db", "summary.json",
+        "template.yaml", "trials", "trials.csv", "pareto.csv", "best.yaml", "study.db", "summary.json", "report.html",
+        "runs.json",
     }  # fmt: skip
     assert len((far / "trials" / "0000" / "metrics.jsonl").read_text().splitlines()) == 2
     local = tmp_path / "results" / "file" / far.relative_to("/")
