@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from codeq.quant import quantized_layers
-from codeq.train.fed_channels import empty_channels, fed_channels
-from codeq.train.weight_use import product_weights
+from codeq.storage.trial_folder import Layer
+from codeq.train.fed_channels import FedChannels, empty_channels
+from codeq.train.weight_use import product_weights, weight_of
 
 FULL_BITS = 32
 """Bits of an unquantized weight, and of every activation: activations are not quantized."""
@@ -27,6 +29,7 @@ class Compression:
     input channels that nothing feeds (`fed_channels`).
     mean_bits: bit-width of the quantized layers, weighted by their number of weights.
     empty_layers: the quantized layers whose weights are all zero.
+    layers: each layer with multiply-accumulates.
     """
 
     sparsity: float
@@ -35,67 +38,69 @@ class Compression:
     structured_bops: float
     mean_bits: float
     empty_layers: tuple[str, ...]
+    layers: tuple[Layer, ...]
 
 
 @torch.no_grad()
-def measure_compression(
-    model: nn.Module, macs: dict[str, int], input_shape: tuple[int, int, int]
-) -> Compression:
-    """Return the current compression of `model`; `macs` from `dense_macs`. One transfer from the device."""
-    return compression_of(model, macs, count_weights(model, macs, input_shape).tolist())
-
-
-def count_weights(model: nn.Module, macs: dict[str, int], input_shape: tuple[int, int, int]) -> Tensor:
-    """The counts of each measured layer, the input of `compression_of`: (layers, 7) int64."""
+def measure_compression(model: nn.Module, macs: Mapping[str, int], fed_channels: FedChannels) -> Compression:
+    """Return the current compression of `model`. macs: see `dense_macs`."""
+    quantizers = {name: quantizer for name, _, quantizer in quantized_layers(model)}
+    names = list(dict.fromkeys([*quantizers, *macs]))
     with parametrize.cached():
-        weights = product_weights(model) | {name: layer.weight for name, layer, _ in quantized_layers(model)}
-        quantizers, fed = _quantizers(model), fed_channels(model, input_shape)
-    return torch.stack(
-        [_counts(weights[name], quantizers.get(name), fed.get(name)) for name in _measured(quantizers, macs)]
-    )
+        weights = product_weights(model) | {name: weight_of(layer) for name, layer, _ in quantized_layers(model)}
+        fed = fed_channels(model, [weights[name] for name in names])
+        counts = [_counts(weights[name], fed.get(name)) for name in names]
+    bits = [torch.as_tensor(quantizer.get_bitwidth(), dtype=torch.float32) for quantizer in quantizers.values()]
+    bits_of = dict(zip(quantizers, torch.stack(bits).tolist() if bits else [], strict=True))
+    rows = torch.stack(counts).tolist() if counts else []
+    table = {name: _Counts(bits_of.get(name, FULL_BITS), *row) for name, row in zip(names, rows, strict=True)}
+    return _compression(table, list(quantizers), macs)
 
 
-def compression_of(model: nn.Module, macs: dict[str, int], counts: list[list[int]]) -> Compression:
-    """Return the compression of `model` from the result of `count_weights`."""
-    quantizers = _quantizers(model)
-    table = {name: _Layer(*row) for name, row in zip(_measured(quantizers, macs), counts, strict=True)}
-    quantized = [table[name] for name in quantizers]
-    with_channels = [table[name] for name in quantizers if name in macs]
-    bops = sum(macs[name] * table[name].density * table[name].bits for name in macs)
+def _compression(table: Mapping[str, _Counts], quantized: Sequence[str], macs: Mapping[str, int]) -> Compression:
+    """The metrics of the layers of `table`, of which some are quantized."""
+    layers = [table[name] for name in quantized]
+    with_channels = [table[name] for name in quantized if name in macs]
+    dense = FULL_BITS * sum(macs.values())
+    bops = {name: macs[name] * table[name].density * table[name].bits for name in macs}
     structured_bops = sum(macs[name] * table[name].used_pairs * table[name].bits for name in macs)
     return Compression(
-        sparsity=_ratio(sum(layer.zeros for layer in quantized), sum(layer.weights for layer in quantized)),
+        sparsity=_ratio(sum(layer.zeros for layer in layers), sum(layer.weights for layer in layers)),
         structured_sparsity=_ratio(
             sum(layer.empty_channels for layer in with_channels), sum(layer.channels for layer in with_channels)
         ),
-        rel_bops=_ratio(bops, FULL_BITS * sum(macs.values())),
-        structured_bops=_ratio(structured_bops, FULL_BITS * sum(macs.values())),
+        rel_bops=_ratio(sum(bops.values()), dense),
+        structured_bops=_ratio(structured_bops, dense),
         mean_bits=_ratio(
-            sum(layer.bits * layer.weights for layer in quantized),
-            sum(layer.weights for layer in quantized),
+            sum(layer.bits * layer.weights for layer in layers),
+            sum(layer.weights for layer in layers),
             empty=FULL_BITS,
         ),
-        empty_layers=tuple(name for name in quantizers if table[name].zeros == table[name].weights),
+        empty_layers=tuple(name for name in quantized if table[name].zeros == table[name].weights),
+        layers=tuple(
+            Layer(
+                name=name,
+                sparsity=1.0 - table[name].density,
+                bits=table[name].bits,
+                dense_bops=_ratio(FULL_BITS * macs[name], dense),
+                bops=_ratio(bops[name], dense),
+            )
+            for name in macs
+        ),
     )
 
 
-def _quantizers(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: quantizer for name, _, quantizer in quantized_layers(model)}
-
-
-def _measured(quantizers: dict[str, nn.Module], macs: dict[str, int]) -> list[str]:
-    return list(dict.fromkeys([*quantizers, *macs]))
-
-
 @dataclass(frozen=True)
-class _Layer:
-    weights: float
-    zeros: float
-    channels: float
-    empty_channels: float
+class _Counts:
+    """bits: of each weight. The others: see `_counts`."""
+
     bits: float
-    pairs: float
-    pairs_left: float
+    weights: int
+    zeros: int
+    channels: int
+    empty_channels: int
+    pairs: int
+    pairs_left: int
 
     @property
     def density(self) -> float:
@@ -107,9 +112,9 @@ class _Layer:
         return self.pairs_left / self.pairs
 
 
-def _counts(weight: Tensor, quantizer: nn.Module | None, fed: Tensor | None) -> Tensor:
-    """(7,) int64: weights, zeros, output channels, all-zero output channels, bits, connected pairs of an input and an
-    output channel, and the pairs of a fed input channel and an output channel with a weight.
+def _counts(weight: Tensor, fed: Tensor | None) -> Tensor:
+    """(6,) int64: weights, zeros, output channels, all-zero output channels, connected pairs of an input and an output
+    channel, and the pairs of a fed input channel and an output channel with a weight.
 
     fed: the input channels that are fed; None for a norm, or a layer that the forward pass does not reach.
     """
@@ -118,13 +123,10 @@ def _counts(weight: Tensor, quantizer: nn.Module | None, fed: Tensor | None) -> 
     fed = weight.new_ones(inputs, dtype=torch.bool) if fed is None else fed
     by_group = fed.view(-1, inputs)
     pairs_left = ((~empty).view(len(by_group), -1).sum(1) * by_group.sum(1)).sum()
-    bits = FULL_BITS if quantizer is None else quantizer.get_bitwidth()  # type: ignore[operator]
     constants = torch.tensor([weight.numel(), len(weight), len(weight) * inputs], device=weight.device)
-    counts = (
-        constants[0], (weight == 0).sum(), constants[1], empty.sum(), torch.as_tensor(bits, device=weight.device),
-        constants[2], pairs_left,
-    )  # fmt: skip
-    return torch.stack([count.to(torch.int64) for count in counts])
+    return torch.stack(
+        [constants[0], (weight == 0).sum(), constants[1], empty.sum(), constants[2], pairs_left]
+    )
 
 
 def _ratio(part: float, whole: float, empty: float = 0.0) -> float:

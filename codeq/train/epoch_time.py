@@ -68,7 +68,7 @@ def _end_s(state: TrainState) -> float:
         trial = TrialFolder(UPath(folder) / "trial")
 
         def end() -> None:
-            measure_compression(state.model, state.macs, state.data.info.shape)
+            measure_compression(state.model, state.macs, state.fed_channels)
             save_epoch(trial, state, row)
 
         return statistics.median(_seconds(end) for _ in range(REPEATS))

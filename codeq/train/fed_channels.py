@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -30,7 +30,26 @@ def fed_channels(model: nn.Module, input_shape: tuple[int, int, int]) -> dict[st
     finally:
         for hook in norms:
             hook.remove()
-    return marker.fed
+    fed: dict[str, Tensor] = marker.fed
+    return fed
+
+
+class FedChannels:
+    """`fed_channels` of a model, computed again only when other channels are empty than at the last call."""
+
+    def __init__(self, input_shape: tuple[int, int, int]) -> None:
+        """input_shape: (C, S, S) of an image."""
+        self._input_shape = input_shape
+        self._empty: bytes | None = None
+        self._fed: dict[str, Tensor] = {}
+
+    def __call__(self, model: nn.Module, weights: Iterable[Tensor]) -> dict[str, Tensor]:
+        """weights: those of the model that are measured, always the same ones. One transfer from the device."""
+        masks = [empty_channels(weight) for weight in weights]
+        empty = bytes(torch.cat(masks).tolist()) if masks else b""
+        if empty != self._empty:
+            self._empty, self._fed = empty, fed_channels(model, self._input_shape)
+        return self._fed
 
 
 def empty_channels(weight: Tensor) -> Tensor:
@@ -43,7 +62,7 @@ def _pass_on(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> T
 
 
 class _ChannelMarker(TorchFunctionMode):
-    """Records what arrives at each layer and replaces its output, also if it is not called but only its weight is read."""
+    """Records what arrives at each layer and replaces its output, also if only the layer's weight is read."""
 
     def __init__(self, use: WeightUse) -> None:
         super().__init__()

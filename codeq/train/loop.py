@@ -21,8 +21,9 @@ from codeq.config.text import first_line
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
 from codeq.quant import all_layers_quantized, quantized_layers
-from codeq.train.compression import measure_compression
+from codeq.train.compression import Compression, measure_compression
 from codeq.train.device import prepare_device
+from codeq.train.fed_channels import FedChannels
 from codeq.train.health import diagnose
 from codeq.train.loss_terms import weighted_terms
 from codeq.train.macs import dense_macs
@@ -33,7 +34,7 @@ from codeq.train.schedule import build_schedule
 from codeq.train.step import GraphedStep, TrainStep
 from codeq.train.torch_compile import choose_loss
 from codeq.train.training_loss import TrainingLoss, memory_format
-from codeq.train.weight_use import image_of_ones
+from codeq.train.weight_use import image_of_ones, weight_of
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class TrainState:
     """Everything that training changes, and what a step needs.
 
     macs: see `dense_macs`. zero_at_start: the quantized layers that have only zeros before training. epoch: completed
-    epochs.
+    epochs. compression: after the last of them.
     """
 
     config: RunConfig
@@ -90,9 +91,11 @@ class TrainState:
     optimizer: Optimizer
     scheduler: LRScheduler
     macs: dict[str, int]
+    fed_channels: FedChannels
     zero_at_start: frozenset[str]
     epoch: int = 0
     best_val_acc: float = 0.0
+    compression: Compression | None = None
 
 
 def create_train_state(config: RunConfig, data: DataSplits | None = None) -> TrainState:
@@ -134,7 +137,8 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
         optimizer=optimizer,
         scheduler=build_schedule(config, optimizer),
         macs=dense_macs(model, info.shape),
-        zero_at_start=frozenset(name for name, layer, _ in quantized_layers(model) if not layer.weight.any()),
+        fed_channels=FedChannels(info.shape),
+        zero_at_start=frozenset(name for name, layer, _ in quantized_layers(model) if not weight_of(layer).any()),
     )
 
 
@@ -173,12 +177,13 @@ def _epoch(state: TrainState, grace_epochs: int) -> EpochMetrics:
     trained = time.perf_counter()
     with parametrize.cached():
         val_acc = evaluate(state, state.data.val)
-        compression = measure_compression(state.model, state.macs, state.data.info.shape)
+        compression = measure_compression(state.model, state.macs, state.fed_channels)
     epoch_s = time.perf_counter() - started
     lr = float(state.scheduler.get_last_lr()[0])
     state.scheduler.step()
     state.epoch += 1
     state.best_val_acc = max(state.best_val_acc, val_acc)
+    state.compression = compression
     health, reason = diagnose(
         epoch=state.epoch,
         loss=loss,

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -24,14 +23,15 @@ def dense_macs(model: nn.Module, input_shape: tuple[int, int, int]) -> dict[str,
     """
     with watch_weights(model) as use, _MacCounter(use) as counter:
         model(image_of_ones(model, input_shape))
-    return {name: 0 for name, module in model.named_modules() if isinstance(module, LAYERS)} | counter.macs
+    uncomputed = {name: 0 for name, module in model.named_modules() if isinstance(module, LAYERS)}
+    return {**uncomputed, **counter.macs}
 
 
 class _MacCounter(TorchDispatchMode):
     """Adds the products of all operators, also of those that are called by other operators."""
 
     def __init__(self, use: WeightUse) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.macs: Counter[str] = Counter()
         self._use = use
 

@@ -32,8 +32,10 @@ def ended_row(folder: TrialFolder) -> dict[str, Any] | None:
 
 
 def save_epoch(folder: TrialFolder, state: TrainState, row: EpochMetrics) -> dict[str, Any]:
-    """Write the row, then the checkpoint; returns the row as plain data."""
+    """Write the row, then the checkpoint; returns the row as plain data. The last one's layers are written too."""
     plain = row.as_dict()
+    if row.status == "finished" and state.compression is not None:
+        folder.write_layers(state.compression.layers)
     folder.append_row(plain)
     save_checkpoint(folder.checkpoint, state)
     return plain

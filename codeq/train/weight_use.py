@@ -27,7 +27,7 @@ class WeightUse:
         self.running: list[str] = []
         self._stored: dict[torch.UntypedStorage, list[tuple[int, str]]] = {}
         for name, weight in weights.items():
-            self._stored.setdefault(weight.untyped_storage(), []).append((weight.storage_offset(), name))
+            self._stored.setdefault(weight.untyped_storage(), []).append((int(weight.storage_offset()), name))
 
     def name(self, *operands: Any) -> str | None:
         """The name of the weight among `operands`, the last if there are several; None if there is none."""
@@ -77,12 +77,19 @@ def product_weights(model: nn.Module) -> dict[str, Tensor]:
     for name, module in model.named_modules():
         if ".parametrizations" in f".{name}":
             continue
-        keys = {*module._parameters, *getattr(module, "parametrizations", ()), *(["weight"] * isinstance(module, LAYERS))}
+        keys = {*module._parameters, *getattr(module, "parametrizations", ())}
+        keys |= {"weight"} if isinstance(module, LAYERS) else set()
         for key in sorted(keys):
             tensor = getattr(module, key)
             if isinstance(tensor, Tensor) and tensor.dim() > 1:
                 found[name if key == "weight" else f"{name}.{key}".removeprefix(".")] = tensor
     return found
+
+
+def weight_of(layer: nn.Module) -> Tensor:
+    """The weight as the layer reads it."""
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    return weight
 
 
 def image_of_ones(model: nn.Module, shape: tuple[int, int, int]) -> Tensor:

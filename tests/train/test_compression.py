@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from codeq.models import build_model
-from codeq.quant import attach_weight_quantizers
+from codeq.quant import UniformSymmetric, attach_weight_quantizers
+from codeq.storage.trial_folder import Layer
 from codeq.train.compression import measure_compression
-from codeq.train.fed_channels import fed_channels
+from codeq.train.fed_channels import FedChannels, fed_channels
 from codeq.train.macs import dense_macs
 
 
@@ -64,7 +65,7 @@ def test_tracing_leaves_the_model_as_it_was() -> None:
 
 def test_an_unquantized_model_is_the_baseline() -> None:
     model = convolution_and_classifier()
-    found = measure_compression(model, dense_macs(model, (3, 8, 8)), (3, 8, 8))
+    found = measure_compression(model, dense_macs(model, (3, 8, 8)), FedChannels((3, 8, 8)))
     assert (found.rel_bops, found.sparsity, found.structured_sparsity, found.mean_bits) == (1.0, 0.0, 0.0, 32.0)
     assert found.structured_bops == 1.0
     assert found.empty_layers == ()
@@ -78,7 +79,7 @@ def test_relative_bit_operations_are_density_times_bits_over_32_per_layer() -> N
     weight[:, :16] = 0.0
     weight[0] = 0.0
     set_weight(model[2], weight)
-    found = measure_compression(model, macs, (3, 8, 8))
+    found = measure_compression(model, macs, FedChannels((3, 8, 8)))
     zeros = 10 * 16 + 48
     expected = (macs["0"] * 32 + macs["2"] * (1 - zeros / 640) * 8) / (32 * (macs["0"] + macs["2"]))
     assert found.rel_bops == pytest.approx(expected)
@@ -91,7 +92,7 @@ def test_mean_bits_are_weighted_by_the_number_of_weights() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(10, 30), nn.Linear(30, 10))
     attach_weight_quantizers(model, ["2"], "uniform", {"bitwidth": 2})
     attach_weight_quantizers(model, ["1"], "uniform", {"bitwidth": 8})
-    found = measure_compression(model, {"1": 300, "2": 300}, (1, 1, 10))
+    found = measure_compression(model, {"1": 300, "2": 300}, FedChannels((1, 1, 10)))
     assert found.mean_bits == pytest.approx((2 * 300 + 8 * 300) / 600)
 
 
@@ -99,14 +100,14 @@ def test_layers_without_a_weight_left_are_named() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     attach_weight_quantizers(model, [], "uniform", {"bitwidth": 8})
     set_weight(model[1], torch.zeros(4, 4))
-    assert measure_compression(model, {"0": 16, "1": 16}, (1, 4, 4)).empty_layers == ("1",)
+    assert measure_compression(model, {"0": 16, "1": 16}, FedChannels((1, 4, 4))).empty_layers == ("1",)
 
 
 def test_quantized_norm_weights_count_for_sparsity_but_have_no_channels() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
     attach_weight_quantizers(model, [], "uniform", {"bitwidth": 8})
     set_weight(model[1], torch.tensor([1.0, 0.0, 1.0, 1.0]))
-    found = measure_compression(model, {"0": 16}, (1, 4, 4))
+    found = measure_compression(model, {"0": 16}, FedChannels((1, 4, 4)))
     assert found.sparsity == pytest.approx(1 / 20)
     assert found.structured_sparsity == 0.0
 
@@ -141,7 +142,7 @@ def test_structured_bit_operations_leave_out_only_whole_channels() -> None:
     weight[:, 9] = 1.0  # four fifths of the layer are zero, and only its first output channel as a whole
     weight[0] = 0.0
     set_weight(model[3], weight)
-    found = measure_compression(model, {"1": 40, "3": 50}, (1, 2, 2))
+    found = measure_compression(model, {"1": 40, "3": 50}, FedChannels((1, 2, 2)))
     assert found.structured_bops == pytest.approx((40 * 0.8 * 32 + 50 * 0.8 * 0.8 * 8) / (32 * 90))
     assert found.rel_bops < found.structured_bops
 
@@ -175,7 +176,7 @@ def test_in_groups_a_channel_is_fed_and_feeds_within_its_own() -> None:
     empty_outputs(model[0], 0)
     empty_outputs(model[1], 0, 1)
     macs = dense_macs(model, (3, 4, 4))
-    found = measure_compression(model, macs, (3, 4, 4))
+    found = measure_compression(model, macs, FedChannels((3, 4, 4)))
     assert found.structured_bops == pytest.approx((macs["0"] * 3 / 4 + macs["1"] * 2 / 4) / sum(macs.values()))
 
 
@@ -191,7 +192,7 @@ def test_a_transformers_hidden_units_are_left_out_and_its_embedded_channels_are_
 def test_counting_consumes_no_random_numbers() -> None:
     model = build_model("resnet20", in_channels=3, img_size=8, num_classes=10)
     before = torch.get_rng_state()
-    measure_compression(model, dense_macs(model, (3, 8, 8)), (3, 8, 8))
+    measure_compression(model, dense_macs(model, (3, 8, 8)), FedChannels((3, 8, 8)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -200,6 +201,40 @@ def test_the_memory_format_of_a_convolution_changes_nothing() -> None:
     model = build_model("resnet20", {}, in_channels=3, img_size=8, num_classes=10, pretrained=False)
     attach_weight_quantizers(model, ["bn"], "uniform", {})
     shape = (3, 8, 8)
-    plain = measure_compression(model, dense_macs(model, shape), shape)
+    plain = measure_compression(model, dense_macs(model, shape), FedChannels(shape))
     model.to(memory_format=torch.channels_last)
-    assert measure_compression(model, dense_macs(model, shape), shape) == plain
+    assert measure_compression(model, dense_macs(model, shape), FedChannels(shape)) == plain
+
+
+def test_what_feeds_a_channel_is_found_again_when_other_channels_are_empty() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    macs, fed = {"0": 12, "1": 8}, FedChannels((1, 1, 3))
+    assert measure_compression(model, macs, fed).structured_bops == 1.0
+    with torch.no_grad():
+        model[0].weight[:2] = 0.0
+    for meter in (fed, FedChannels((1, 1, 3))):  # the one that remembers, and one that does not
+        assert measure_compression(model, macs, meter).structured_bops == (6 + 4) / 20
+
+
+def test_each_layer_has_its_share_of_the_bit_operations() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    attach_weight_quantizers(model, ["1"], "uniform", {"bitwidth": 8})
+    with torch.no_grad():
+        model[0].parametrizations.weight.original[0] = 0.0
+    found = measure_compression(model, {"0": 12, "1": 8}, FedChannels((1, 1, 3)))
+    first, second = found.layers
+    assert first == Layer("0", 0.25, 8.0, 0.6, pytest.approx(0.6 * 0.75 / 4))
+    assert second == Layer("1", 0.0, 32, 0.4, pytest.approx(0.4))
+    assert sum(layer.bops for layer in found.layers) == pytest.approx(found.rel_bops)
+
+
+def test_bits_need_not_be_whole_and_a_model_may_have_nothing_to_measure() -> None:
+    class Ternary(UniformSymmetric):
+        def get_bitwidth(self) -> torch.Tensor:
+            return torch.tensor(1.5)
+
+    model = nn.Sequential(nn.Linear(3, 4))
+    attach_weight_quantizers(model, [], Ternary, {})
+    assert measure_compression(model, {"0": 12}, FedChannels((1, 1, 3))).mean_bits == 1.5
+    empty = measure_compression(nn.Sequential(nn.PReLU()), {}, FedChannels((1, 1, 3)))
+    assert (empty.sparsity, empty.rel_bops, empty.mean_bits) == (0.0, 0.0, 32)

@@ -10,7 +10,8 @@ import pytest
 from codeq.train.health import diagnose
 
 FINE: dict[str, Any] = {
-    "epoch": 5, "loss": 1.0, "val_acc": 50.0, "empty_layers": (), "zero_at_start": (), "majority_class_fraction": 0.1, "grace_epochs": 5,
+    "epoch": 5, "loss": 1.0, "val_acc": 50.0, "empty_layers": (), "zero_at_start": (), "majority_class_fraction": 0.1,
+    "grace_epochs": 5,
 }  # fmt: skip
 
 

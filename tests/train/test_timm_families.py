@@ -139,8 +139,8 @@ OTHER_PRODUCTS = {
     "gemma4_vit_167m": 4 * 2 * 10_240 * 48,
     "csatv2": -14 * 2 * 7 * 7,
 }
-"""What the operators do not tell: a lookup of 4 patches' position embeddings in 2 tables, a batched product with a weight;
-in 14 blocks 2 products of activations that are not batched."""
+"""What the operators do not tell: a lookup of 4 patches' position embeddings in 2 tables, a batched product with a
+weight; in 14 blocks 2 products of activations that are not batched."""
 
 
 def one_step(name: str, img_size: int, kwargs: dict[str, Any]) -> TrainState:
