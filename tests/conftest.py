@@ -35,6 +35,15 @@ TINY: dict[str, Any] = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `-n 2 --dist loadgroup`: the tests of whole sweeps begin first and share one worker, because each uses both
+    cores; all others stay together by file."""
+    whole = ROOT / "tests"
+    items.sort(key=lambda item: item.path.parent != whole)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("sweeps" if item.path.parent == whole else str(item.path)))
+
+
 @pytest.fixture
 def tiny() -> dict[str, Any]:
     """A digits MLP of four epochs, as plain data to change at will."""

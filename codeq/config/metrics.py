@@ -83,6 +83,12 @@ MAIN: tuple[str, ...] = tuple(metric.name for metric in METRICS.values() if metr
 SCORES: tuple[str, ...] = tuple(metric.name for metric in METRICS.values() if metric.use != "progress")
 """What is averaged over seeds."""
 
+COMPRESSION: tuple[str, ...] = ("sparsity", "rel_bops", "structured_sparsity", "structured_bops")
+"""What accuracy is traded for: the axes on which the report draws it."""
+
+CURVES: tuple[str, ...] = ("val_acc", "loss", "sparsity")
+"""What the report draws epoch by epoch."""
+
 
 def describe_row(row: Mapping[str, Any], names: Iterable[str] = MAIN) -> str:
     """The named metrics that the row has, aligned over rows: `val_acc  97.50  sparsity 0.9000`."""

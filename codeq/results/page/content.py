@@ -12,7 +12,7 @@ from typing import Any
 from upath import UPath
 
 from codeq.config import Template
-from codeq.config.metrics import MAIN, METRICS
+from codeq.config.metrics import COMPRESSION, METRICS, SCORES
 from codeq.results.advice import Advice, advise
 from codeq.results.advice.ties import ACCURACY
 from codeq.results.sweep_result import SweepResult
@@ -21,7 +21,7 @@ from codeq.results.trials import TrialResult
 from codeq.storage.run_log import DriverRun, read_runs
 from codeq.storage.trial_folder import Layer, Row
 
-_DESCRIBED = (*(name for name in MAIN if METRICS[name].reported), "structured_sparsity", "structured_bops", "loss")
+_DESCRIBED = tuple(name for name in SCORES if METRICS[name].reported)
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ class PageContent:
     @cached_property
     def compared(self) -> list[str]:
         """The metrics that accuracy is drawn against: the objectives first, then those of compression."""
-        usual = ("sparsity", "rel_bops", "structured_sparsity", "structured_bops")
-        return [name for name in dict.fromkeys([*self.template.sweep.objectives, *usual]) if name != ACCURACY]
+        return [name for name in dict.fromkeys([*self.template.sweep.objectives, *COMPRESSION]) if name != ACCURACY]
 
     @cached_property
     def parameters(self) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from codeq.config.metrics import CURVES
 from codeq.results.page.content import HOVER, PageContent, rounded
 from codeq.results.page.style import LOOKS, finish
 
-CURVES = ("val_acc", "loss", "sparsity")
 MAX_POINTS = 5_000
 """Of one metric; longer sweeps show every second, third, ... epoch, besides each trial's last."""
 
