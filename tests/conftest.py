@@ -35,6 +35,7 @@ TINY: dict[str, Any] = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `-n 2 --dist loadgroup`: the tests of whole sweeps begin first and share one worker, because each uses both
     cores; all others stay together by file."""

@@ -79,7 +79,7 @@ def test_the_dead_zone_configs_have_the_published_settings(
     config = plain(f"deadzone_{name}")
     assert (config["model"], config["epochs"], config["batch_size"]) == (name, epochs, 128)
     assert config["img_size"] == (224 if name == "vit" else None)
-    assert config["quantizer"] == {**DEADZONE, "exclude_layers": exclude}
+    assert config["quantizer"] == {**DEADZONE, "exclude_layers": exclude, "quantize_norms": False}
     assert config["optimizer"]["type"] == "adamw"
     assert groups(config) == {"base": base, "dz": (1e-3, 2.5), "bit": (1e-3, 0.0)}
     (term,) = config["loss_terms"]
