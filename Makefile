@@ -22,7 +22,7 @@ sweep: $(READY)  ## run the example sweep; make sweep SWEEP=FILE ARGS="--trials 
 	$(PY) tune_main.py $(SWEEP) $(ARGS)
 
 test: $(READY)  ## run the tests; make test ARGS="-k cluster"
-	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-networks: $(READY)  ## train the larger networks of timm's families too; four minutes
 	@$(PY) -m pytest -m slow $(ARGS)

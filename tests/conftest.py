@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from xdist.scheduler import LoadFileScheduling
 
 from codeq import plugins
 from codeq.registry import REGISTRIES
@@ -35,14 +37,18 @@ TINY: dict[str, Any] = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `-n 2 --dist loadgroup`: the tests of whole sweeps begin first and share one worker, because each uses both
-    cores; all others stay together by file."""
-    whole = ROOT / "tests"
-    items.sort(key=lambda item: item.path.parent != whole)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("sweeps" if item.path.parent == whole else str(item.path)))
+class SweepsOnOneWorker(LoadFileScheduling):  # type: ignore[misc]
+    """For `pytest -n 2 --dist loadfile`: the tests of whole sweeps, in the files beside this one, share a worker, because
+    each of them uses both cores; all others stay together by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "sweeps" if re.fullmatch(r"tests/[^/]+\.py", path) else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SweepsOnOneWorker | None:
+    return SweepsOnOneWorker(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture
