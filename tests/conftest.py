@@ -38,7 +38,7 @@ TINY: dict[str, Any] = {
 
 
 class SweepsOnOneWorker(LoadFileScheduling):  # type: ignore[misc]
-    """For `pytest -n 2 --dist loadfile`: the tests of whole sweeps, in the files beside this one, share a worker, because
+    """For `pytest -n 2 --dist loadfile`: the tests of whole sweeps, in the files beside this one, share a worker, since
     each of them uses both cores; all others stay together by file."""
 
     def _split_scope(self, nodeid: str) -> str:
