@@ -180,7 +180,8 @@ def sweep_problems(sweep: SweepConfig, tree: Any, document: Document) -> Iterato
                 text = f"is {what} ({value}), must be one value for the whole sweep: {reason}"
                 yield Problem(document.location(place), dotted(document.data, place), text)
     device = str(tree.get("device")).partition("cuda:")[2]
-    if device and int(device) >= max(1, 0 if sweep.resources.gpu == "auto" else sweep.resources.gpu):
+    gpus = 1 if sweep.resources.gpu == "auto" else max(1, sweep.resources.gpu)
+    if device.isdecimal() and len(device) < 4 and int(device) >= gpus:
         text = f"is 'cuda:{device}', must be cuda: a trial numbers the GPUs that it is given from 0; "
         text += f"CUDA_VISIBLE_DEVICES={device} gives this one to the whole sweep"
         yield Problem(document.location(("device",)), "device", text)

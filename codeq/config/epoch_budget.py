@@ -125,7 +125,9 @@ def simulated_p10_p90(trials: int, epochs: tuple[int, ...], reduction_factor: in
         fmean(simulated) + expected - of_simulated + (decile - fmean(simulated)) * math.sqrt(trials / size)
         for decile in (deciles[0], deciles[-1])
     )
-    return low, high
+    # Where few trials train nearly all epochs the deviations are far from normal.
+    least, most = trials * epochs[0], trials * epochs[-1]
+    return min(max(low, least), expected), max(min(high, most), expected)
 
 
 def simulated_epochs(trials: int, epochs: tuple[int, ...], reduction_factor: int) -> list[int]:

@@ -70,7 +70,10 @@ def _of_mapping(mapping: dict[str, Any]) -> Any:
         return None
     word = str(named.pop("distribution", "choice" if "choices" in named else "")).lower()
     if word == "log_uniform" and "min" in mapping:  # W&B's bounds are exponents of e
-        named = {key: float(f"{math.exp(item):.4g}") for key, item in named.items() if _is_number(item)}
+        numbers = {key: item for key, item in named.items() if _is_number(item)}
+        # With an exponent beyond what a float can hold, the values themselves were written.
+        are_exponents = all(abs(item) < 700 for item in numbers.values())
+        named = {key: float(f"{math.exp(item):.4g}") for key, item in numbers.items()} if are_exponents else numbers
     return _space(word, named)
 
 

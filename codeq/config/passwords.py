@@ -6,7 +6,7 @@ import re
 
 MASK = "***"
 _KEY = "(?i:password|passwd|pwd)="
-_PASSWORD = re.compile(rf"(://[^:/@]*:)[^/]*(?=@)|({_KEY})[^&]*")
+_PASSWORD = re.compile(rf"(://[^:/@]*:).*(?=@)|({_KEY})[^&]*")
 _MASKED = re.compile(rf":{re.escape(MASK)}(?=@)|(?<=[?&]){_KEY}{re.escape(MASK)}&?")
 
 

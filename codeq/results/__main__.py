@@ -15,6 +15,8 @@ from codeq.config.errors import BadInput, ConfigError
 from codeq.config.exit_codes import BAD_INPUT, DONE
 from codeq.config.paths import option_path
 from codeq.config.streams import prepare_streams
+from codeq.config.text import first_line
+from codeq.search.servers import check_reading
 from codeq.search.study import quiet_optuna
 from codeq.storage.trial_folder import StateDamaged
 
@@ -55,7 +57,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _folder(argument: str) -> UPath:
-    path = UPath(option_path("FOLDER", argument))
+    """The folder; behind a URL it is tried. Raises BadInput if nothing can be read there."""
+    try:
+        path = UPath(option_path("FOLDER", argument))
+        check_reading(path)
+    except ValueError as error:  # of an unknown scheme, or a server that cannot be used
+        raise BadInput(f"FOLDER: {argument}: {first_line(error)}") from None
     return path.absolute() if isinstance(path, Path) else path
 
 

@@ -14,7 +14,7 @@ from upath import UPath
 
 from codeq.config.passwords import mask_password
 from codeq.config.text import first_line
-from codeq.storage.atomic_files import write_atomically
+from codeq.storage.atomic_files import is_local, write_atomically
 
 ANSWER_S = 10.0
 """Seconds that a server has for its answer."""
@@ -54,6 +54,17 @@ def check_package(folder: UPath) -> None:
         raise _storage_unavailable(folder, error) from None
 
 
+def check_reading(folder: UPath) -> None:
+    """Raise ServerUnavailable if nothing can be read behind a URL; a local folder is not tried."""
+    if is_local(folder):
+        return
+    check_package(folder)
+    try:
+        answer_of(folder.exists, 3 * ANSWER_S)
+    except Exception as error:  # each file system has its own
+        raise _storage_unavailable(folder, error, "read") from None
+
+
 def check_storage(folder: UPath) -> None:
     """Raise ServerUnavailable if no file can be written into a folder behind a URL."""
     check_package(folder)
@@ -66,11 +77,11 @@ def check_storage(folder: UPath) -> None:
         probe.unlink()
 
 
-def _storage_unavailable(folder: UPath, error: Exception) -> ServerUnavailable:
+def _storage_unavailable(folder: UPath, error: Exception, use: str = "written") -> ServerUnavailable:
     variables = _CREDENTIALS.get(folder.protocol)
     is_about_access = variables and not isinstance(error, FileNotFoundError | TimeoutError)
     hint = f"; credentials come from {variables}" if is_about_access else ""
-    return ServerUnavailable(f"{folder} cannot be written: {first_line(error) or type(error).__name__}{hint}")
+    return ServerUnavailable(f"{folder} cannot be {use}: {first_line(error) or type(error).__name__}{hint}")
 
 
 def check_database(url: str) -> None:

@@ -25,7 +25,7 @@ from codeq.config.passwords import is_masked, mask_password, without_mask
 from codeq.config.sweep import SweepConfig
 from codeq.config.text import first_line
 from codeq.search.outcome import TrialEnd
-from codeq.search.servers import ServerUnavailable, check_database, database_engine
+from codeq.search.servers import ServerUnavailable, check_database, check_reading, database_engine
 from codeq.search.study import quiet_optuna, sqlite_url
 from codeq.storage.atomic_files import is_local
 
@@ -55,6 +55,7 @@ def warm_start_trials(template: Template, own_folder: UPath) -> list[WarmStartTr
         folder = folder.absolute() if is_local(folder) else folder
         if folder == own_folder:
             raise _Unusable("is this sweep's own folder, with which --resume goes on")
+        check_reading(folder)
         trials = _trials_of(folder, template.sweep)
         return _fitting(trials, template)
     except (_Unusable, SQLAlchemyError, OSError, ValueError, KeyError, RuntimeError, ImportError) as error:

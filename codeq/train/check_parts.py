@@ -15,6 +15,7 @@ from codeq.data import DatasetInfo, RawImages, dataset_info
 from codeq.models import WeightsUnavailable, build_model, check_timm_name
 from codeq.plugins import error_line
 from codeq.train.loss_terms import weighted_terms
+from codeq.train.one_image import try_one_image
 from codeq.train.quantizers import NothingQuantized, attach_quantizers
 from codeq.train.training_loss import TrainingLoss
 
@@ -103,13 +104,18 @@ def _build(config: RunConfig, info: DatasetInfo, fetch_weights: bool) -> tuple[n
         num_classes=info.num_classes,
         pretrained=config.pretrained and fetch_weights,
     )
-    return model, attach_quantizers(model, config)
+    unmatched = attach_quantizers(model, config)
+    if config.batch_size == 1:
+        try_one_image(model, info.shape)
+    return model, unmatched
 
 
 def _key(error: Exception) -> str:
     """The key whose value is to blame."""
     if isinstance(error, NothingQuantized):
         return "quantizer.exclude_layers"
+    if str(error).startswith("batch_size: "):
+        return "batch_size"
     return "pretrained" if isinstance(error, WeightsUnavailable) else "model"
 
 
@@ -122,4 +128,5 @@ def _parts(config: RunConfig) -> str:
     data = config.as_dict()
     names = ["model", "dataset", "img_size", "pretrained"]
     own = [data[name] for name in ("quantizer", "loss_terms")] if config.has_own_parts else [_excluded(config)]
-    return json.dumps([*(data[name] for name in names), *own])
+    norms = config.quantizer is not None and config.quantizer.quantize_norms
+    return json.dumps([*(data[name] for name in names), *own, norms, config.batch_size == 1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from codeq.config.run import RunConfig
 from codeq.config.sweep import Scheduler
-from codeq.config.text import first_line
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
 from codeq.quant import all_layers_quantized, quantized_layers
@@ -27,6 +25,7 @@ from codeq.train.fed_channels import FedChannels
 from codeq.train.health import diagnose
 from codeq.train.loss_terms import weighted_terms
 from codeq.train.macs import dense_macs
+from codeq.train.one_image import try_one_image
 from codeq.train.optimizer import build_optimizer
 from codeq.train.precision import Precision, autocast, set_precision
 from codeq.train.quantizers import attach_quantizers
@@ -34,7 +33,7 @@ from codeq.train.schedule import build_schedule
 from codeq.train.step import GraphedStep, TrainStep
 from codeq.train.torch_compile import choose_loss
 from codeq.train.training_loss import TrainingLoss, memory_format
-from codeq.train.weight_use import image_of_ones, weight_of
+from codeq.train.weight_use import weight_of
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
         log.info("quantizer.exclude_layers: %s", unmatched)
     model.to(device).to(memory_format=memory_format(model))
     if min(data.train.batch_size, data.train.num_images) == 1:
-        _try_one_image(model, info.shape)
+        try_one_image(model, info.shape)
     optimizer = build_optimizer(config.optimizer, model)
     precision = set_precision(config.precision, device)
     loss = TrainingLoss(model, weighted_terms(config.loss_terms), precision)
@@ -140,17 +139,6 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
         fed_channels=FedChannels(info.shape),
         zero_at_start=frozenset(name for name, layer, _ in quantized_layers(model) if not weight_of(layer).any()),
     )
-
-
-def _try_one_image(model: nn.Module, shape: tuple[int, int, int]) -> None:
-    """Raise ValueError if the model cannot train on a batch of one image, as batch norm on 1x1 features cannot."""
-    image = image_of_ones(model, shape)
-    with torch.no_grad(), torch.random.fork_rng([image.device] if image.is_cuda else []):
-        try:
-            copy.deepcopy(model).train()(image)
-        except (RuntimeError, ValueError) as error:
-            reason = f"the network cannot train on one image at a time: {first_line(error)}"
-            raise ValueError(f"batch_size: {reason}; write 2 or more") from error
 
 
 def fit(state: TrainState, grace_epochs: int = GRACE_EPOCHS) -> Iterator[EpochMetrics]:

@@ -185,6 +185,9 @@ def test_a_gpu_by_its_number_is_refused_in_a_sweep_since_ray_numbers_them_for_ea
     assert problems(PLAIN, "device=cuda:1") == [
         f"--set: device: is 'cuda:1', must be cuda: a trial numbers the GPUs that it is given from 0; {given}"
     ]
+    for device in ("cuda:abc", "cuda:0,1", "cuda:9999"):
+        told = f"--set: device: is '{device}', must be auto, cpu, cuda, cuda:N or mps"
+        assert problems(PLAIN, f"device={device}") == [told]
     assert problems(PLAIN, "device=cuda:0") == problems(PLAIN, "device=cuda:1", "sweep.resources.gpu=2") == []
     load(PLAIN)
     assert Template.load("t.yaml", ["device=cuda:1"], single_run=True).run_config().device == "cuda:1"

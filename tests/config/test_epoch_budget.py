@@ -79,6 +79,13 @@ def test_the_range_of_a_large_sweep_is_that_of_its_simulation() -> None:
     assert high - low == pytest.approx(2 * (spread_of_1000[1] - spread_of_1000[0]))
 
 
+def test_the_range_lies_between_the_first_rung_and_the_worst_case_around_the_expectation() -> None:
+    trials, epochs = 1_000_000, (1, 3, 9, 27, 1_000_000)
+    low, high = simulated_p10_p90(trials, epochs, 3)
+    expected = expected_epochs(expected_trials_per_rung(trials, epochs, 3))
+    assert trials <= low <= expected <= high <= trials * 1_000_000
+
+
 def test_a_plan_costs_nothing_and_agrees_with_smaller_ones_whatever_its_size() -> None:
     shares, started = [], time.process_time()
     for trials in (100, 1000, 100_000, 1_000_000, 2**31 - 1):

@@ -21,6 +21,7 @@ WANDB = [
     ("{distribution: uniform, min: 0.1, max: 1}", "{distribution: uniform, low: 0.1, high: 1}"),
     ("{distribution: log_uniform_values, min: 0.01, max: 1}", "{distribution: loguniform, low: 0.01, high: 1}"),
     ("{distribution: log_uniform, min: -4.605, max: 0}", "{distribution: loguniform, low: 0.01, high: 1.0}"),
+    ("{distribution: log_uniform, min: 0.01, max: 1000}", "{distribution: loguniform, low: 0.01, high: 1000}"),
     ("{distribution: q_uniform, min: 0, max: 1, q: 0.1}", "{distribution: uniform, low: 0, high: 1, step: 0.1}"),
 ]
 RAY = [

@@ -11,6 +11,7 @@ from codeq.config.passwords import is_masked, mask_password, without_mask
     ("url", "masked", "without"),
     [
         ("postgresql://me:s3:c@ret@host/db", "postgresql://me:***@host/db", "postgresql://me@host/db"),
+        ("postgresql://me:s3/c?r@t@host/db", "postgresql://me:***@host/db", "postgresql://me@host/db"),
         ("mysql://host/db?user=me&password=s3cret", "mysql://host/db?user=me&password=***", "mysql://host/db?user=me&"),
         ("mysql://host/db?PWD=s3cret&x=1", "mysql://host/db?PWD=***&x=1", "mysql://host/db?x=1"),
         ("postgresql://me@host/db", "postgresql://me@host/db", "postgresql://me@host/db"),

@@ -266,6 +266,19 @@ def test_a_folder_that_is_no_readable_sweep_is_one_line_and_exit_2(
     assert reason in error and error.count("\n") == 1 and str(folder) in error
 
 
+@pytest.mark.parametrize("command", ["list", "report", "compare"])
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("gs://bucket/x", "gs:// needs another package: pip install gcsfs"), ("foo://bucket/x", "foo")],
+)
+def test_a_url_behind_which_nothing_can_be_read_is_one_line_and_exit_2(
+    command: str, url: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert results.main([command, url]) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert error.startswith(f"FOLDER: {url}: ") and reason in error and error.count("\n") == 1
+
+
 def test_sweeps_without_a_common_objective_cannot_be_compared(
     store: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

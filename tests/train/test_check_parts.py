@@ -70,6 +70,13 @@ def test_an_image_size_that_the_network_does_not_take_is_told(check: Check) -> N
     assert check(model="timm/test_vit", more="img_size: 32\n") == []
 
 
+def test_a_batch_of_one_image_that_no_trial_can_train_is_told(check: Check) -> None:
+    (line,) = check(model="timm/resnet18", more="batch_size: 1\n")
+    assert line.startswith("refused: t.yaml:6: batch_size: the network cannot train on one image at a time: ")
+    assert line.endswith("; write 2 or more")
+    assert check(model="timm/resnet18", more="batch_size: 2\n") == []
+
+
 def test_the_size_of_a_data_set_that_is_not_there_is_known(check: Check) -> None:
     """CIFAR-10 is 3x32x32, and nothing is read or fetched for it."""
     assert len(check(model="timm/test_vit")) == 1
