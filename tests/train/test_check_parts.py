@@ -72,7 +72,7 @@ def test_an_image_size_that_the_network_does_not_take_is_told(check: Check) -> N
 
 def test_a_batch_of_one_image_that_no_trial_can_train_is_told(check: Check) -> None:
     (line,) = check(model="timm/resnet18", more="batch_size: 1\n")
-    assert line.startswith("refused: t.yaml:6: batch_size: the network cannot train on one image at a time: ")
+    assert line.startswith("refused: t.yaml:7: batch_size: the network cannot train on one image at a time: ")
     assert line.endswith("; write 2 or more")
     assert check(model="timm/resnet18", more="batch_size: 2\n") == []
 
