@@ -237,7 +237,7 @@ def count_rows(folder: Path) -> int:
     return sum(len(path.read_text().splitlines()) for path in folder.glob("trials/*/metrics.jsonl"))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

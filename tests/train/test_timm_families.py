@@ -171,7 +171,8 @@ def test_a_network_of_the_family_trains_and_its_products_are_counted(
     state = one_step(name, img_size, kwargs)
     assert sum(state.macs.values()) == weight_macs(state.model, img_size) + OTHER_PRODUCTS.get(name, 0)
     (row,) = fit(state)
-    assert (row.status, row.reason) == ("finished", "")
+    # After so few steps a network may still answer at chance; a layer without weights would be another reason.
+    assert row.status == "finished" or "no better than chance" in row.reason
     assert math.isfinite(row.loss)
     layers = {name: module for name, module, _ in quantized_layers(state.model)}
     assert not any(is_norm(module) for module in layers.values())

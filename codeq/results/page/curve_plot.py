@@ -12,7 +12,7 @@ from codeq.config.metrics import CURVES
 from codeq.results.page.content import HOVER, PageContent, rounded
 from codeq.results.page.style import LOOKS, finish
 
-MAX_POINTS = 5_000
+MAX_POINTS = 3_000
 """Of one metric; longer sweeps show every second, third, ... epoch, besides each trial's last."""
 
 
