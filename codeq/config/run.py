@@ -317,9 +317,9 @@ class RunConfig(StrictModel):
     @property
     def needs_building(self) -> bool:
         """Whether only building the network can tell that it is possible: the config does not say which images timm's
-        networks and plug-ins take, nor which layers `exclude_layers` leaves."""
+        networks and plug-ins take, which layers `exclude_layers` leaves, or whether one image is a batch."""
         excludes = self.quantizer is not None and bool(self.quantizer.exclude_layers)
-        return self.has_own_parts or "pretrained" in self.model.part.supplied or excludes
+        return self.has_own_parts or "pretrained" in self.model.part.supplied or excludes or self.batch_size == 1
 
     @property
     def has_own_parts(self) -> bool:

@@ -223,16 +223,19 @@ def check_networks(template: Template, raw: dict[str, RawImages] | None = None, 
 
 
 def _check_device(template: Template) -> None:
-    """Raise BadInput if this machine lacks the device that the template names."""
+    """Raise BadInput if this machine lacks the device that the template names, or the compiler that it asks for."""
     device = str(template.tree.get("device", "auto"))
-    if device in ("auto", "cpu"):
+    compiles = any(config.use_compile == 1 for config in template.boundary_configs)
+    if device in ("auto", "cpu") and not compiles:
         return
     from codeq.train.device import prepare_device  # imports torch, which takes seconds
+    from codeq.train.torch_compile import check_compiler
 
     try:
-        prepare_device(device, threads=None)
+        check_compiler(1 if compiles else 0, prepare_device(device, threads=None))
     except ValueError as error:
-        raise BadInput(str(template.problem("device", str(error).removeprefix("device: ")))) from None
+        key, _, reason = str(error).partition(": ")
+        raise BadInput(str(template.problem(key, reason))) from None
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from codeq.config.text import first_line
 from codeq.data import DatasetInfo, RawImages, dataset_info
 from codeq.models import WeightsUnavailable, build_model, check_timm_name
 from codeq.plugins import error_line
+from codeq.train.batch_of_one import BatchTooSmall, check_batch_of_one
 from codeq.train.loss_terms import weighted_terms
-from codeq.train.one_image import try_one_image
 from codeq.train.quantizers import NothingQuantized, attach_quantizers
 from codeq.train.training_loss import TrainingLoss
 
@@ -106,7 +106,7 @@ def _build(config: RunConfig, info: DatasetInfo, fetch_weights: bool) -> tuple[n
     )
     unmatched = attach_quantizers(model, config)
     if config.batch_size == 1:
-        try_one_image(model, info.shape)
+        check_batch_of_one(model, info.shape)
     return model, unmatched
 
 
@@ -114,7 +114,7 @@ def _key(error: Exception) -> str:
     """The key whose value is to blame."""
     if isinstance(error, NothingQuantized):
         return "quantizer.exclude_layers"
-    if str(error).startswith("batch_size: "):
+    if isinstance(error, BatchTooSmall):
         return "batch_size"
     return "pretrained" if isinstance(error, WeightsUnavailable) else "model"
 

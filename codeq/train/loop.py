@@ -19,19 +19,19 @@ from codeq.config.sweep import Scheduler
 from codeq.data import Batches, DataSplits, load_data
 from codeq.models import build_model
 from codeq.quant import all_layers_quantized, quantized_layers
+from codeq.train.batch_of_one import check_batch_of_one
 from codeq.train.compression import Compression, measure_compression
 from codeq.train.device import prepare_device
 from codeq.train.fed_channels import FedChannels
 from codeq.train.health import diagnose
 from codeq.train.loss_terms import weighted_terms
 from codeq.train.macs import dense_macs
-from codeq.train.one_image import try_one_image
 from codeq.train.optimizer import build_optimizer
 from codeq.train.precision import Precision, autocast, set_precision
 from codeq.train.quantizers import attach_quantizers
 from codeq.train.schedule import build_schedule
 from codeq.train.step import GraphedStep, TrainStep
-from codeq.train.torch_compile import choose_loss
+from codeq.train.torch_compile import check_compiler, choose_loss
 from codeq.train.training_loss import TrainingLoss, memory_format
 from codeq.train.weight_use import weight_of
 
@@ -101,10 +101,11 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
     """Create the data, the model with attached quantizers, the optimizer and the schedule of a run at epoch 0.
 
     data: the config's data, if this process has it on the device already. Seeds PyTorch's global generators. Raises
-    ValueError for a model or device that is not available, `codeq.data.DataUnavailable` if files of the data set are
-    missing.
+    ValueError for a model, device or compiler that is not available and a network that cannot train on `batch_size`
+    images, `codeq.data.DataUnavailable` if files of the data set are missing.
     """
     device = prepare_device(config.device, config.threads)
+    check_compiler(config.use_compile, device)
     torch.manual_seed(config.seed)
     data = load_data(config, device) if data is None else data
     info = data.info
@@ -120,7 +121,7 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
         log.info("quantizer.exclude_layers: %s", unmatched)
     model.to(device).to(memory_format=memory_format(model))
     if min(data.train.batch_size, data.train.num_images) == 1:
-        try_one_image(model, info.shape)
+        check_batch_of_one(model, info.shape)
     optimizer = build_optimizer(config.optimizer, model)
     precision = set_precision(config.precision, device)
     loss = TrainingLoss(model, weighted_terms(config.loss_terms), precision)

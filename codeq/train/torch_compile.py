@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
 import shutil
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,8 +41,8 @@ def choose_loss(loss: TrainingLoss, use_compile: Literal[1, "auto"], batch: Batc
     model's buffers and mode and the random number generators are restored, the gradients are set to None.
     """
     device = batch[0].device
-    if not can_compile(device):
-        log.warning("use_compile: there is no compiler for %s, training without", device.type)
+    if missing := missing_compiler(device):
+        log.warning("use_compile: training without: %s", missing)
         return loss
     with _unchanged(loss.model):
         eager_s = _step_s(loss, loss.model, batch)
@@ -48,6 +50,8 @@ def choose_loss(loss: TrainingLoss, use_compile: Literal[1, "auto"], batch: Batc
             log.info("use_compile: %.0f s of training are too few to compile for", eager_s * steps_left)
             return loss
         try:
+            if device.type == "cpu":
+                _import_cuda_search()
             torch.compiler.reset()  # Dynamo stops compiling at a limit that counts the earlier models of this process
             # fallback_random: dropout and the like draw the random numbers of the eager step.
             compiled: Loss = torch.compile(loss, options={"fallback_random": True})
@@ -63,12 +67,29 @@ def choose_loss(loss: TrainingLoss, use_compile: Literal[1, "auto"], batch: Batc
     return compiled if use_compile == 1 or compiled_s < eager_s else loss
 
 
-def can_compile(device: torch.device) -> bool:
-    """Whether the tools that torch.compile needs are installed: Triton for CUDA, a C++ compiler for the CPU."""
+def missing_compiler(device: torch.device) -> str:
+    """What torch.compile needs on `device` and is not installed, as a sentence; empty if nothing is missing."""
     if device.type == "cuda":
-        return importlib.util.find_spec("triton") is not None
-    compilers = (os.environ.get("CXX"), "g++", "clang++")
-    return device.type == "cpu" and any(shutil.which(name) for name in compilers if name)
+        return "" if importlib.util.find_spec("triton") else "Triton is not installed (pip install triton)"
+    if device.type != "cpu":
+        return f"PyTorch cannot compile for {device.type}"
+    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    return "" if shutil.which(name) else f"there is no C++ compiler {name} (Debian, Ubuntu: apt install g++)"
+
+
+def check_compiler(use_compile: Literal[0, 1, "auto"], device: torch.device) -> None:
+    """Raise ValueError if compilation is asked for (1) and its tools are not installed."""
+    if use_compile == 1 and (missing := missing_compiler(device)):
+        raise ValueError(f"use_compile: {missing}; install it, or write use_compile: auto or 0")
+
+
+def _import_cuda_search() -> None:
+    """Import the module in which PyTorch looks for CUDA's files, without its warning that there is no GPU."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    importlib.import_module(logger.name)
+    logger.setLevel(level)
 
 
 def _gradients(loss: Loss, model: nn.Module, batch: Batch) -> dict[str, list[Tensor]]:

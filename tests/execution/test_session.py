@@ -1,13 +1,18 @@
-"""What a session leaves of itself in the process."""
+"""What a session checks before it starts Ray, and what it leaves of itself in the process."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from codeq.execution.session import _preserve_sigterm
+from codeq.config import Template
+from codeq.config.errors import BadInput
+from codeq.execution.session import RunOptions, Session, _preserve_sigterm
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -29,3 +34,15 @@ def test_a_start_without_signals_leaves_everything_as_it_was() -> None:
         signal.signal(signal.SIGTERM, lambda number, frame: None)
     assert signal.getsignal(signal.SIGTERM) is mine
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_sweep_that_asks_for_a_missing_compiler_does_not_start(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    path = write_yaml({**tiny, "use_compile": 1})
+    line = path.read_text().splitlines().index("use_compile: 1") + 1
+    with pytest.raises(BadInput) as raised:
+        Session(Template.load(path), RunOptions()).start()
+    missing = "there is no C++ compiler no-such-compiler (Debian, Ubuntu: apt install g++)"
+    assert str(raised.value) == f"{path}:{line}: use_compile: {missing}; install it, or write use_compile: auto or 0"

@@ -32,6 +32,15 @@ def test_config_record_and_rows_come_back_as_they_were_written(folder: UPath, ti
     assert again.path.name == "0007"
 
 
+def test_a_trial_from_before_norms_could_be_left_alone_quantizes_them(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    trial = trial_folder(UPath(tmp_path), 0)
+    trial.write_config(RunConfig.model_validate(tiny))
+    path = tmp_path / "trials" / "0000" / "config.yaml"
+    path.write_text(path.read_text().replace("  quantize_norms: false\n", ""))
+    quantizer = trial.read_config().quantizer
+    assert quantizer is not None and quantizer.quantize_norms
+
+
 def test_rows_after_the_checkpoint_are_dropped(folder: UPath) -> None:
     trial = trial_folder(folder, 0)
     for epoch in (1, 2, 3):

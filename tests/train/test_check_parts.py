@@ -138,3 +138,14 @@ def test_arguments_that_a_network_does_not_take_are_told(check: Check) -> None:
     (line,) = check(model="{name: timm/test_vit, kwargs: {depht: 2}}", more="img_size: 32\n")
     assert line.startswith("refused: t.yaml:1: model: timm/test_vit cannot be built for 1x32x32 images: ")
     assert "depht" in line
+
+
+def test_a_batch_of_one_image_on_which_batch_norm_cannot_train_is_told(check: Check) -> None:
+    sizes = "img_size: 32\nbatch_size: {distribution: choice, choices: [2, 1]}\n"
+    (line,) = check(model="timm/resnet18", more=sizes)
+    assert line.startswith(
+        "refused: t.yaml:7: batch_size: the network cannot train on one image at a time: Expected more than 1 value "
+        "per channel when training"
+    )
+    assert line.endswith("; write 2 or more")
+    assert check(model=choice("mlp", "timm/test_vit"), more=sizes) == []

@@ -214,3 +214,40 @@ def test_a_checkpoint_is_as_large_as_its_tensors(tiny: dict[str, Any], tmp_path:
     weights = io.BytesIO()
     torch.save(state.model.state_dict(), weights)
     assert (tmp_path / "checkpoint.th").stat().st_size < 3 * len(weights.getvalue()) + 50_000
+
+
+def resnet(tiny: dict[str, Any], **quantizer: Any) -> TrainState:
+    quantizer = {**tiny["quantizer"], "exclude_layers": ["downsample"], **quantizer}
+    return start({**tiny, "model": "timm/test_resnet", "img_size": 16, "quantizer": quantizer})
+
+
+@pytest.mark.parametrize("older", ["without the key", "of the older scripts"])
+def test_a_file_with_quantizers_on_norm_layers_loads_where_these_are_asked_for(
+    tiny: dict[str, Any], tmp_path: Path, older: str
+) -> None:
+    before = resnet(tiny, quantize_norms=True)
+    save_checkpoint(tmp_path / "old.th", before)
+    saved = torch.load(tmp_path / "old.th", weights_only=True)
+    del saved["config"]["quantizer"]["quantize_norms"]
+    if older == "of the older scripts":
+        del saved["rng"]
+    torch.save(saved, tmp_path / "old.th")
+    with pytest.raises(CheckpointError) as raised:
+        load_checkpoint(tmp_path / "old.th", resnet(tiny))
+    where = f"{tmp_path / 'old.th'}: has quantizers on norm layers such as bn1"
+    assert str(raised.value) == f"{where}: write quantizer.quantize_norms: true"
+    state = resnet(tiny, quantize_norms=True)
+    load_checkpoint(tmp_path / "old.th", state)
+    assert state.model.get_parameter("bn1.parametrizations.weight.original").equal(
+        before.model.get_parameter("bn1.parametrizations.weight.original")
+    )
+
+
+def test_a_file_without_the_key_and_without_quantized_norms_loads_as_it_is(
+    tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "old.th", resnet(tiny))
+    saved = torch.load(tmp_path / "old.th", weights_only=True)
+    del saved["config"]["quantizer"]["quantize_norms"]
+    torch.save(saved, tmp_path / "old.th")
+    load_checkpoint(tmp_path / "old.th", resnet(tiny))

@@ -5,17 +5,25 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from codeq.config import RunConfig
 from codeq.train import torch_compile as compilation
-from codeq.train.torch_compile import can_compile, choose_loss
+from codeq.train.loop import create_train_state
+from codeq.train.torch_compile import choose_loss, missing_compiler
 from codeq.train.training_loss import Loss, TrainingLoss
 from tests.train.test_training_loss import TERMS, network
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 STEPS_LEFT = 1_000_000
 BATCH = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
@@ -50,7 +58,7 @@ class Compiler:
 def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
     stand_in = Compiler()
     monkeypatch.setattr(torch, "compile", stand_in)
-    monkeypatch.setattr(compilation, "can_compile", lambda device: True)
+    monkeypatch.setattr(compilation, "missing_compiler", lambda device: "")
     times = iter([5.0, 1.0] * 10)  # the step as written, then the compiled one
     monkeypatch.setattr(compilation, "_step_s", lambda *_: next(times))
     return stand_in
@@ -108,25 +116,61 @@ def test_choosing_leaves_the_model_and_the_generators_as_they_were(loss: Trainin
     assert all(parameter.grad is None for parameter in loss.model.parameters())
 
 
-@pytest.mark.parametrize(("path", "expected"), [("", False), (None, True)])
-def test_a_cpu_compiles_where_a_c_compiler_is_on_the_path(
-    path: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def compilers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of the only programs that are found; there are none."""
     monkeypatch.delenv("CXX", raising=False)
-    compiler = tmp_path / "g++"
-    compiler.write_text("")
-    compiler.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path) if path is None else path)
-    assert can_compile(torch.device("cpu")) is expected
-    assert not can_compile(torch.device("mps"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
 
 
-def test_without_a_compiler_a_run_trains_as_it_is(
-    loss: TrainingLoss, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def install(folder: Path, name: str) -> None:
+    (folder / name).write_text("")
+    (folder / name).chmod(0o755)
+
+
+def test_a_cpu_needs_the_compiler_that_pytorch_calls(compilers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(compilers, "clang++")
+    wanted = "there is no C++ compiler g++ (Debian, Ubuntu: apt install g++)"
+    assert missing_compiler(torch.device("cpu")) == wanted
+    install(compilers, "g++")
+    assert missing_compiler(torch.device("cpu")) == ""
+    monkeypatch.setenv("CXX", "/opt/g++-13")
+    assert missing_compiler(torch.device("cpu")).startswith("there is no C++ compiler /opt/g++-13")
+    assert missing_compiler(torch.device("mps")) == "PyTorch cannot compile for mps"
+
+
+def test_a_compiler_that_is_asked_for_and_missing_is_told_before_the_start(
+    compilers: Path, tiny: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(compilation, "can_compile", lambda device: False)
-    assert choose_loss(loss, 1, BATCH, STEPS_LEFT) is loss
-    assert caplog.messages == ["use_compile: there is no compiler for cpu, training without"]
+    expected = "use_compile: there is no C++ compiler g++ (Debian, Ubuntu: apt install g++); install it, or write "
+    with pytest.raises(ValueError) as raised:
+        create_train_state(RunConfig.model_validate({**tiny, "use_compile": 1}))
+    assert str(raised.value) == expected + "use_compile: auto or 0"
+    for use_compile in ("auto", 0):
+        create_train_state(RunConfig.model_validate({**tiny, "use_compile": use_compile}))
+
+
+def test_where_it_is_left_open_a_run_without_a_compiler_trains_as_it_is(
+    loss: TrainingLoss, compilers: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert choose_loss(loss, "auto", BATCH, STEPS_LEFT) is loss
+    assert caplog.messages == [
+        "use_compile: training without: there is no C++ compiler g++ (Debian, Ubuntu: apt install g++)"
+    ]
+
+
+def test_compiling_for_a_cpu_does_not_complain_about_cuda(run_python: Run) -> None:
+    """PyTorch looks for CUDA's files when it first compiles, and finds some, but no GPU."""
+    code = (
+        "import sys, torch; from codeq.train.torch_compile import choose_loss; from codeq.train.training_loss import *;"
+        "torch.cuda.is_available = lambda: False; torch.compile = lambda loss, options: loss;"
+        "choose_loss(TrainingLoss(nn.Linear(4, 3), []), 1, (torch.ones(6, 4), torch.zeros(6, dtype=torch.long)), 1);"
+        "assert 'torch.utils.cpp_extension' in sys.modules"
+    )
+    done = run_python("-c", code, CUDA_HOME="/")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_real_compiler_has_the_gradients_of_the_step_as_written(caplog: pytest.LogCaptureFixture) -> None:

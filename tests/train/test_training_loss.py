@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from codeq.models import build_model
 from codeq.quant import DeadZoneLDZCompander, all_layers, attach_weight_quantizers, quantized_layers
 from codeq.train.loss_terms import WeightedTerm, group_lasso
-from codeq.train.training_loss import TrainingLoss
+from codeq.train.training_loss import TrainingLoss, memory_format
 
 TERMS = [WeightedTerm("group_lasso", 0.1, {"lambda_linear": 0.5, "lambda_conv": 0.5})]
 
@@ -104,3 +104,23 @@ def test_reading_the_device_is_noticed() -> None:
     with HostTensors() as host:
         x + torch.tensor([1.0, 2.0]).to("meta")
     assert host.operators
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Conv2d(3, 8, 3), torch.channels_last),
+        (nn.Conv2d(8, 8, 1, stride=2), torch.channels_last),
+        (nn.Conv2d(3, 8, 1), torch.channels_last),
+        (nn.Conv2d(3, 8, 1, stride=2), torch.contiguous_format),
+        (nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv3d(1, 1, 3)), torch.contiguous_format),
+        (nn.Linear(4, 4), torch.contiguous_format),
+    ],
+    ids=["convolution", "strided", "1x1", "few channels", "3d", "linear"],
+)
+def test_convolutions_are_in_channels_last_where_that_is_possible_and_safe(
+    layer: nn.Module, expected: torch.memory_format
+) -> None:
+    assert memory_format(layer) == expected
+    assert memory_format(nn.Conv2d(3, 8, 1, stride=2, device="meta")) == torch.channels_last
+    layer.to(memory_format=expected)
