@@ -144,7 +144,7 @@ def test_a_batch_of_one_image_on_which_batch_norm_cannot_train_is_told(check: Ch
     sizes = "img_size: 32\nbatch_size: {distribution: choice, choices: [2, 1]}\n"
     (line,) = check(model="timm/resnet18", more=sizes)
     assert line.startswith(
-        "refused: t.yaml:7: batch_size: the network cannot train on one image at a time: Expected more than 1 value "
+        "refused: t.yaml:8: batch_size: the network cannot train on one image at a time: Expected more than 1 value "
         "per channel when training"
     )
     assert line.endswith("; write 2 or more")

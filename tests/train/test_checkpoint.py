@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -234,8 +235,8 @@ def test_a_file_with_quantizers_on_norm_layers_loads_where_these_are_asked_for(
     torch.save(saved, tmp_path / "old.th")
     with pytest.raises(CheckpointError) as raised:
         load_checkpoint(tmp_path / "old.th", resnet(tiny))
-    where = f"{tmp_path / 'old.th'}: has quantizers on norm layers such as bn1"
-    assert str(raised.value) == f"{where}: write quantizer.quantize_norms: true"
+    where = re.escape(f"{tmp_path / 'old.th'}: has quantizers on norm layers such as ")
+    assert re.fullmatch(rf"{where}[\w.]+: write quantizer.quantize_norms: true", str(raised.value))
     state = resnet(tiny, quantize_norms=True)
     load_checkpoint(tmp_path / "old.th", state)
     assert state.model.get_parameter("bn1.parametrizations.weight.original").equal(
