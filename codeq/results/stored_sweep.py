@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from upath import UPath
@@ -16,7 +15,6 @@ from codeq.plugins import load_stored
 from codeq.results.sweep_result import SweepResult, analyze
 from codeq.results.trials import load_confirm_runs, load_trials
 from codeq.storage.atomic_files import is_local
-from codeq.storage.run_log import DriverRun, read_runs
 
 
 @dataclass(frozen=True)
@@ -32,28 +30,10 @@ class StoredSweep:
         """The sweep's name."""
         return str(self.template.sweep.name)
 
-    @cached_property
-    def runs(self) -> list[DriverRun]:
-        """The drivers that worked on it."""
-        return read_runs(self.folder)
-
-    @cached_property
-    def trial_epochs(self) -> int:
-        """The epochs that all trials have trained together."""
-        return sum(int(trial.row.get("epoch", 0)) for trial in self.found.trials)
-
     @property
     def hours(self) -> float:
         """The hours that its trials took together, each in its own process."""
         return sum(trial.record.duration_s for trial in self.found.trials) / 3600
-
-    def describe_trials(self) -> str:
-        """`24 trials: 9 finished, 15 stopped`."""
-        counts: dict[str, int] = {}
-        for trial in self.found.trials:
-            counts[trial.record.status] = counts.get(trial.record.status, 0) + 1
-        ended = ", ".join(f"{number:,} {status}" for status, number in counts.items())
-        return pluralize(len(self.found.trials), "trial") + (f": {ended}" if ended else "")
 
 
 def load_sweep(folder: UPath) -> StoredSweep:

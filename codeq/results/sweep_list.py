@@ -31,7 +31,7 @@ def describe_sweeps(storage: UPath) -> Iterator[str]:
 
 def _line(stored: StoredSweep) -> str:
     found = stored.found
-    parts = [stored.folder.name, stored.describe_trials()]
+    parts = [stored.folder.name, found.describe_trials()]
     if found.winner:
         winner = f"winner {found.winner.record.trial:04d} ({found.choice})"
         parts += [f"front {len(found.front)}", f"hypervolume {found.hypervolume:.4f}", winner]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codeq.config import Template
 from codeq.config.objectives import Objectives, describe_constraints, is_feasible
 from codeq.config.selection import describe, selection_objectives
+from codeq.config.text import pluralize
 from codeq.results.confirmation import Confirmed, confirmed_trials
 from codeq.results.front import pareto_front, ranked
 from codeq.results.hypervolume import HypervolumeBounds, hypervolume, hypervolume_bounds
@@ -45,6 +47,17 @@ class SweepResult:
     def all_failed(self) -> bool:
         """Whether every trial diverged, collapsed or crashed, and there were some."""
         return bool(self.trials) and all(trial.record.status in FAILURES for trial in self.trials)
+
+    @property
+    def trial_epochs(self) -> int:
+        """The epochs that all trials have trained together."""
+        return sum(int(trial.row.get("epoch", 0)) for trial in self.trials)
+
+    def describe_trials(self) -> str:
+        """`24 trials: 9 finished, 15 stopped`."""
+        counts = Counter(trial.record.status for trial in self.trials)
+        ended = ", ".join(f"{number:,} {status}" for status, number in counts.items())
+        return pluralize(len(self.trials), "trial") + (f": {ended}" if ended else "")
 
     @property
     def ended_runs(self) -> set[tuple[int, int]]:

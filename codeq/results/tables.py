@@ -34,8 +34,8 @@ def print_front(found: SweepResult, template: Template) -> None:
     rows = []
     for trial in found.front:
         row = trial.as_row()
-        cells = [_metric(name, row.get(name)) for name in metrics]
-        drawn = [_value(trial.record.parameters.get(name, "")) for name in parameters]
+        cells = [format_metric(name, row.get(name)) for name in metrics]
+        drawn = [format_drawn(trial.record.parameters.get(name, "")) for name in parameters]
         rows.append([_name(trial.record.trial, found), *cells, *drawn])
     _print_table(title, ["trial", *metrics, *short_names(parameters)], rows)
     if len(sweep.objectives) > 1 and found.winner:
@@ -55,7 +55,7 @@ def print_confirmation(found: SweepResult, template: Template) -> None:
     metrics = _metrics(found, sweep)
     rows = []
     for confirmed in found.confirmed:
-        cells = [_metric(name, confirmed.mean_std(name)) for name in metrics]
+        cells = [format_metric(name, confirmed.mean_std(name)) for name in metrics]
         runs = f"{len(confirmed.finished)}/{len(confirmed.runs)}"
         rows.append([_name(confirmed.trial, found), runs, *cells])
     title = "Trained again with fresh seeds: mean ± standard deviation"
@@ -75,7 +75,7 @@ def print_comparison(found: Comparison) -> None:
             str(len(compared.sweep.found.front)),
             str(len(compared.on_common_front)),
             f"{compared.hypervolume:.4f}",
-            str(compared.sweep.trial_epochs),
+            str(compared.sweep.found.trial_epochs),
             f"{compared.sweep.hours:.2f}",
         ]
         for compared in found.sweeps
@@ -95,7 +95,8 @@ def _failures_and_missed_constraints(confirmed: Confirmed, sweep: SweepConfig) -
     for name, bound in sweep.constraints.items():
         mean_std = confirmed.mean_std(name)
         if mean_std is not None and not is_feasible({name: mean_std.mean}, {name: bound}):
-            lines.append(f"trial {confirmed.trial:04d} misses {name} {bound} in the mean: {_metric(name, mean_std)}")
+            mean = format_metric(name, mean_std)
+            lines.append(f"trial {confirmed.trial:04d} misses {name} {bound} in the mean: {mean}")
     return lines
 
 
@@ -153,9 +154,11 @@ def _shortest(steps: list[str], others: Sequence[list[str]]) -> str:
     return ".".join(steps)
 
 
-def _metric(name: str, value: float | MeanStd | None) -> str:
+def format_metric(name: str, value: float | MeanStd | None) -> str:
+    """A metric's value with its digits; empty for None."""
     return "" if value is None else format(value, METRICS[name].format_spec)
 
 
-def _value(value: object) -> str:
+def format_drawn(value: object) -> str:
+    """A drawn value as the template spells it, a float with four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(yaml_text(value))

@@ -12,11 +12,11 @@ from codeq.config.errors import ConfigError, Problem
 from codeq.config.run import RunConfig
 from codeq.config.text import first_line
 from codeq.data import DatasetInfo, RawImages, dataset_info
-from codeq.models import WeightsUnavailable, build_model, check_timm_name
+from codeq.models import WeightsUnavailable, check_timm_name
 from codeq.plugins import error_line
 from codeq.train.batch_of_one import BatchTooSmall, check_batch_of_one
 from codeq.train.loss_terms import weighted_terms
-from codeq.train.quantizers import NothingQuantized, attach_quantizers
+from codeq.train.network import NothingQuantized, build_network
 from codeq.train.training_loss import TrainingLoss
 
 MAX_CHECKED = 16
@@ -96,15 +96,7 @@ def _check(config: RunConfig, info: DatasetInfo, fetch_weights: bool) -> dict[st
 
 
 def _build(config: RunConfig, info: DatasetInfo, fetch_weights: bool) -> tuple[nn.Module, dict[str, str]]:
-    model = build_model(
-        config.model.name,
-        config.model.kwargs,
-        in_channels=info.channels,
-        img_size=info.img_size,
-        num_classes=info.num_classes,
-        pretrained=config.pretrained and fetch_weights,
-    )
-    unmatched = attach_quantizers(model, config)
+    model, unmatched = build_network(config, info, pretrained=config.pretrained and fetch_weights)
     if config.batch_size == 1:
         check_batch_of_one(model, info.shape)
     return model, unmatched

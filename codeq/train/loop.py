@@ -17,7 +17,6 @@ from torch.optim.lr_scheduler import LRScheduler
 from codeq.config.run import RunConfig
 from codeq.config.sweep import Scheduler
 from codeq.data import Batches, DataSplits, load_data
-from codeq.models import build_model
 from codeq.quant import all_layers_quantized, quantized_layers
 from codeq.train.batch_of_one import check_batch_of_one
 from codeq.train.compression import Compression, measure_compression
@@ -26,9 +25,9 @@ from codeq.train.fed_channels import FedChannels
 from codeq.train.health import diagnose
 from codeq.train.loss_terms import weighted_terms
 from codeq.train.macs import dense_macs
+from codeq.train.network import build_network
 from codeq.train.optimizer import build_optimizer
 from codeq.train.precision import Precision, autocast, set_precision
-from codeq.train.quantizers import attach_quantizers
 from codeq.train.schedule import build_schedule
 from codeq.train.step import GraphedStep, TrainStep
 from codeq.train.torch_compile import check_compiler, choose_loss
@@ -109,16 +108,9 @@ def create_train_state(config: RunConfig, data: DataSplits | None = None) -> Tra
     torch.manual_seed(config.seed)
     data = load_data(config, device) if data is None else data
     info = data.info
-    model = build_model(
-        config.model.name,
-        config.model.kwargs,
-        in_channels=info.channels,
-        img_size=info.img_size,
-        num_classes=info.num_classes,
-        pretrained=config.pretrained,
-    )
-    for unmatched in attach_quantizers(model, config).values():
-        log.info("quantizer.exclude_layers: %s", unmatched)
+    model, unmatched = build_network(config, info, pretrained=config.pretrained)
+    for reason in unmatched.values():
+        log.info("quantizer.exclude_layers: %s", reason)
     model.to(device).to(memory_format=memory_format(model))
     if min(data.train.batch_size, data.train.num_images) == 1:
         check_batch_of_one(model, info.shape)

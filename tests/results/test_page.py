@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -155,13 +154,12 @@ def test_the_reader_switches_axes_and_networks_sorts_the_winners_and_copies_a_co
 
 
 @needs_browser
-def test_a_sweep_of_a_thousand_trials_is_small_and_opens_quickly(browser: Any, store: Callable[..., Path]) -> None:
+def test_a_sweep_of_a_thousand_trials_is_small_and_draws(browser: Any, store: Callable[..., Path]) -> None:
     folder = store(trials=1000, epochs=20)
     assert len(page(folder).encode()) < 6_000_000
-    started = time.perf_counter()
     visit(browser, folder / "report.html")
-    # The promise is 3 s on a quiet machine: see benchmarks; here it only must not grow with every trial.
-    assert time.perf_counter() - started < 30
+    drawn = "return document.querySelectorAll('.plot .scatterlayer .point').length"
+    assert browser.execute_script(drawn) > 1000
 
 
 # What it says
@@ -171,9 +169,10 @@ def test_the_page_tells_what_happened_and_escapes_what_users_wrote(store: Callab
     folder = store(constraints={"val_acc": ">= 80"})
     html = page(folder)
     assert html.startswith("<!doctype html>") and "http-equiv=\"refresh\"" not in html
-    assert "24 trials (9 finished, 6 stopped, 3 collapsed, 3 diverged, 3 failed)" in html
+    assert "24 trials: 9 finished, 6 stopped, 3 collapsed, 3 diverged, 3 failed. 66 trial-epochs." in html
     assert "because it failed &lt;b&gt;&amp;&lt;/b&gt;" in html and "<b>&</b>" not in html
-    assert "trained again, mean" in html and "val_acc \\u003e= 80" in html or "val_acc >= 80" in html
+    assert "trained again, mean" in html
+    assert '"label":{"text":"val_acc \\u003e= 80"}' in html.replace('": ', '":')
     assert 'role="img" aria-label="Scatter plot of val_acc against' in html
 
 

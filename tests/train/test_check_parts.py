@@ -12,6 +12,7 @@ from torch import nn
 from codeq.config import ConfigError, Template
 from codeq.models import build_model
 from codeq.train import check_parts as module
+from codeq.train import network
 from codeq.train.check_parts import check_parts
 
 Check = Callable[..., list[str]]
@@ -119,7 +120,7 @@ def test_a_network_that_needs_its_numbers_while_it_is_built_is_built_with_number
         assert float(next(net.parameters()).sum()) != 0
         return net
 
-    monkeypatch.setattr(module, "build_model", build)
+    monkeypatch.setattr(network, "build_model", build)
     assert check(exclude="[fc1]") == []
 
 

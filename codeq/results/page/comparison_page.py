@@ -7,12 +7,11 @@ from pathlib import Path
 import plotly.graph_objects as go
 from upath import UPath
 
-from codeq.config.metrics import METRICS
 from codeq.config.text import join_and
 from codeq.results.comparison import Comparison
 from codeq.results.page.content import describe_trial
 from codeq.results.page.html import Plot, render
-from codeq.results.page.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, new_figure
+from codeq.results.page.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, axis_title, new_figure
 from codeq.storage.atomic_files import write_atomically
 
 _LOOKS = [
@@ -25,11 +24,11 @@ def write_comparison(path: UPath | Path, found: Comparison) -> UPath | Path:
     rows = [
         {
             "label": compared.label,
-            "trials": compared.sweep.describe_trials(),
+            "trials": compared.sweep.found.describe_trials(),
             "front": len(compared.sweep.found.front),
             "common": len(compared.on_common_front),
             "hypervolume": f"{compared.hypervolume:.4f}",
-            "trial_epochs": f"{compared.sweep.trial_epochs:,}",
+            "trial_epochs": f"{compared.sweep.found.trial_epochs:,}",
             "hours": f"{compared.sweep.hours:.2f}",
         }
         for compared in found.sweeps
@@ -68,12 +67,10 @@ def _front_plot(found: Comparison) -> go.Figure:
                 hovertemplate="%{text}<extra></extra>",
             )
         )  # fmt: skip
-    figure.update_layout(xaxis={"title": _label(x)}, yaxis={"title": _label(y)}, legend={"itemsizing": "constant"})
+    axes = {"xaxis": {"title": axis_title(x)}, "yaxis": {"title": axis_title(y)}}
+    figure.update_layout(legend={"itemsizing": "constant"}, **axes)
     return figure
 
-
-def _label(name: str) -> str:
-    return f"{name} ({METRICS[name].unit})" if METRICS[name].unit else name
 
 
 def _describe(found: Comparison) -> str:

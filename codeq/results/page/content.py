@@ -16,7 +16,7 @@ from codeq.config.metrics import COMPRESSION, METRICS, SCORES
 from codeq.results.advice import Advice, advise
 from codeq.results.advice.ties import ACCURACY
 from codeq.results.sweep_result import SweepResult
-from codeq.results.tables import short_names
+from codeq.results.tables import format_drawn, format_metric, short_names
 from codeq.results.trials import TrialResult
 from codeq.storage.run_log import DriverRun, read_runs
 from codeq.storage.trial_folder import Layer, Row
@@ -56,11 +56,6 @@ class PageContent:
         """The searched parameters by dotted path."""
         return [parameter.name for parameter in self.template.parameters]
 
-    @property
-    def trial_epochs(self) -> int:
-        """The epochs that all trials have trained together."""
-        return sum(len(rows) for rows in self.rows.values())
-
 
 def load_content(folder: UPath, template: Template, found: SweepResult, is_running: bool) -> PageContent:
     """Read what the page needs besides `found`. Raises StateDamaged."""
@@ -98,13 +93,3 @@ def rounded(value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return float(f"{value:.5g}") if math.isfinite(value) else None
-
-
-def format_metric(name: str, value: Any) -> str:
-    """Return a metric's value with its digits; empty for None."""
-    return "" if value is None else format(value, METRICS[name].format_spec)
-
-
-def format_drawn(value: Any) -> str:
-    """Return a drawn value with at most four significant digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

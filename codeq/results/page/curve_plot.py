@@ -19,7 +19,7 @@ MAX_POINTS = 3_000
 def curve_plot(content: PageContent) -> go.Figure:
     """Return one row of axes for each of CURVES, one line for each trial."""
     figure = make_subplots(rows=len(CURVES), cols=1, shared_xaxes=True, vertical_spacing=0.04)
-    every = 1 + content.trial_epochs // MAX_POINTS
+    every = 1 + content.found.trial_epochs // MAX_POINTS
     for status, look in LOOKS.items():
         trials = [trial for trial in content.trials if trial.record.status == status]
         if not any(content.rows[trial.record.trial] for trial in trials):

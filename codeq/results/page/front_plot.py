@@ -7,12 +7,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from codeq.config.metrics import METRICS
 from codeq.config.sweep import parse_bound
 from codeq.results.advice.ties import ACCURACY, noise
 from codeq.results.front import ranked
-from codeq.results.page.content import HOVER, PageContent, format_metric, rounded
-from codeq.results.page.style import GREEN, LOOKS, RED, new_figure
+from codeq.results.page.content import HOVER, PageContent, rounded
+from codeq.results.page.style import GREEN, LOOKS, RED, axis_title, new_figure
+from codeq.results.tables import format_metric
 from codeq.results.trials import TrialResult
 
 HEIGHT = 520
@@ -41,8 +41,8 @@ def front_plot(content: PageContent) -> go.Figure:
     spread = _add_confirmed(figure, content)
     x_of_spread = [[[point[name][0] for point in spread] for name in content.compared]] if spread else []
     figure.update_layout(
-        xaxis={"title": _label(content.compared[0])},
-        yaxis={"title": _label(ACCURACY)},
+        xaxis={"title": axis_title(content.compared[0])},
+        yaxis={"title": axis_title(ACCURACY)},
         shapes=_shapes(content, content.compared[0]),
         updatemenus=[
             {
@@ -57,7 +57,7 @@ def front_plot(content: PageContent) -> go.Figure:
                                 **({"error_x.array": [*[None] * len(columns), [p[name][1] for p in spread]]} if spread
                                    else {}),
                             },
-                            {"xaxis.title.text": _label(name), "shapes": _shapes(content, name)},
+                            {"xaxis.title.text": axis_title(name), "shapes": _shapes(content, name)},
                         ],
                     }
                     for index, name in enumerate(content.compared)
@@ -139,7 +139,3 @@ def _shapes(content: PageContent, x: str) -> list[dict[str, Any]]:
         })  # fmt: skip
     return shapes
 
-
-def _label(name: str) -> str:
-    unit = METRICS[name].unit
-    return f"{name} ({unit})" if unit else name

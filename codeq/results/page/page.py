@@ -20,7 +20,7 @@ from codeq.config.text import join_and, one_line, pluralize
 from codeq.plugins import stored_plugins
 from codeq.results.advice.text import advice_lines
 from codeq.results.page import html
-from codeq.results.page.content import PageContent, describe_trial, format_drawn, format_metric, load_content
+from codeq.results.page.content import PageContent, describe_trial, load_content
 from codeq.results.page.curve_plot import curve_plot, describe_curves
 from codeq.results.page.front_plot import describe_front, front_plot
 from codeq.results.page.html import Plot
@@ -33,6 +33,7 @@ from codeq.results.page.parameter_plots import (
     slice_plot,
 )
 from codeq.results.sweep_result import SweepResult, analyze
+from codeq.results.tables import format_drawn, format_metric
 from codeq.results.trials import load_confirm_runs, load_trials
 from codeq.storage.atomic_files import write_atomically
 
@@ -100,12 +101,8 @@ def render(content: PageContent) -> str:
 
 
 def _lead(content: PageContent) -> str:
-    by_status: dict[str, int] = {}
-    for trial in content.trials:
-        by_status[trial.record.status] = by_status.get(trial.record.status, 0) + 1
-    counts = ", ".join(f"{number:,} {status}" for status, number in by_status.items())
-    trials = pluralize(len(content.trials), "trial") + (f" ({counts})" if counts else "")
-    return f"{trials}, {pluralize(content.trial_epochs, 'trial-epoch')}, {join_and(content.template.sweep.objectives)}"
+    found, objectives = content.found, content.template.sweep.objectives
+    return f"{found.describe_trials()}. {pluralize(found.trial_epochs, 'trial-epoch')}. {join_and(objectives)}."
 
 
 def _importances(content: PageContent) -> Plot | None:
@@ -192,7 +189,7 @@ def _facts(content: PageContent) -> list[tuple[str, str]]:
     if planned:
         low, high = planned.p10_p90
         forecast = f"{planned.expected:,.0f} expected ({low:,.0f} to {high:,.0f}), {planned.worst:,} at most"
-        facts.append(("trial-epochs", f"{content.trial_epochs:,} trained; {forecast}"))
+        facts.append(("trial-epochs", f"{content.found.trial_epochs:,} trained; {forecast}"))
     return facts
 
 

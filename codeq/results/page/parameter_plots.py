@@ -12,9 +12,9 @@ from plotly.subplots import make_subplots
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, Uniform
 from codeq.config.metrics import METRICS
 from codeq.config.template import Parameter
-from codeq.results.page.content import HOVER, PageContent, format_metric, rounded
+from codeq.results.page.content import HOVER, PageContent, rounded
 from codeq.results.page.style import BLUE, GREY, LOOKS, finish
-from codeq.results.tables import short_names
+from codeq.results.tables import format_metric, short_names
 from codeq.results.trials import TrialResult
 
 FIFTHS = ("#00224e", "#35456c", "#7d7c78", "#bcaf6f", "#fde737")

@@ -8,6 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from codeq.config.metrics import METRICS
+
 
 @dataclass(frozen=True)
 class Look:
@@ -29,6 +31,12 @@ LOOKS: Mapping[str, Look] = {
     "failed": Look(PINK, "square-open"),
 }
 """By status, in the order of legends."""
+
+
+def axis_title(metric: str) -> str:
+    """Return a metric's name with its unit."""
+    unit = METRICS[metric].unit
+    return f"{metric} ({unit})" if unit else metric
 
 
 def new_figure(height: int, **layout: Any) -> go.Figure:

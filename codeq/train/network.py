@@ -1,4 +1,4 @@
-"""Attaches the config's quantizers to a network, and says what its `exclude_layers` does to them."""
+"""The network of a config with its quantizers, and what `exclude_layers` does to them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from torch import nn
 
 from codeq.config.errors import did_you_mean
 from codeq.config.run import RunConfig
+from codeq.data import DatasetInfo
+from codeq.models import build_model
 from codeq.quant import attach_weight_quantizers, layer_names, quantized_layers
 
 MAX_LISTED = 8
@@ -15,6 +17,22 @@ MAX_LISTED = 8
 
 class NothingQuantized(ValueError):
     """`exclude_layers` leaves no layer to quantize, so the run would be one in full precision under another name."""
+
+
+def build_network(config: RunConfig, info: DatasetInfo, *, pretrained: bool) -> tuple[nn.Module, dict[str, str]]:
+    """Return the config's network for images as in `info`, with quantizers, and the result of `attach_quantizers`.
+
+    pretrained: load published weights. Raises the exceptions of `build_model` and `attach_quantizers`.
+    """
+    model = build_model(
+        config.model.name,
+        config.model.kwargs,
+        in_channels=info.channels,
+        img_size=info.img_size,
+        num_classes=info.num_classes,
+        pretrained=pretrained,
+    )
+    return model, attach_quantizers(model, config)
 
 
 def attach_quantizers(model: nn.Module, config: RunConfig) -> dict[str, str]:

@@ -11,7 +11,7 @@ from codeq.config import RunConfig
 from codeq.models import build_model
 from codeq.quant import quantized_layers
 from codeq.train.loop import create_train_state
-from codeq.train.quantizers import NothingQuantized, attach_quantizers
+from codeq.train.network import NothingQuantized, attach_quantizers
 
 
 def config(tiny: dict[str, Any], exclude: list[str]) -> RunConfig:
