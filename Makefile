@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 SWEEP ?= sweeps/dz_wd.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-networks test-oldest check bench browser schema clean again
+.PHONY: help sweep test test-networks test-oldest check bench browser schema pictures clean again
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,9 +41,16 @@ bench: $(READY)  ## measure against what this replaces, three quarters of an hou
 browser:  ## install Chromium, in which the report is tested (Debian, as root)
 	apt-get update -q && apt-get install -y -q chromium chromium-driver
 
-schema: $(READY)  ## write the JSON Schema that editors check templates with
+schema: $(READY)  ## write the JSON Schema that editors check templates with, and docs/every-key.md
 	$(PY) -m codeq.config schema > $(VENV)/schema.json
 	mv $(VENV)/schema.json codeq/config/template.schema.json
+	$(PY) -m codeq.config keys > $(VENV)/every-key.md
+	mv $(VENV)/every-key.md docs/every-key.md
+
+pictures: $(READY)  ## run the example sweep and make README's pictures of it (make browser)
+	$(PY) tune_main.py sweeps/dz_wd.yaml --name dz_wd --storage $(VENV)/pictures
+	$(PY) -m benchmarks.pictures $(VENV)/pictures/dz_wd
+	rm -r $(VENV)/pictures
 
 clean:  ## remove the virtual environments and all caches; results and data stay
 	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

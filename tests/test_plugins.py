@@ -611,12 +611,12 @@ def test_a_whole_sweep_of_own_parts_trains_confirms_and_its_winner_trains_again(
     assert train.main([str(folder / "best.yaml"), "--plugin", str(folder / "plugins" / "my plugin.py")]) == DONE
 
 
-# README
+# docs/your-own-network.md
 
 
-def test_the_example_in_readme_is_what_it_says(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
-    section = (ROOT / "README.md").read_text().split("## Your own network")[1].split("\n## ")[0]
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+def test_the_example_on_its_page_is_what_it_says(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "your-own-network.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (_, python), (_, template), (_, command) = blocks
     assert [kind for kind, _ in blocks] == ["python", "yaml", ""]
     assert len(python.splitlines()) < 25

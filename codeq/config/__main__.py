@@ -1,5 +1,5 @@
-"""`python -m codeq.config schema` prints the template's JSON Schema; `check FILE...` checks templates; `space FILE`
-prints a template that searches around a plain training config."""
+"""`python -m codeq.config schema` prints the JSON Schema of templates; `keys` prints docs/every-key.md; `check FILE...`
+checks templates; `space FILE` prints a template that searches around a plain training config."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from codeq.config.environment import load_env_file
 from codeq.config.errors import ConfigError, Problem, SourceLocation
 from codeq.config.json_schema import schema_text
+from codeq.config.key_reference import key_reference
 from codeq.config.paths import option_path
 from codeq.config.space import space_text
 from codeq.config.streams import prepare_streams
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m codeq.config", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("schema", help="print the JSON Schema of a template")
+    commands.add_parser("keys", help="print every key with its type, default and meaning, as Markdown")
     check = commands.add_parser("check", help="check template files and print every problem")
     check.add_argument("files", nargs="+", metavar="FILE")
     space = commands.add_parser("space", help="print a template that searches around a plain training config")
@@ -32,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add_plugin_option(command)
     prepare_streams()
     options = parser.parse_args(arguments)
-    if options.command == "schema":
-        sys.stdout.write(schema_text())
+    if options.command in ("schema", "keys"):
+        sys.stdout.write(schema_text() if options.command == "schema" else key_reference())
         return 0
     load_env_file()
     try:

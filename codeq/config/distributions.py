@@ -168,7 +168,7 @@ DISTRIBUTIONS: dict[str, type[Distribution]] = {
 class SameAs(StrictModel):
     """The value of another key, by its dotted path."""
 
-    same_as: NonEmptyString
+    same_as: NonEmptyString = Field(description="dotted path, such as optimizer.param_groups.base.lr")
 
     def __str__(self) -> str:
         return f"same as {self.same_as}"

@@ -69,8 +69,8 @@ class PartConfig(StrictModel):
 
     kind: ClassVar[str]
 
-    name: str
-    kwargs: dict[str, Any] = Field({}, validate_default=True)
+    name: str = Field(description="a registered name, also a plug-in's")
+    kwargs: dict[str, Any] = Field({}, validate_default=True, description="its arguments")
 
     @field_validator("name", mode="plain")
     @classmethod
@@ -250,7 +250,7 @@ class RunConfig(StrictModel):
     epochs: PositiveInt = Field(300, description="passes over the training set")
     batch_size: PositiveInt = Field(128, description="images a step")
     quantizer: QuantizerConfig | None = Field(None, description="weight quantizer; null: a full-precision baseline")
-    optimizer: OptimizerConfig
+    optimizer: OptimizerConfig = Field(description="type (adamw, adam or sgd) and param_groups")
     lr_scheduler: Literal["cosine", "constant", "warmup_cosine"] = Field("cosine", description="cosine: T_max = epochs")
     warmup_epochs: NonNegativeInt = Field(5, description="linear warm-up, for warmup_cosine")
     loss_terms: Annotated[list[LossTermConfig], AfterValidator(_each_once)] = Field(

@@ -195,10 +195,10 @@ class SweepConfig(StrictModel):
         description='what a winner must satisfy, such as val_acc: ">= 90"',
         json_schema_extra=_by_metric({"type": "string"}),
     )
-    search: Search = Search()
-    scheduler: Scheduler = Scheduler()
+    search: Search = Field(Search(), description="how configs are proposed")
+    scheduler: Scheduler = Field(Scheduler(), description="how trials are stopped early")
     enqueue: list[dict[str, Any]] = Field([], description="configs to try first, by dotted path")
-    resources: Resources = Resources()
+    resources: Resources = Field(Resources(), description="what one trial takes")
     max_concurrent: PositiveInt | None = Field(None, description="trials at a time; null: as many as fit")
     max_failures: NonNegativeInt = Field(3, description="how often a trial whose process died is started again")
     confirm: Confirm | None = Field(

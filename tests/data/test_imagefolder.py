@@ -45,6 +45,17 @@ def test_classes_are_numbered_by_name(folder: Path, config_for: Callable[..., An
     assert raw.train.labels.tolist() == [0] * 8 + [1] * 8 + [2] * 8
 
 
+def test_the_folder_itself_may_hold_the_classes(
+    folder: Path, tmp_path: Path, write_images: WriteImages, config_for: Callable[..., Any]
+) -> None:
+    plain = tmp_path / "plain"
+    write_images(plain, CLASSES, 10)
+    raw = load_raw(config_for(plain))
+    assert raw.num_classes == 3
+    assert np.bincount(raw.train.labels).tolist() == [8] * 3
+    assert np.bincount(raw.test.labels).tolist() == [2] * 3
+
+
 def test_decoding_resizes_the_shorter_side_and_cuts_the_middle(tmp_path: Path) -> None:
     # Three vertical bands of 16x16; the middle one is what stays.
     bands = np.zeros((16, 48, 3), dtype=np.uint8)
@@ -128,7 +139,7 @@ def test_without_a_test_folder_a_stratified_fifth_is_held_out_and_logged(
     with caplog.at_level(logging.INFO):
         raw = load_raw(config_for(tmp_path))
     assert np.bincount(raw.test.labels).tolist() == [2, 2, 2]
-    assert "a fixed fifth of train is the test set" in caplog.text
+    assert "a fixed fifth of its images is the test set" in caplog.text
 
 
 def test_the_size_is_224_when_none_is_asked_for(folder: Path, config_for: Callable[..., Any]) -> None:

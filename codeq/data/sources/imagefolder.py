@@ -1,4 +1,4 @@
-"""Image files with a folder per class: DATA_DIR/train/CLASS/*.jpg, and likewise in DATA_DIR/test (or val)."""
+"""Image files with a folder per class: DATA_DIR/CLASS/*.jpg, or DATA_DIR/train/CLASS/*.jpg and likewise test (or val)."""
 
 from __future__ import annotations
 
@@ -22,16 +22,23 @@ TEST_SPLIT_SEED = 224
 
 
 def imagefolder(data_dir: str, img_size: int | None, workers: int) -> RawImages:
-    """Classes are the subfolders of `train`, by name; an image set that fits in memory is decoded once.
+    """Classes are the subfolders of `train` or, if there is no `train`, of the folder itself, by name; an image set that
+    fits in memory is decoded once.
 
-    The test set is `test`, else `val`, else a fixed stratified fifth of `train`; the log says which. Raises
+    The test set is `test`, else `val`, else a fixed stratified fifth of the images; the log says which. Raises
     DataUnavailable if a folder is missing or empty, or if the two folders differ in their classes.
     """
     root, size = Path(data_dir), img_size or DEFAULT_IMG_SIZE
-    train, classes = _scan(root / "train", size)
+    train, classes = _scan(_training_folder(root), size)
     train, test = _with_test(root, train, classes)
     sets = (_decoded_if_small(files, workers) for files in (train, test))
     return RawImages("imagefolder", len(classes), *sets)
+
+
+def _training_folder(root: Path) -> Path:
+    """`root` itself if its subfolders are the classes, else its subfolder `train`."""
+    names = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set[str]()
+    return root if names and not names & {"train", "test", "val"} else root / "train"
 
 
 def _scan(folder: Path, size: int) -> tuple[FileSet, list[str]]:
@@ -53,7 +60,7 @@ def _with_test(root: Path, train: FileSet, classes: list[str]) -> tuple[FileSet,
     """Return the training and the test files."""
     folders = [root / name for name in ("test", "val") if (root / name).is_dir()]
     if not folders:
-        logger.info("%s has no folder test or val: a fixed fifth of train is the test set", root)
+        logger.info("%s has no folder test or val: a fixed fifth of its images is the test set", root)
         kept, held = stratified_split(train.labels, TEST_FRACTION, seed=TEST_SPLIT_SEED)
         return train.subset(kept), train.subset(held)
     logger.info("%s is the test set; validation images are taken from train", folders[0])

@@ -1,7 +1,8 @@
-"""What README says is what happens."""
+"""What README and docs/ say is what happens."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -11,11 +12,15 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from benchmarks import pictures
 from benchmarks.rows import NAMES
 from benchmarks.table import RESULTS, markdown, read
 from codeq.config import ConfigError, Template
+from codeq.config import __main__ as config_command
 from codeq.config.distributions import DISTRIBUTIONS
 from codeq.config.dry_run import plan
+from codeq.config.run import AdamGroup, RunConfig, SgdGroup
+from codeq.config.sweep import Confirm, Resources, Scheduler, Search, SweepConfig
 from codeq.results.advice import Advice
 from codeq.results.advice.boundary_hits import BoundaryHit
 from codeq.results.advice.text import advice_lines
@@ -27,7 +32,10 @@ from codeq.storage.trial_folder import TrialFolder, TrialRecord
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGES = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
+PERFORMANCE = PAGES["performance.md"]
+EVERYTHING = "\n".join([README, *PAGES.values()])
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", EVERYTHING, re.MULTILINE | re.DOTALL)
 EXAMPLE = next(text for kind, text in BLOCKS if kind == "yaml")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -36,18 +44,60 @@ def test_the_two_commands_come_first() -> None:
     assert re.findall(r"^make (\w+)", BLOCKS[0][1], re.MULTILINE) == ["sweep", "test"]
 
 
+def test_readme_has_at_most_150_lines() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_every_link_leads_somewhere() -> None:
+    for folder, text in [(ROOT, README), *((ROOT / "docs", page) for page in PAGES.values())]:
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+            path, _, anchor = target.partition("#")
+            assert (folder / path).exists(), target
+            headings = re.findall(r"^#+ (.*)$", (folder / path).read_text(), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}, target
+
+
+def test_the_page_of_every_key_is_the_one_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert config_command.main(["keys"]) == 0
+    assert capsys.readouterr().out == PAGES["every-key.md"], "make schema"
+
+
+def test_every_key_of_the_schema_is_on_that_page() -> None:
+    for section in (RunConfig, SweepConfig, Search, Scheduler, Resources, Confirm, AdamGroup, SgdGroup):
+        for key in section.model_json_schema()["properties"]:
+            assert f"| `{key}` |" in PAGES["every-key.md"], key
+
+
+def test_the_picture_of_the_front_is_drawn_from_the_files_beside_it(tmp_path: Path) -> None:
+    pictures.draw_front(tmp_path / "front.svg")
+    drawn = (tmp_path / "front.svg").read_text()
+    # Another release of matplotlib may place its marks differently; what is drawn stays the same.
+    kept = (pictures.PICTURES / "front.svg").read_text()
+    assert drawn.count("<use ") == kept.count("<use ") and "<!-- front -->" in kept
+
+
+def test_the_picture_is_of_the_sweep_that_ships() -> None:
+    template = Template.load(ROOT / "sweeps" / "dz_wd.yaml")
+    with (pictures.PICTURES / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == template.sweep.trials
+    for parameter in template.parameters:
+        assert all(parameter.distribution.contains(float(row[parameter.name])) for row in rows), parameter.name
+
+
 def test_the_make_targets_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"`?make (\w+)", README)):
+    for target in set(re.findall(r"(?:^|`)make ([\w-]+)", EVERYTHING, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_the_example_is_a_valid_template(tmp_path: Path) -> None:
-    (tmp_path / "example.yaml").write_text(EXAMPLE)
-    template = Template.load(tmp_path / "example.yaml")
-    assert [parameter.name for parameter in template.parameters] == [
-        "optimizer.param_groups.base.lr", "optimizer.param_groups.dz.weight_decay",
-    ]  # fmt: skip
+def test_the_examples_are_valid_templates(tmp_path: Path) -> None:
+    decisive = ["optimizer.param_groups.base.lr", "optimizer.param_groups.dz.weight_decay"]
+    (first_sweep,) = re.findall(r"^```yaml\n(.*?)^```", PAGES["first-sweep.md"], re.MULTILINE | re.DOTALL)
+    for text in (EXAMPLE, first_sweep):
+        (tmp_path / "example.yaml").write_text(text)
+        template = Template.load(tmp_path / "example.yaml")
+        assert [parameter.name for parameter in template.parameters] == decisive
 
 
 def test_the_example_of_errors_is_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,11 +140,11 @@ def test_the_example_of_advice_is_in_the_words_of_the_code() -> None:
 
 
 def test_every_distribution_is_in_the_table() -> None:
-    assert set(re.findall(r"^\| `(\w+)` \|.*\| a?n? ?", README, re.MULTILINE)) >= set(DISTRIBUTIONS)
+    assert set(re.findall(r"^\| `(\w+)` \|.*\| a?n? ?", PAGES["first-sweep.md"], re.MULTILINE)) >= set(DISTRIBUTIONS)
 
 
 def test_every_file_and_flag_that_is_named_exists(run_python: Run) -> None:
-    for path in re.findall(r"(?:sweeps|docs|benchmarks)/[\w./]+\.(?:yaml|md|py)", README):
+    for path in re.findall(r"(?:sweeps|docs|benchmarks)/[\w./]+\.(?:yaml|md|py)", EVERYTHING):
         assert path == "sweeps/x.yaml" or (ROOT / path).exists(), path
     help_text = run_python("tune_main.py", "--help").stdout + run_python("-m", "codeq.train", "--help").stdout
     for line in "".join(text for _, text in BLOCKS).splitlines():
@@ -152,7 +202,7 @@ def test_the_front_that_is_shown_is_one_with_its_hypervolume_and_its_knee(tmp_pa
 def test_the_performance_table_is_that_of_the_kept_results() -> None:
     groups = [read(path) for name in NAMES if (path := RESULTS / f"{name}.json").exists()]
     table = [line for line in markdown(groups).splitlines() if line.startswith("|")]
-    assert "\n".join(table) in README
+    assert "\n".join(table) in PERFORMANCE
     assert {name for name in NAMES if not (RESULTS / f"{name}.json").exists()} == set()
 
 
@@ -160,7 +210,7 @@ def test_the_search_table_is_that_of_the_kept_replays() -> None:
     kept = json.loads((RESULTS / "search_quality.json").read_text())
     shares = kept["searches"]["CoDeQ Tune"]["median_costs"]
     headings = [f"trial-epochs to {100 * float(share):g} %, median" for share in shares]
-    assert f"| search | {' | '.join(headings)} |" in README
+    assert f"| search | {' | '.join(headings)} |" in PERFORMANCE
     baseline = kept["searches"]["random search, no stopping"]["median_costs"]
     for name, search in kept["searches"].items():
         costs, cells = search["costs"], []
@@ -169,9 +219,9 @@ def test_the_search_table_is_that_of_the_kept_replays() -> None:
             compared = f" ({cost / baseline[share]:.2f})" if cost and search["median_costs"] is not baseline else ""
             cells.append(f"{cost:,.0f}{compared}" if cost else never)
         spread = f"{min(costs):,} to {max(costs):,}" if costs else ""
-        assert f"| {name} | {' | '.join(cells)} | {spread} | {len(costs)} of {kept['seeds']} |" in README, name
-    assert f"{kept['trials']:,} recorded digits trials" in README
-    assert f"{kept['seeds']} seeds, {kept['budget']:,} trial-epochs each" in README
+        assert f"| {name} | {' | '.join(cells)} | {spread} | {len(costs)} of {kept['seeds']} |" in PERFORMANCE, name
+    assert f"{kept['trials']:,} recorded digits trials" in PERFORMANCE
+    assert f"{kept['seeds']} seeds, {kept['budget']:,} trial-epochs each" in PERFORMANCE
 
 
 def test_nine_files_are_shipped() -> None:
