@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from codeq.results.sweep_result import SweepResult
     from codeq.search.sweep_state import SweepState
 
-INTERRUPTED = "interrupted; the same command with --resume goes on"
+GOES_ON = "the same command with --resume goes on"
+INTERRUPTED = f"interrupted; {GOES_ON}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -157,6 +158,7 @@ def _sweep(
     # Imported here, since Ray and torch take seconds: --help, --dry-run and a bad file must respond at once.
     from codeq.execution.session import RunOptions, Session
     from codeq.search.sweep_state import open_sweep
+    from codeq.storage.machine_fault import machine_fault
     from codeq.storage.run_log import recorded_run
     from codeq.storage.trial_folder import StateDamaged
 
@@ -171,6 +173,11 @@ def _sweep(
     except StateDamaged as error:
         print(error, file=sys.stderr)
         return DAMAGED
+    except Exception as error:
+        if (fault := machine_fault(error)) is None:
+            raise
+        print(f"{fault}; {GOES_ON}", file=sys.stderr)
+        return DAMAGED
 
 
 def _run(state: SweepState, session: Session, pick: str | None) -> int:
@@ -179,19 +186,22 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     from codeq.results.advice import write_advice
     from codeq.results.page import try_write_page
     from codeq.results.report import write_report
+    from codeq.results.retention import remove_unneeded_checkpoints
     from codeq.results.tables import print_confirmation, print_front
     from codeq.results.winners import MEASURED_BY, test_accuracy_here
 
     template = state.template
     run_sweep(state, session, lambda: try_write_page(state.folder, template, pick=pick))
     if not template.sweep.confirm:
-        session.end(meanwhile=None if session.interrupt_signal else MEASURED_BY)
-    found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
+        session.end(meanwhile=None if session.is_interrupted else MEASURED_BY)
+    found = write_report(state.folder, template, None if session.is_interrupted else test_accuracy_here, pick)
     print_front(found, template)
-    confirmed = session.interrupt_signal is None and _confirm(state, session, found)
+    confirmed = not session.is_interrupted and _confirm(state, session, found)
     session.end()
     if confirmed:
-        found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
+        found = write_report(state.folder, template, None if session.is_interrupted else test_accuracy_here, pick)
+    if not session.is_interrupted:
+        remove_unneeded_checkpoints(found, template.sweep)
     print_confirmation(found, template)
     page = try_write_page(state.folder, template, found)
     print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
@@ -199,6 +209,9 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     if session.interrupt_signal is not None:
         print(INTERRUPTED, file=sys.stderr)
         return interrupted(session.interrupt_signal)
+    if session.fault is not None:
+        print(f"{session.fault}; {GOES_ON}", file=sys.stderr)
+        return DAMAGED
     return ALL_FAILED if found.all_failed else DONE
 
 

@@ -201,6 +201,11 @@ class SweepConfig(StrictModel):
     resources: Resources = Field(Resources(), description="what one trial takes")
     max_concurrent: PositiveInt | None = Field(None, description="trials at a time; null: as many as fit")
     max_failures: NonNegativeInt = Field(3, description="how often a trial whose process died is started again")
+    keep_checkpoints: Literal["front", "finished", "all"] = Field(
+        "front",
+        description="whose last checkpoint is kept: the front's and the confirmed winners', that of every finished "
+        "trial, or that of every trial",
+    )
     confirm: Confirm | None = Field(
         None, description="train the best again with fresh seeds, report mean ± std; null: do not"
     )

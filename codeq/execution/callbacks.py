@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -18,11 +19,14 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from upath import UPath
 
 from codeq.config.metrics import describe_row, finite_metrics
-from codeq.config.sweep import Scheduler
+from codeq.config.sweep import SweepConfig
 from codeq.execution.trial import folder_name
 from codeq.search.outcome import TrialEnd, trial_end
+from codeq.storage.machine_fault import MachineFault
 from codeq.storage.trial_folder import Row, TrialFolder
 from codeq.train.tracking import Tracker
+
+log = logging.getLogger(__name__)
 
 
 class TrialRecorder(Callback):
@@ -32,9 +36,15 @@ class TrialRecorder(Callback):
     hears of the end from here.
     """
 
-    def __init__(self, scheduler: Scheduler, tell: Callable[[str, TrialEnd], None] | None = None) -> None:
-        """tell: called with the trial's Tune id and its end, once that is recorded."""
-        self._scheduler, self._tell = scheduler, tell
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        on_fault: Callable[[str], object],
+        tell: Callable[[str, TrialEnd], None] | None = None,
+    ) -> None:
+        """on_fault: called with one line for a fault of the machine that lasts, after which no trial can go on now.
+        tell: called with the trial's Tune id and its end, once that is recorded."""
+        self._sweep, self._on_fault, self._tell = sweep, on_fault, tell
         self._started: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -45,15 +55,26 @@ class TrialRecorder(Callback):
         """Start the clock; it continues over a restart after a lost process."""
         self._started.setdefault(trial.config["folder"], time.monotonic())
 
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Say why a trial did not go on from its newest checkpoint."""
+        if result["status"] == "running" and result["reason"]:
+            log.warning("trial %s: %s", folder_name(trial.config), result["reason"])
+
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record how the trial ended; Tune calls this for stopped trials too."""
-        self._end(trial, trial_end(trial.last_result, self._scheduler))
+        self._end(trial, trial_end(trial.last_result, self._sweep.scheduler))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Record a trial whose process died more often than max_failures allows."""
+        """Record a trial whose process died more often than max_failures allows; one that met a fault of the machine
+        stays unfinished, so that --resume continues it."""
         report = Path(str(trial.local_path)) / "error.txt"  # Tune's, in its scratch folder
         text = report.read_text("utf-8", "replace") if report.exists() else ""
         folder = TrialFolder(UPath(trial.config["folder"]))
+        if fault := re.findall(rf"{MachineFault.__name__}: (.+)", text):
+            self._on_fault(fault[-1])
+            return
         if text:
             folder.write_error(text)
         # The process may have died after it wrote a row and before it reported it.
@@ -64,7 +85,11 @@ class TrialRecorder(Callback):
         if known := folder.read_record():
             duration = time.monotonic() - self._started.get(trial.config["folder"], time.monotonic())
             duration_s = known.duration_s + round(duration, 3)
-            folder.write_record(replace(known, status=end.status, reason=end.reason, duration_s=duration_s))
+            row = end.row if end.row["epoch"] else None
+            known = replace(known, status=end.status, reason=end.reason, duration_s=duration_s, last_row=row)
+            folder.write_record(known)
+            if self._sweep.keep_checkpoints != "all":
+                folder.remove_checkpoints(keep_newest=end.status == "finished")
             print(_line(folder_name(trial.config), end, duration_s, folder.read_config().epochs), flush=True)
         if self._tell:
             self._tell(trial.trial_id, end)

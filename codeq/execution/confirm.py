@@ -26,7 +26,7 @@ def confirm(state: SweepState, session: Session, runs: Sequence[tuple[int, int]]
         {"cpu": sweep.resources.cpu, "gpu": session.gpus},
         searcher=ListSearcher([_prepared(state, session, number, seed) for number, seed in runs]),
         scheduler=NoStopping(),  # type: ignore[no-untyped-call]
-        callbacks=[TrialRecorder(sweep.scheduler), TensorBoardWriter(state.local)],
+        callbacks=[TrialRecorder(sweep, session.stop_for), TensorBoardWriter(state.local)],
         trials=len(runs),
     )
 
@@ -38,7 +38,7 @@ def _prepared(state: SweepState, session: Session, number: int, seed: int) -> di
     if folder.read_record() is None:
         folder.write_config(config)
         folder.write_record(TrialRecord(number, config.run_name, seed))
-    return trial_config(folder, number, config, state.template.sweep, device=session.device, images=session.images)
+    return trial_config(folder, number, config, state.template.sweep, session.placement(state.token))
 
 
 class ListSearcher(Searcher):

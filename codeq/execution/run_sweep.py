@@ -35,7 +35,7 @@ def run_sweep(state: SweepState, session: Session, show: Callable[[], object] = 
         began = time.monotonic()
         _tune(state, session, show)
         took = time.monotonic() - began
-        if session.interrupt_signal is None and budget:
+        if not session.is_interrupted and budget:
             state.note_unfinished(f"time budget of {budget}; --resume goes on")
             if state.remaining > 0 and took >= parse_duration(budget):
                 trials = pluralize(int(state.template.sweep.trials or 1), "trial")
@@ -62,28 +62,28 @@ def _tune(state: SweepState, session: Session, show: Callable[[], object]) -> No
 
     sweep = state.template.sweep
     searcher = OptunaSearcher(
-        state.template, state.study, state.folder, state.warm_start, device=session.device, images=session.images
+        state.template, state.study, state.folder, state.warm_start, session.placement(state.token)
     )
     session.tune(
         SweepTrial,
         {"cpu": sweep.resources.cpu, "gpu": session.gpus},
         searcher=searcher,
         scheduler=build_scheduler(state.template, state.rows()),
-        callbacks=_callbacks(state, searcher.tell, show),
+        callbacks=_callbacks(state, session, searcher.tell, show),
         trials=state.remaining,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
 
 
 def _callbacks(
-    state: SweepState, tell: Callable[[str, TrialEnd], None], show: Callable[[], object]
+    state: SweepState, session: Session, tell: Callable[[str, TrialEnd], None], show: Callable[[], object]
 ) -> list[Any]:
     from codeq.execution.callbacks import Periodically, TensorBoardWriter, TrackerFeed, TrialRecorder
 
     sweep = state.template.sweep
     tracker = open_tracker(state.template.tree.get("wandb_project"), state.local / "wandb", group=sweep.name)
     return [
-        TrialRecorder(sweep.scheduler, tell),
+        TrialRecorder(sweep, session.stop_for, tell),
         TensorBoardWriter(state.local),
         TrackerFeed(tracker),
         Periodically(show, SHOW_EVERY_S),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, cast
 
 import optuna
@@ -11,8 +11,9 @@ from ray.tune.search import Searcher
 from upath import UPath
 
 from codeq.config import RunConfig, Template
-from codeq.execution.trial import trial_config
+from codeq.execution.trial import Placement, trial_config
 from codeq.search.outcome import Rule, TrialEnd, for_sampler, for_study
+from codeq.search.recovery import run_attributes
 from codeq.search.sampler_study import Exhausted, Proposal, SamplerStudy
 from codeq.search.study import begin_trial, end_trial, resume_waiting
 from codeq.search.warm_start import WarmStartTrial
@@ -33,19 +34,15 @@ class OptunaSearcher(Searcher):
         study: optuna.Study,
         folder: UPath,
         warm_start: Iterable[WarmStartTrial] = (),
-        device: str | None = None,
-        images: Mapping[str, Any] | None = None,
+        placement: Placement = Placement(),
         learn: Rule = for_sampler,
     ) -> None:
-        """warm_start: trials of another sweep, for the sampler to learn from. device: overrides the configs' device;
-        None: does not. images: references to data sets' raw images in Ray's object store, by `RunConfig.images_key`.
-        learn: makes the report to the sampler."""
+        """warm_start: trials of another sweep, for the sampler to learn from. learn: makes the report to the sampler."""
         super().__init__()
         self._template = template
         self._study = study
         self._folder = folder
-        self._device = device
-        self._images = images
+        self._placement = placement
         self._learn = learn
         stored, others = study.get_trials(deepcopy=False), list(warm_start)
         self._sampler_study = SamplerStudy(template, len(stored) + len(others))
@@ -71,9 +68,7 @@ class OptunaSearcher(Searcher):
             log.warning("the search ends: %s", reason)
             return cast("dict[str, Any]", Searcher.FINISHED)  # a string, which Tune's annotation omits
         folder = trial_folder(self._folder, trial.number)
-        return trial_config(
-            folder, trial.number, config, self._template.sweep, device=self._device, images=self._images
-        )
+        return trial_config(folder, trial.number, config, self._template.sweep, self._placement)
 
     def _go_on(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
         trial = resume_waiting(self._study)
@@ -88,12 +83,7 @@ class OptunaSearcher(Searcher):
     def _begin(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
         proposal = self._sampler_study.propose()
         config = proposal.config
-        attributes = {
-            "run_name": config.run_name,
-            "seed": config.seed,
-            "config_hash": config.config_hash,
-            "tune_trial_id": trial_id,
-        }
+        attributes = {**run_attributes(config), "tune_trial_id": trial_id}
         trial = begin_trial(self._study, self._sampler_study.stored(proposal.trial), attributes)
         self._running[trial_id] = trial, proposal
         return trial, self._write_down(trial, proposal)

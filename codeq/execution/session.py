@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from codeq.data import RawImages
     from codeq.execution.limiter import Capacity
     from codeq.execution.schedulers import NoStopping
+    from codeq.execution.trial import Placement
 
 Images = dict[str, Any]
 """References to raw images in Ray's object store by `RunConfig.images_key`."""
@@ -48,7 +49,8 @@ class Session:
     """One driver's connection to Ray.
 
     images: see `Images`. gpus: GPUs per trial. device: overrides the configs' device; None: no override.
-    interrupt_signal: the signal that interrupted the training, or None.
+    interrupt_signal: the signal that interrupted the training, or None. fault: one line about the fault of the machine
+    that ended it, or None.
     """
 
     def __init__(self, template: Template, options: RunOptions) -> None:
@@ -58,6 +60,7 @@ class Session:
         self.gpus = 0.0
         self.device: str | None = None
         self.interrupt_signal: int | None = None
+        self.fault: str | None = None
         self._reuse_actors = True
         self._is_started = False
 
@@ -83,6 +86,23 @@ class Session:
         # In Ray's object store all processes of a machine share one copy.
         self.images = {key: ray.put(images) for key, images in raw.items()}
         self._is_started = True
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a signal or a fault of the machine has ended the training before its end."""
+        return self.interrupt_signal is not None or self.fault is not None
+
+    def stop_for(self, fault: str) -> None:
+        """End the training after the current reports because of a fault of the machine; fault: one line about it."""
+        if self.fault is None:
+            self.fault = fault
+            _finish_step()
+
+    def placement(self, token: str) -> Placement:
+        """Return where the trials of the driver with this token run."""
+        from codeq.execution.trial import Placement
+
+        return Placement(self.device, self.images, token)
 
     def end(self, meanwhile: str | None = None) -> None:
         """Shut down a local Ray, which takes more than a second, or disconnect from the cluster.
@@ -174,7 +194,7 @@ class Session:
             if self.interrupt_signal is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
                 raise KeyboardInterrupt(number)
             self.interrupt_signal = number
-            os.kill(os.getpid(), signal.SIGUSR1)  # Tune's handler: finish the current step and return
+            _finish_step()
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         usr1 = signal.getsignal(signal.SIGUSR1)
@@ -184,6 +204,12 @@ class Session:
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.signal(signal.SIGUSR1, usr1)
+
+
+def _finish_step() -> None:
+    """Let Tune finish the current step and return, which it does on this signal."""
+    if signal.getsignal(signal.SIGUSR1) is not signal.SIG_DFL:
+        os.kill(os.getpid(), signal.SIGUSR1)
 
 
 def _fetch_data(template: Template) -> dict[str, RawImages]:

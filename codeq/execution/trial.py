@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -14,33 +15,38 @@ from upath import UPath
 
 from codeq.config import RunConfig, SweepConfig
 from codeq.plugins import load_stored
+from codeq.storage.driver_lock import check_token
+from codeq.storage.machine_fault import MachineFault, machine_fault
 from codeq.storage.trial_folder import TrialFolder
 
 if TYPE_CHECKING:
     from codeq.data import RawImages
 
 
-def trial_config(
-    folder: TrialFolder,
-    number: int,
-    config: RunConfig,
-    sweep: SweepConfig,
-    *,
-    device: str | None = None,
-    images: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the Tune config of a trial: its folder, which contains its run config, and where it runs.
-
-    device: overrides the config's device; None: no override. images: references to data sets' raw images
-    in Ray's object store, by `RunConfig.images_key`.
+@dataclass(frozen=True)
+class Placement:
+    """Where the trials of a driver run. device: overrides the configs' device; None: no override. images: references to
+    data sets' raw images in Ray's object store, by `RunConfig.images_key`. token: the driver's, with which its workers
+    may write, see `codeq.storage.driver_lock`; None: not checked.
     """
-    data_dir = config.absolute_data_dir  # a trial has another working directory
+
+    device: str | None = None
+    images: Mapping[str, Any] = field(default_factory=dict)
+    token: str | None = None
+
+
+def trial_config(
+    folder: TrialFolder, number: int, config: RunConfig, sweep: SweepConfig, placement: Placement
+) -> dict[str, Any]:
+    """Return the Tune config of a trial: its folder, which contains its run config, and where it runs."""
+    place = {"data_dir": config.absolute_data_dir}  # a trial has another working directory
     return {
         "trial": number,
         "folder": str(folder.path),
-        "place": {"data_dir": data_dir} if device is None else {"data_dir": data_dir, "device": device},
-        "images": (images or {}).get(config.images_key),
+        "place": place if placement.device is None else {**place, "device": placement.device},
+        "images": placement.images.get(config.images_key),
         "grace_epochs": sweep.scheduler.grace_epochs,
+        "token": placement.token,
     }
 
 
@@ -60,7 +66,7 @@ class SweepTrial(tune.Trainable):
         """config: see `trial_config`."""
         self._folder = TrialFolder(UPath(config["folder"]))
         images = ray.get(config["images"]) if config.get("images") is not None else None
-        self._rows = epochs(self._folder, config["place"], config["grace_epochs"], images)
+        self._rows = epochs(self._folder, config["place"], config["grace_epochs"], images, config["token"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Run the next trial in this process, which saves the imports; everything else is created again."""
@@ -80,12 +86,17 @@ class SweepTrial(tune.Trainable):
 
 
 def epochs(
-    folder: TrialFolder, place: Mapping[str, str], grace_epochs: int, raw: RawImages | None = None
+    folder: TrialFolder,
+    place: Mapping[str, str],
+    grace_epochs: int,
+    raw: RawImages | None = None,
+    token: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train the trial from its newest checkpoint and yield its rows; an exception gives a row with status failed.
 
     place: the keys of the run config that depend on this machine, with their values here. raw: the data set's images,
-    if they are loaded already.
+    if they are loaded already. token: see `Placement`. Raises MachineFault for a fault of the machine, after which
+    the trial can go on.
     """
     from codeq.data import load_data  # imports torch, which the driver must not import
     from codeq.train.device import free_cached_memory, prepare_device
@@ -98,11 +109,16 @@ def epochs(
         load_stored(folder.sweep_folder)  # the config may use parts of plug-ins
         config = folder.read_config().model_copy(update=dict(place))
         data = None if raw is None else load_data(config, prepare_device(config.device, config.threads), raw)
-        state = open_run(folder, config, data)
+        check_token(folder.sweep_folder, token)
+        state, note = open_run(folder, config, data)
         if ended := ended_row(folder):
             yield ended
             return
         for epoch_row in fit(state, grace_epochs):
-            yield save_epoch(folder, state, epoch_row)
+            check_token(folder.sweep_folder, token)
+            yield save_epoch(folder, state, epoch_row, note)
+            note = ""
     except Exception as error:  # an exception ends this trial, not the sweep
+        if fault := machine_fault(error):
+            raise MachineFault(fault) from error
         yield failed_row(folder, error)

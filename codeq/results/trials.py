@@ -68,7 +68,7 @@ def _load(folders: Iterable[TrialFolder]) -> list[TrialResult]:
     for trial in folders:
         record, rows = trial.read_record(), trial.rows()
         if record is not None:
-            results.append(TrialResult(record, trial, rows[-1] if rows else {}))
+            results.append(TrialResult(record, trial, record.last_row or (rows[-1] if rows else {})))
     return results
 
 

@@ -46,6 +46,10 @@ def with_test_accuracy(trials: Sequence[TrialResult], measure: TestAccuracy) -> 
 
 
 def _measured(trial: TrialResult, measure: TestAccuracy) -> TrialResult:
+    if not trial.folder.checkpoint.exists():
+        reason = "its checkpoint was not kept, see sweep.keep_checkpoints"
+        log.warning("trial %d: test accuracy cannot be measured: %s", trial.record.trial, reason)
+        return trial
     try:
         record = replace(trial.record, test_acc=measure(trial.folder))
         trial.folder.write_record(record)

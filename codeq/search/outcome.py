@@ -39,7 +39,7 @@ class TrialEnd:
         record = folder.read_record()
         if record is None or record.status == "running":
             return None
-        return cls(record.status, record.reason, folder.last_row())
+        return cls(record.status, record.reason, {**EMPTY_METRICS, **(record.last_row or folder.last_row())})
 
     @classmethod
     def of_stored(cls, trial: FrozenTrial) -> TrialEnd | None:

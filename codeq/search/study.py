@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from codeq.config.sweep import SweepConfig
 from codeq.config.text import first_line
 from codeq.search.outcome import StudyReport, TrialEnd
-from codeq.storage.trial_folder import StateDamaged, TrialRecord
+from codeq.storage.trial_folder import StateDamaged
 
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 _DASHBOARD_CONSTRAINTS = "constraints"
@@ -135,14 +135,6 @@ def mark_waiting(study: optuna.Study) -> None:
 def resume_waiting(study: optuna.Study) -> optuna.Trial:
     """The trial that has waited longest, running again."""
     return study.ask()
-
-
-def check_all_present(study: optuna.Study, records: Iterable[TrialRecord], where: str) -> None:
-    """Raise StateDamaged if the study lacks trials that have folders: their numbers would be used twice."""
-    known = {record.trial for record in records}
-    if known and max(known) >= len(study.get_trials(deepcopy=False)):
-        reason = "the study lacks trials that have folders; put it back, or start another sweep with --name NAME"
-        raise StateDamaged(f"{where}: {reason}")
 
 
 def _trial(study: optuna.Study, stored: FrozenTrial) -> optuna.Trial:

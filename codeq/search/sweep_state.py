@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
 from upath import UPath
 
 from codeq.config import Template
@@ -25,9 +24,11 @@ from codeq.config.text import pluralize
 from codeq.plugins import PLUGINS_FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.servers import ServerUnavailable, check_database, check_package, check_storage, database_engine
-from codeq.search.study import check_all_present, delete_failed_study, end_interrupted, mark_waiting, open_study
+from codeq.search.recovery import TEMPLATE_ATTRIBUTE, recover, stored_template
+from codeq.search.study import delete_failed_study, end_interrupted, mark_waiting, open_study
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.atomic_files import is_local, write_atomically
+from codeq.storage.driver_lock import SweepInUse, driver_lock
 from codeq.storage.trial_folder import Row, StateDamaged, trial_folder, trial_folders
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class SweepState:
 
     folder: holds all files, perhaps behind a URL. local: see `local_folder`.
     warm_start: trials of another sweep from which the sampler learns before its first draw.
+    token: the driver's, see `codeq.storage.driver_lock`.
     """
 
     template: Template
@@ -49,6 +51,7 @@ class SweepState:
     local: Path
     study: optuna.Study
     warm_start: Sequence[WarmStartTrial]
+    token: str
 
     @property
     def remaining(self) -> int:
@@ -106,9 +109,9 @@ def local_folder(folder: UPath) -> Path:
 def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ()) -> Iterator[SweepState]:
     """The sweep's state, locked by this driver until the end of the `with` block.
 
-    Without `resume`, trials are removed if all of them failed. Raises StateDamaged if the state cannot be read, another
-    driver has it, it holds other trials and `resume` is not set, or it was begun with another template; BadInput if its
-    folder or its study cannot be used, its study's URL has a masked password, or there is nothing to start warm from.
+    Without `resume`, trials are removed if all of them failed. Raises StateDamaged if the state cannot be read, it
+    holds other trials and `resume` is not set, or it was begun with another template; BadInput if
+    another driver has it, its folder or its study cannot be used, its study's URL has a masked password, or there is nothing to start warm from.
     """
     study_url = template.sweep.study
     if study_url is not None and is_masked(study_url):
@@ -117,25 +120,27 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
     folder = sweep_folder(template)
     local = local_folder(folder)
     check_servers(template)
-    with _lock(folder, local, template):
+    with _lock(folder, local, template) as token:
+        _fetch_study(folder, local)
+        if resume:
+            recover(folder, local, template)
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
         if records and not resume and all(record.status == "failed" for record in records):
             _remove_failed(folder, local, template.sweep)
             log.warning("%s: all trials (%d) had failed, the sweep begins again", folder, len(records))
             records = []
         _check_no_trials(str(folder), len(records), resume)
-        if records:
-            _check_same_template(folder / "template.yaml", template)
-        warm_start = warm_start_trials(template, folder)
-        _fetch_study(folder, local)
         study = open_study(template.sweep, local)
+        if records:
+            _check_same_template(folder / "template.yaml", study, template)
+        warm_start = warm_start_trials(template, folder)
         _check_no_trials(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
-        check_all_present(study, records, str(folder))
         _store_missing_ends(folder, study, template.sweep)
         _store_plugins(folder, plugins, begun=bool(records))
         write_atomically(folder / "template.yaml", template.to_yaml())
+        study.set_user_attr(TEMPLATE_ATTRIBUTE, template.to_yaml())
         mark_waiting(study)  # trials that a killed driver left RUNNING
-        state = SweepState(template, folder, local, study, warm_start)
+        state = SweepState(template, folder, local, study, warm_start, token)
         try:
             yield state
         finally:
@@ -162,24 +167,24 @@ def check_servers(template: Template, *, connect: bool = True) -> None:
 
 def _remove_failed(folder: UPath, local: Path, sweep: SweepConfig) -> None:
     """Remove the study and the trials of a sweep whose trials all failed. Raises StateDamaged for other trials."""
-    _fetch_study(folder, local)
     delete_failed_study(sweep, local)
     for path in (folder / "trials", UPath(local) / "trials"):
         if path.exists():
             path.fs.rm(path.path, recursive=True)
 
 
-def _lock(folder: UPath, local: Path, template: Template) -> contextlib.AbstractContextManager[Any]:
-    """The acquired lock of the driver; leaving the `with` block releases it."""
-    try:
-        local.mkdir(parents=True, exist_ok=True)
-        return FileLock(local / ".driver.lock", timeout=0).acquire()
-    except Timeout:
-        reason = "another tune_main.py is at work there; --name NAME starts another sweep"
-        raise StateDamaged(f"{folder}: {reason}") from None
-    except OSError as error:
-        reason = f"{local} cannot be written: {error.strerror or error}"
-        raise BadInput(str(template.problem("sweep.storage", reason))) from None
+@contextlib.contextmanager
+def _lock(folder: UPath, local: Path, template: Template) -> Iterator[str]:
+    """Hold the driver's lock; yields its token. Raises BadInput if another driver has it or it cannot be written."""
+    with contextlib.ExitStack() as stack:
+        try:
+            token = stack.enter_context(driver_lock(folder, local))
+        except SweepInUse as error:
+            raise BadInput(str(error)) from None
+        except OSError as error:
+            reason = f"{local} cannot be written: {error.strerror or error}"
+            raise BadInput(str(template.problem("sweep.storage", reason))) from None
+        yield token
 
 
 def _fetch_study(folder: UPath, local: Path) -> None:
@@ -221,11 +226,9 @@ def _store_plugins(folder: UPath, plugins: Sequence[Plugin], *, begun: bool) -> 
         write_atomically(folder / PLUGINS_FOLDER / plugin.name, plugin.content)
 
 
-def _check_same_template(path: UPath, template: Template) -> None:
+def _check_same_template(path: UPath, study: optuna.Study, template: Template) -> None:
     """Raise StateDamaged if the sweep was begun with another template: its trials would not be comparable."""
-    if not path.exists():
-        return
-    before, now = (_comparable_config(text) for text in (path.read_text(), template.to_yaml()))
+    before, now = (_comparable_config(text) for text in (stored_template(path, study), template.to_yaml()))
     changed = [str(template.problem(found.key, str(found))) for found in differences(before, now)]
     if changed:
         more = "resume with the same template, or start another sweep with --name NAME"

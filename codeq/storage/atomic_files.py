@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -49,3 +50,13 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_warned = set[str]()
+
+
+def warn_once(log: logging.Logger, message: str) -> None:
+    """Log a warning, the same one only once in this process: files are read again and again."""
+    if message not in _warned:
+        _warned.add(message)
+        log.warning("%s", message)

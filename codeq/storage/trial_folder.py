@@ -3,15 +3,18 @@
 config.yaml     the run config; written when the trial is created
 metrics.jsonl   one row per completed epoch, appended by the worker before it writes the checkpoint of that epoch
 checkpoint.th   the newest checkpoint, atomically replaced
+checkpoint_previous.th   the one before it, while the trial runs
 layers.json     the compression of each layer, of a trial that has trained all its epochs
 error.txt       the traceback, if the trial failed
 trial.json      number, parameters, seed and, in the end, status, reason, duration and, of a winner, test accuracy;
-                written by the driver
+                written by the driver, with the last row once the trial has ended
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -24,8 +27,10 @@ from codeq.config.document import parse_document, to_yaml
 from codeq.config.errors import ConfigError
 from codeq.config.metrics import REPORTED
 from codeq.config.run import RunConfig
-from codeq.config.text import first_line
-from codeq.storage.atomic_files import is_local, write_atomically
+from codeq.config.text import first_line, pluralize
+from codeq.storage.atomic_files import is_local, warn_once, write_atomically
+
+log = logging.getLogger(__name__)
 
 TrialStatus = Literal["running", "finished", "stopped", "diverged", "collapsed", "failed"]
 
@@ -40,7 +45,7 @@ class TrialRecord:
     """What the driver knows of a trial.
 
     parameters: the drawn values by dotted path. duration_s: seconds. test_acc: percent, None: not measured, as for all
-    but winners.
+    but winners. last_row: of a trial that has ended, so that damage to metrics.jsonl does not change its result.
     """
 
     trial: int
@@ -51,6 +56,7 @@ class TrialRecord:
     reason: str = ""
     duration_s: float = 0.0
     test_acc: float | None = None
+    last_row: Row | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class TrialFolder:
     def __init__(self, path: UPath) -> None:
         self.path = path
         self.checkpoint = path / "checkpoint.th"
+        self.previous_checkpoint = path / "checkpoint_previous.th"
         self._config = path / "config.yaml"
         self._rows = path / "metrics.jsonl"
         self._record = path / "trial.json"
@@ -93,7 +100,7 @@ class TrialFolder:
     def read_config(self) -> RunConfig:
         """Return the run config. Raises StateDamaged."""
         try:
-            data = parse_document(self._config.read_text(), str(self._config)).data
+            data = parse_document(self._config.read_text(encoding="utf-8"), str(self._config)).data
             if isinstance(data, dict) and isinstance(data.get("quantizer"), dict):
                 data["quantizer"].setdefault("quantize_norms", True)  # as before there was this key
             return RunConfig.model_validate(data)
@@ -109,7 +116,7 @@ class TrialFolder:
         if not self._record.exists():
             return None
         try:
-            return TrialRecord(**json.loads(self._record.read_text()))
+            return TrialRecord(**json.loads(self._record.read_bytes()))
         except (ValueError, TypeError) as error:
             raise StateDamaged(f"{self._record}: damaged: {error}") from None
 
@@ -143,31 +150,56 @@ class TrialFolder:
             file.flush()
             os.fsync(file.fileno())
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return all complete rows; an incomplete last line, left by a crash, is ignored. Raises StateDamaged."""
+    def rows(self) -> list[Row]:
+        """Return the rows in the order of their epochs. Lines that are damaged are left out, with one warning; so is an
+        incomplete last line, which a crash leaves, without one."""
         if not self._rows.exists():
             return []
-        lines = self._rows.read_text().split("\n")[:-1]
-        try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise StateDamaged(f"{self._rows}: damaged: {error}") from None
+        lines = self._rows.read_bytes().split(b"\n")[:-1]
+        parsed = [_parse_row(line) for line in lines]
+        rows: list[Row] = []
+        for row in parsed:
+            if row is not None and (not rows or row["epoch"] > rows[-1]["epoch"]):
+                rows.append(row)
+        if len(rows) < len(lines):
+            warn_once(log, f"{self._rows}: {pluralize(len(lines) - len(rows), 'damaged line')} ignored")
+        return rows
 
     def last_row(self) -> Row:
-        """The last complete row, whether the driver has received it or not; EMPTY_METRICS if there is none."""
+        """The trial's last row, whether the driver has received it or not; EMPTY_METRICS if there is none."""
         rows = self.rows()
         return {**EMPTY_METRICS, **(rows[-1] if rows else {})}
 
-    def drop_rows_after(self, epoch: int) -> None:
-        """Delete the rows after `epoch`, whose checkpoint was not written: these epochs are trained again."""
-        rows = self.rows()
-        kept = [row for row in rows if row["epoch"] <= epoch]
-        if len(kept) < len(rows) or self._ends_with_half_a_line():
-            write_atomically(self._rows, "".join(json.dumps(row) + "\n" for row in kept))
+    def epochs_without_gap(self) -> int:
+        """How many of the first epochs have their rows."""
+        epochs = {row["epoch"] for row in self.rows()}
+        return next(epoch for epoch in itertools.count() if epoch + 1 not in epochs)
 
-    def _ends_with_half_a_line(self) -> bool:
-        text = self._rows.read_text() if self._rows.exists() else ""
-        return bool(text) and not text.endswith("\n")
+    def drop_rows_after(self, epoch: int) -> None:
+        """Delete the rows after `epoch`, which are trained again, and what is no row."""
+        kept = [row for row in self.rows() if row["epoch"] <= epoch]
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        if self._rows.exists() and self._rows.read_bytes() != text.encode():
+            write_atomically(self._rows, text)
+
+    def keep_previous_checkpoint(self) -> None:
+        """Keep the newest checkpoint as the previous one, before another is written."""
+        if self.checkpoint.exists():
+            self.checkpoint.rename(self.previous_checkpoint)
+
+    def remove_checkpoints(self, *, keep_newest: bool = False) -> None:
+        """Delete the checkpoints, or all but the newest."""
+        for path in (self.previous_checkpoint, *(() if keep_newest else (self.checkpoint,))):
+            path.unlink(missing_ok=True)
+
+
+def _parse_row(line: bytes) -> Row | None:
+    """The row in a line of metrics.jsonl; None if the line is damaged."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) and "status" in row else None
 
 
 def trial_folder(sweep_folder: UPath, number: int) -> TrialFolder:

@@ -30,6 +30,10 @@ class CheckpointError(Exception):
     """The file is damaged, is not a checkpoint, or belongs to another model; the message names the file."""
 
 
+class CheckpointDamaged(CheckpointError):
+    """The file cannot be read: an older checkpoint, or training from the first epoch, is the way out."""
+
+
 def save_checkpoint(path: Path | UPath, state: TrainState) -> None:
     """Write everything that a bit-exact continuation needs (`load_checkpoint` lists the keys)."""
     content = io.BytesIO()
@@ -84,17 +88,17 @@ def read_checkpoint(path: Path | UPath, device: torch.device) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise CheckpointDamaged(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
         damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()
         if damaged is not None:
-            raise CheckpointError(f"{path}: damaged: the checksum of {damaged} does not match")
+            raise CheckpointDamaged(f"{path}: damaged: the checksum of {damaged} does not match")
         saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint: {first_line(error)}") from None
+        raise CheckpointDamaged(f"{path}: not a readable checkpoint: {first_line(error)}") from None
     missing = [key for key in _REQUIRED if not isinstance(saved, dict) or key not in saved]
     if missing:
-        raise CheckpointError(f"{path}: not a checkpoint of ours: it has no {' and no '.join(missing)}")
+        raise CheckpointDamaged(f"{path}: not a checkpoint of ours: it has no {' and no '.join(missing)}")
     return dict(saved)
 
 

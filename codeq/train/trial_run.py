@@ -8,21 +8,33 @@ from typing import Any
 from codeq.config.run import RunConfig
 from codeq.data import DataSplits
 from codeq.storage.trial_folder import TrialFolder
-from codeq.train.checkpoint import load_checkpoint, save_checkpoint
+from codeq.train.checkpoint import CheckpointDamaged, load_checkpoint, save_checkpoint
 from codeq.train.device import is_device_lost
 from codeq.train.loop import EpochMetrics, TrainState, create_train_state, evaluate
 
 
-def open_run(folder: TrialFolder, config: RunConfig, data: DataSplits | None = None) -> TrainState:
-    """Return the run at its newest checkpoint, or at epoch 0; rows after the checkpoint are deleted.
+def open_run(folder: TrialFolder, config: RunConfig, data: DataSplits | None = None) -> tuple[TrainState, str]:
+    """Return the run at its newest checkpoint that can be used, or at epoch 0, and why it is not the newest, or "".
 
-    data: see `create_train_state`. Raises the exceptions of `create_train_state`, CheckpointError and StateDamaged.
+    A checkpoint can be used if it is intact and every epoch up to it has its row; later rows are deleted.
+    data: see `create_train_state`. Raises the exceptions of `create_train_state`, CheckpointError for a checkpoint of
+    another config.
     """
-    state = create_train_state(config, data)
-    if folder.checkpoint.exists():
-        load_checkpoint(folder.checkpoint, state)
+    state, rows, note = create_train_state(config, data), folder.epochs_without_gap(), ""
+    for path in (folder.checkpoint, folder.previous_checkpoint):
+        if not path.exists():
+            continue
+        try:
+            load_checkpoint(path, state)
+        except CheckpointDamaged as error:
+            note = note or str(error)
+        else:
+            if state.epoch <= rows:
+                break
+            note = note or f"{folder.path}: the row of epoch {rows + 1} is missing"
+        state = create_train_state(config, data)
     folder.drop_rows_after(state.epoch)
-    return state
+    return state, f"{note}; goes on after epoch {state.epoch}" if note else ""
 
 
 def ended_row(folder: TrialFolder) -> dict[str, Any] | None:
@@ -31,12 +43,17 @@ def ended_row(folder: TrialFolder) -> dict[str, Any] | None:
     return recorded[-1] if recorded and recorded[-1]["status"] != "running" else None
 
 
-def save_epoch(folder: TrialFolder, state: TrainState, row: EpochMetrics) -> dict[str, Any]:
-    """Write the row, then the checkpoint; returns the row as plain data. The last one's layers are written too."""
+def save_epoch(folder: TrialFolder, state: TrainState, row: EpochMetrics, note: str = "") -> dict[str, Any]:
+    """Write the row, then the checkpoint; returns the row as plain data. The last one's layers are written too.
+
+    note: the reason of a row that has none.
+    """
     plain = row.as_dict()
+    plain["reason"] = plain["reason"] or note
     if row.status == "finished" and state.compression is not None:
         folder.write_layers(state.compression.layers)
     folder.append_row(plain)
+    folder.keep_previous_checkpoint()
     save_checkpoint(folder.checkpoint, state)
     return plain
 

@@ -1,0 +1,157 @@
+"""Repairs what is damaged of a sweep's stored state from what is intact.
+
+A trial is known in two places, its folder's trial.json and the study, so either is rebuilt from the other; its
+config.yaml follows from the drawn values, and the template is kept in the study too. What only one damaged file held is
+reported, never made up.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
+from upath import UPath
+
+from codeq.config import RunConfig, Template
+from codeq.config.document import parse_document
+from codeq.config.errors import ConfigError
+from codeq.config.text import first_line, pluralize
+from codeq.search.outcome import TrialEnd, for_study
+from codeq.search.samplers import as_optuna
+from codeq.search.study import begin_trial, end_trial, open_study
+from codeq.storage.trial_folder import (
+    EMPTY_METRICS,
+    StateDamaged,
+    TrialFolder,
+    TrialRecord,
+    trial_folder,
+    trial_folders,
+)
+
+log = logging.getLogger(__name__)
+
+TEMPLATE_ATTRIBUTE = "template"
+"""The study's user attribute that holds a copy of template.yaml."""
+
+
+def run_attributes(config: RunConfig) -> dict[str, str | int]:
+    """Return what the study stores of a trial's config beside its drawn values; `rebuild_record` reads it."""
+    return {"run_name": config.run_name, "seed": config.seed, "config_hash": config.config_hash}
+
+
+def recover(folder: UPath, local: Path, template: Template) -> None:
+    """Repair the trials' records and configs, and a SQLite study, each with a warning.
+
+    Raises StateDamaged, a line for each file, if something cannot be repaired.
+    """
+    problems, records, damaged = [], dict[int, TrialRecord](), dict[int, StateDamaged]()
+    for trial in trial_folders(folder):
+        number = int(trial.path.name)
+        try:
+            record = trial.read_record()
+        except StateDamaged as error:
+            damaged[number] = error
+        else:
+            if record is not None:
+                records[number] = record
+    study = _study(local, template, records, whole=not damaged)
+    stored = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    for number, error in damaged.items():
+        if number not in stored:
+            problems.append(f"{error}; the study does not hold this trial: restore the file from a backup")
+            continue
+        records[number] = _record(stored[number])
+        trial_folder(folder, number).write_record(records[number])
+        log.warning("%s; rebuilt from the study", error)
+    for number, record in records.items():
+        if problem := _recover_config(trial_folder(folder, number), record, template):
+            problems.append(problem)
+    if problems:
+        raise StateDamaged("\n".join(problems))
+
+
+def _study(local: Path, template: Template, records: dict[int, TrialRecord], *, whole: bool) -> optuna.Study:
+    """The sweep's study, rebuilt if it is a SQLite file that is damaged or lacks trials. whole: all records are intact."""
+    database = local / "study.db"
+    try:
+        study = open_study(template.sweep, local)
+        if max(records, default=-1) < len(study.get_trials(deepcopy=False)):
+            return study
+        reason = "the study lacks trials that have folders"
+    except (StateDamaged, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        reason = first_line(error)
+    if template.sweep.study is not None or not whole or sorted(records) != list(range(len(records))):
+        more = "restore it from a backup, or start another sweep with --name NAME"
+        raise StateDamaged(f"{'sweep.study' if template.sweep.study else database}: {reason}; {more}")
+    aside = database.with_suffix(".db.damaged")
+    database.replace(aside)
+    study = open_study(template.sweep, local)
+    for _, record in sorted(records.items()):
+        _add(study, record, template)
+    log.warning("%s; rebuilt from %s, the old file is %s", reason, pluralize(len(records), "record"), aside)
+    return study
+
+
+def _add(study: optuna.Study, record: TrialRecord, template: Template) -> None:
+    """Add a trial as its record tells it."""
+    distributions = {parameter.name: as_optuna(parameter.distribution) for parameter in template.parameters}
+    proposed = create_trial(
+        state=TrialState.RUNNING,
+        params=record.parameters,
+        distributions={name: distributions[name] for name in record.parameters},
+    )
+    trial = begin_trial(study, proposed, run_attributes(_config(record, template)))
+    if record.status != "running":
+        end = TrialEnd(record.status, record.reason, {**EMPTY_METRICS, **(record.last_row or {})})
+        end_trial(trial, end, for_study(end, template.sweep))
+
+
+def _record(stored: optuna.trial.FrozenTrial) -> TrialRecord:
+    """The record of a trial as the study tells it; how long it took is lost."""
+    known, end = stored.user_attrs, TrialEnd.of_stored(stored)
+    record = TrialRecord(stored.number, str(known.get("run_name", "")), int(known.get("seed", 0)), dict(stored.params))
+    if end is None:
+        return record
+    return TrialRecord(**{**vars(record), "status": end.status, "reason": end.reason, "last_row": end.row})
+
+
+def _config(record: TrialRecord, template: Template) -> RunConfig:
+    """The trial's config, drawn again; threads are kept in it, so that a winner is trained again with the same sums."""
+    config = template.draw(lambda name, distribution: record.parameters[name])
+    return config.model_copy(update={"threads": config.threads or template.sweep.resources.threads})
+
+
+def _recover_config(trial: TrialFolder, record: TrialRecord, template: Template) -> str | None:
+    """Write a damaged config again; returns the problem if the values do not give a config."""
+    try:
+        trial.read_config()
+    except StateDamaged as error:
+        try:
+            trial.write_config(_config(record, template))
+        except (ConfigError, KeyError):
+            return str(error)
+        log.warning("%s; written again from the drawn values", error)
+    return None
+
+
+def stored_template(path: UPath, study: optuna.Study) -> str:
+    """Return the text of the sweep's template.yaml, or of its copy in the study if the file is damaged or missing.
+
+    Raises StateDamaged if neither can be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if isinstance(parse_document(text, str(path)).data.get("sweep"), dict):
+            return text
+        reason = "is no whole template"
+    except (OSError, ValueError, AttributeError, ConfigError) as error:
+        reason = f"damaged: {str(error).partition(chr(10))[0]}"
+    copy = study.user_attrs.get(TEMPLATE_ATTRIBUTE)
+    if not isinstance(copy, str):
+        more = "restore it from a backup, or start another sweep with --name NAME"
+        raise StateDamaged(f"{path}: {reason}; {more}")
+    log.warning("%s: %s; its copy in the study is used", path, reason)
+    return copy

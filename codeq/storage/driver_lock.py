@@ -1,0 +1,73 @@
+"""One driver for each sweep: a lock that other drivers respect, and a token by which its workers may write."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import SoftFileLease, Timeout
+from upath import UPath
+
+from codeq.storage.atomic_files import write_atomically
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 30.0
+"""The lock of a driver on another machine counts as left behind if it was not renewed for this long."""
+_LOCK = ".driver.lock"
+_TOKEN = "driver"
+
+
+class SweepInUse(Exception):
+    """Another driver works on the sweep; the message names it."""
+
+
+class SweepTakenOver(Exception):
+    """A later driver has taken over the sweep, so that this process must not write into its folder."""
+
+
+@contextlib.contextmanager
+def driver_lock(folder: UPath, local: Path) -> Iterator[str]:
+    """Hold the lock of the sweep in `folder` during the `with` block; yields the driver's token.
+
+    The lock is a file that its holder renews, not `flock`, which network file systems may ignore. That of a dead process
+    is taken over: at once on this machine, after LEASE_S if it was on another one. local: holds the lock, see
+    `codeq.search.sweep_state.local_folder`. Raises SweepInUse, OSError if the folders cannot be written.
+    """
+    local.mkdir(parents=True, exist_ok=True)
+    lock = SoftFileLease(local / _LOCK, lease_duration=LEASE_S, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        _wait_for_lease(lock, folder)
+    try:
+        token = secrets.token_hex(16)
+        write_atomically(folder / _TOKEN, token + "\n")
+        yield token
+    finally:
+        lock.release()
+
+
+def _wait_for_lease(lock: SoftFileLease, folder: UPath) -> None:
+    """Acquire the lock of a driver on another machine if it is not renewed. Raises SweepInUse."""
+    owner = lock.owner
+    # filelock appends a mark and the container's namespace to the host's name.
+    here = re.compile(re.escape(socket.gethostname()) + r"(?![\w.-])")
+    if owner is not None and not here.match(owner.hostname):
+        log.warning("%s: a driver on %s holds the lock; is it alive? This takes %.0f s", folder, owner.hostname, LEASE_S)
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=LEASE_S + 5.0)
+            return
+    holder = f"process {owner.pid} on {owner.hostname}" if owner else "another process"
+    raise SweepInUse(f"{folder}: {holder} works on this sweep; --name NAME starts another one")
+
+
+def check_token(folder: UPath, token: str | None) -> None:
+    """Raise SweepTakenOver if `token` is not that of the newest driver of the sweep in `folder`. None: not checked."""
+    if token is not None and (folder / _TOKEN).read_text().strip() != token:
+        raise SweepTakenOver(f"{folder}: another driver has taken over this sweep")
