@@ -59,9 +59,9 @@ def draw_front(path: Path) -> None:
     for status, marker in MARKERS.items():
         rows = [row for row in trials.values() if row["status"] == status]
         if rows:
-            filled = {} if status == "finished" or marker == "x" else {"facecolors": "none"}
-            look = {"marker": marker, "edgecolors" if filled else "color": LOOKS[status].color, **filled}
-            axes.scatter(*_points(rows), label=f"{status} ({len(rows)})", **look)
+            fill = "full" if status == "finished" else "none"
+            color, label = LOOKS[status].color, f"{status} ({len(rows)})"
+            axes.plot(*_points(rows), linestyle="", marker=marker, color=color, fillstyle=fill, label=label)
     front = [trials[number] for number in summary["front"]]
     axes.plot(*_points(front), color=GREEN, linestyle=":", drawstyle="steps-pre", zorder=0, label="front")
     winner = _points([trials[summary["winner"]]])

@@ -34,15 +34,15 @@ class OptunaSearcher(Searcher):
         study: optuna.Study,
         folder: UPath,
         warm_start: Iterable[WarmStartTrial] = (),
-        placement: Placement = Placement(),
+        placement: Placement | None = None,
         learn: Rule = for_sampler,
     ) -> None:
-        """warm_start: trials of another sweep, for the sampler to learn from. learn: makes the report to the sampler."""
+        """warm_start: trials of another sweep that the sampler learns from. learn: makes the report to the sampler."""
         super().__init__()
         self._template = template
         self._study = study
         self._folder = folder
-        self._placement = placement
+        self._placement = placement or Placement()
         self._learn = learn
         stored, others = study.get_trials(deepcopy=False), list(warm_start)
         self._sampler_study = SamplerStudy(template, len(stored) + len(others))

@@ -48,24 +48,30 @@ def recover(folder: UPath, local: Path, template: Template) -> None:
     Raises StateDamaged, a line for each file, if something cannot be repaired.
     """
     problems, records, damaged = [], dict[int, TrialRecord](), dict[int, StateDamaged]()
-    for trial in trial_folders(folder):
-        number = int(trial.path.name)
+    for found in trial_folders(folder):
+        number = int(found.path.name)
         try:
-            record = trial.read_record()
+            record = found.read_record()
         except StateDamaged as error:
             damaged[number] = error
         else:
             if record is not None:
                 records[number] = record
-    study = _study(local, template, records, whole=not damaged)
+    try:
+        study = _study(local, template, records, whole=not damaged)
+    except StateDamaged as error:
+        raise StateDamaged("\n".join(map(str, [error, *damaged.values()]))) from None
     stored = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
-    for number, error in damaged.items():
+    for number, trial in stored.items():
+        if trial.state.is_finished() and number not in records and number not in damaged:
+            damaged[number] = StateDamaged(f"{trial_folder(folder, number).path / 'trial.json'}: is missing")
+    for number, cause in damaged.items():
         if number not in stored:
-            problems.append(f"{error}; the study does not hold this trial: restore the file from a backup")
+            problems.append(f"{cause}; the study does not hold this trial: restore the file from a backup")
             continue
         records[number] = _record(stored[number])
         trial_folder(folder, number).write_record(records[number])
-        log.warning("%s; rebuilt from the study", error)
+        log.warning("%s; rebuilt from the study", cause)
     for number, record in records.items():
         if problem := _recover_config(trial_folder(folder, number), record, template):
             problems.append(problem)
@@ -74,7 +80,7 @@ def recover(folder: UPath, local: Path, template: Template) -> None:
 
 
 def _study(local: Path, template: Template, records: dict[int, TrialRecord], *, whole: bool) -> optuna.Study:
-    """The sweep's study, rebuilt if it is a SQLite file that is damaged or lacks trials. whole: all records are intact."""
+    """The sweep's study; a SQLite file that is damaged or lacks trials is rebuilt. whole: all records could be read."""
     database = local / "study.db"
     try:
         study = open_study(template.sweep, local)

@@ -23,8 +23,8 @@ from codeq.config.sweep import SweepConfig
 from codeq.config.text import pluralize
 from codeq.plugins import PLUGINS_FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd, for_study
-from codeq.search.servers import ServerUnavailable, check_database, check_package, check_storage, database_engine
 from codeq.search.recovery import TEMPLATE_ATTRIBUTE, recover, stored_template
+from codeq.search.servers import ServerUnavailable, check_database, check_package, check_storage, database_engine
 from codeq.search.study import delete_failed_study, end_interrupted, mark_waiting, open_study
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.atomic_files import is_local, write_atomically
@@ -109,9 +109,10 @@ def local_folder(folder: UPath) -> Path:
 def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ()) -> Iterator[SweepState]:
     """The sweep's state, locked by this driver until the end of the `with` block.
 
-    Without `resume`, trials are removed if all of them failed. Raises StateDamaged if the state cannot be read, it
-    holds other trials and `resume` is not set, or it was begun with another template; BadInput if
-    another driver has it, its folder or its study cannot be used, its study's URL has a masked password, or there is nothing to start warm from.
+    Without `resume`, trials are removed if all of them failed; with it, damage is repaired (`recover`).
+    Raises StateDamaged if the state cannot be read, it holds other trials and `resume` is not set, or it was begun with
+    another template; BadInput if another driver has it, its folder or its study cannot be used, its study's URL has a
+    masked password, or there is nothing to start warm from.
     """
     study_url = template.sweep.study
     if study_url is not None and is_masked(study_url):

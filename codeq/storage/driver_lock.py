@@ -35,8 +35,8 @@ class SweepTakenOver(Exception):
 def driver_lock(folder: UPath, local: Path) -> Iterator[str]:
     """Hold the lock of the sweep in `folder` during the `with` block; yields the driver's token.
 
-    The lock is a file that its holder renews, not `flock`, which network file systems may ignore. That of a dead process
-    is taken over: at once on this machine, after LEASE_S if it was on another one. local: holds the lock, see
+    The lock is a file that its holder renews, not `flock`, which network file systems may ignore. That of a dead
+    process is taken over: at once on this machine, after LEASE_S if it was on another one. local: holds the lock, see
     `codeq.search.sweep_state.local_folder`. Raises SweepInUse, OSError if the folders cannot be written.
     """
     local.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def _wait_for_lease(lock: SoftFileLease, folder: UPath) -> None:
     # filelock appends a mark and the container's namespace to the host's name.
     here = re.compile(re.escape(socket.gethostname()) + r"(?![\w.-])")
     if owner is not None and not here.match(owner.hostname):
-        log.warning("%s: a driver on %s holds the lock; is it alive? This takes %.0f s", folder, owner.hostname, LEASE_S)
+        log.warning("%s: %s holds the lock; whether it is alive is known in %.0f s", folder, owner.hostname, LEASE_S)
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=LEASE_S + 5.0)
             return

@@ -1,5 +1,5 @@
-"""Faults of the machine rather than of a config: a full disk, a lost server, a taken over sweep. They pass, so they never
-end a trial for good."""
+"""Faults of the machine rather than of a config: a full disk, a lost server, a sweep that was taken over. They pass, so
+they never end a trial for good."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def _parse_row(line: bytes) -> Row | None:
         row = json.loads(line)
     except ValueError:
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) and "status" in row else None
+    return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
 
 
 def trial_folder(sweep_folder: UPath, number: int) -> TrialFolder:

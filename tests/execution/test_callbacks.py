@@ -12,7 +12,7 @@ from upath import UPath
 
 from codeq.config import RunConfig
 from codeq.config.metrics import REPORTED
-from codeq.config.sweep import Scheduler
+from codeq.config.sweep import SweepConfig
 from codeq.execution.callbacks import TensorBoardWriter, TrackerFeed, TrialRecorder
 from codeq.results.trials import load_trials
 from codeq.search.outcome import TrialEnd
@@ -114,7 +114,7 @@ def test_search_record_tracker_and_results_have_the_same_end(
         told.append((trial_id, end, record.status))  # recorded before it is told
 
     tracker = Told()
-    for callback in (TrialRecorder(Scheduler(), tell), TrackerFeed(tracker)):
+    for callback in (TrialRecorder(SweepConfig(), print, tell), TrackerFeed(tracker)):
         (callback.on_trial_complete if report is None else callback.on_trial_error)(1, [], trial)
     ((trial_id, end, recorded),) = told
     assert (trial_id, end.status, end.reason, end.row["epoch"], recorded) == ("id", status, reason, 2, status)
@@ -132,7 +132,7 @@ def test_a_process_that_died_came_as_far_as_its_rows_whatever_it_reported(
     folder.drop_rows_after(epochs)
     trial.last_result = None  # it died before it could report them
     told: list[TrialEnd] = []
-    TrialRecorder(Scheduler(), lambda trial_id, end: told.append(end)).on_trial_error(1, [], trial)
+    TrialRecorder(SweepConfig(), print, lambda trial_id, end: told.append(end)).on_trial_error(1, [], trial)
     expected = folder.rows()[-1] if epochs else EMPTY_METRICS
     assert told == [TrialEnd("failed", "its process died", {**EMPTY_METRICS, **expected})]
     assert f"epoch {epochs}/4" in capsys.readouterr().out

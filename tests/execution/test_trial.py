@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import math
-from collections.abc import Iterator
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +20,12 @@ from codeq.config.metrics import REPORTED
 from codeq.data import limits, load
 from codeq.execution.trial import epochs
 from codeq.results.trials import write_rows
+from codeq.storage.driver_lock import driver_lock
+from codeq.storage.machine_fault import MachineFault
 from codeq.storage.trial_folder import Row, TrialFolder, trial_folder
 
 TIMES = {"epoch_s", "images_per_s"}
+CHECKPOINTS = ("checkpoint.th", "checkpoint_previous.th")
 
 
 @pytest.fixture
@@ -99,33 +106,121 @@ def test_an_exception_in_a_later_epoch_keeps_the_last_metrics(
     running = train(folder, tiny)
     first = next(running)
 
-    def full(*arguments: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def wrong(*arguments: Any) -> None:
+        raise ValueError("wrong")
 
-    monkeypatch.setattr(TrialFolder, "append_row", full)
+    monkeypatch.setattr(TrialFolder, "append_row", wrong)
     (row,) = running
-    assert row == {**first, "status": "failed", "reason": "OSError: [Errno 28] No space left on device"}
+    assert row == {**first, "status": "failed", "reason": "ValueError: wrong"}
 
 
 def test_an_epoch_whose_checkpoint_could_not_be_written_is_the_failed_trials_last(
     folder: TrialFolder, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*arguments: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def wrong(*arguments: Any) -> None:
+        raise ValueError("wrong")
 
-    monkeypatch.setattr("codeq.train.trial_run.save_checkpoint", full)
+    monkeypatch.setattr("codeq.train.trial_run.save_checkpoint", wrong)
     (row,) = train(folder, tiny)
     (recorded,) = folder.rows()
-    assert row == {**recorded, "status": "failed", "reason": "OSError: [Errno 28] No space left on device"}
+    assert row == {**recorded, "status": "failed", "reason": "ValueError: wrong"}
     assert row["epoch"] == 1
 
 
-def test_a_resumed_trial_that_fails_at_once_keeps_the_epochs_that_it_has(
-    folder: TrialFolder, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+# Faults of the machine
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT])
+@pytest.mark.parametrize("what", ["append_row", "write_layers", "keep_previous_checkpoint"])
+def test_a_fault_of_the_machine_ends_no_trial_and_names_the_path(
+    folder: TrialFolder, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, number: int, what: str
 ) -> None:
+    expected = plain(list(train(folder, tiny)))
+    shutil.rmtree(str(folder.path))
+
+    def fail(*arguments: Any) -> None:
+        raise OSError(number, os.strerror(number), str(folder.path / "file"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialFolder, what, fail)
+        with pytest.raises(MachineFault) as raised:
+            list(train(folder, tiny))
+    free = r" \([\d,.]+ MB free\)" if number in (errno.ENOSPC, errno.EDQUOT) else ""
+    assert re.fullmatch(re.escape(f"{folder.path}/file: {os.strerror(number)}") + free, str(raised.value))
+    assert not (folder.path / "error.txt").exists()
+    list(train(folder, tiny))
+    assert plain(folder.rows()) == expected
+
+
+def test_the_worker_of_a_driver_that_another_has_replaced_writes_nothing(
+    folder: TrialFolder, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    folder.write_config(RunConfig.model_validate(tiny))
+    with driver_lock(UPath(tmp_path), tmp_path) as first:
+        orphan = epochs(folder, {"device": "cpu"}, 5, token=first)
+        next(orphan)
+    with driver_lock(UPath(tmp_path), tmp_path) as second:
+        before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+        with pytest.raises(MachineFault, match="another driver has taken over this sweep"):
+            next(orphan)
+        with pytest.raises(MachineFault, match="another driver has taken over this sweep"):
+            next(epochs(folder, {"device": "cpu"}, 5, token=first))
+        assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+        assert next(epochs(folder, {"device": "cpu"}, 5, token=second))["epoch"] == 2
+
+
+# Damage
+
+
+def flip(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: b"", lambda content: content[: len(content) // 2], flip, lambda content: b"rubbish"]
+)
+@pytest.mark.parametrize(("damaged", "goes_on_after"), [(("checkpoint.th",), 1), (CHECKPOINTS, 0)])
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before_it(
+    folder: TrialFolder,
+    tiny: dict[str, Any],
+    tmp_path: Path,
+    damage: Callable[[bytes], bytes],
+    damaged: tuple[str, ...],
+    goes_on_after: int,
+) -> None:
+    expected = plain(list(train(trial_folder(UPath(tmp_path), 1), tiny)))
     first = train(folder, tiny)
-    before = [next(first), next(first)][-1]
-    folder.checkpoint.write_bytes(b"rubbish")
-    (row,) = train(folder, tiny)
-    assert {**row, "status": "running", "reason": ""} == before and before["epoch"] == 2
-    assert "not a readable checkpoint" in row["reason"]
+    assert [next(first)["epoch"], next(first)["epoch"]] == [1, 2]
+    for name in damaged:
+        (folder.path / name).write_bytes(damage((folder.path / name).read_bytes()))
+    rows = list(train(folder, tiny))
+    assert rows[0]["reason"].startswith(f"{folder.checkpoint}: ")
+    assert rows[0]["reason"].endswith(f"; goes on after epoch {goes_on_after}")
+    assert all(row["reason"] == "" for row in rows[1:])
+    found = [{**row, "reason": ""} for row in plain(folder.rows())]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "goes_on_after"),
+    [
+        ([0, 1], 2),
+        ([0], 0),  # checkpoints of epochs 2 and 3
+        ([1, 2], 0),
+        ([], 0),
+    ],
+)
+def test_rows_never_have_a_gap(
+    folder: TrialFolder, tiny: dict[str, Any], tmp_path: Path, lines: list[int], goes_on_after: int
+) -> None:
+    expected = plain(list(train(trial_folder(UPath(tmp_path), 1), tiny)))
+    first = train(folder, tiny)
+    assert [next(first)["epoch"] for _ in range(3)] == [1, 2, 3]
+    path = folder.path / "metrics.jsonl"
+    kept = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line if number in lines else line[:20] + "\n" for number, line in enumerate(kept)))
+    rows = list(train(folder, tiny))
+    assert rows[0]["epoch"] == goes_on_after + 1
+    assert "is missing; goes on after epoch" in rows[0]["reason"]
+    assert [{**row, "reason": ""} for row in plain(folder.rows())] == expected

@@ -1,4 +1,4 @@
-"""Image files with a folder per class: DATA_DIR/CLASS/*.jpg, or DATA_DIR/train/CLASS/*.jpg and likewise test (or val)."""
+"""Image files with a folder per class: DATA_DIR/CLASS/*.jpg, or DATA_DIR/train/CLASS/*.jpg and also test (or val)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TEST_SPLIT_SEED = 224
 
 
 def imagefolder(data_dir: str, img_size: int | None, workers: int) -> RawImages:
-    """Classes are the subfolders of `train` or, if there is no `train`, of the folder itself, by name; an image set that
-    fits in memory is decoded once.
+    """Classes are the subfolders of `train` or, if there is no `train`, of the folder itself, by name; an image set
+    that fits in memory is decoded once.
 
     The test set is `test`, else `val`, else a fixed stratified fifth of the images; the log says which. Raises
     DataUnavailable if a folder is missing or empty, or if the two folders differ in their classes.
