@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,11 @@ from codeq.search.outcome import TrialEnd
 from codeq.search.sweep_state import SweepState
 from codeq.train.tracking import open_tracker
 
+log = logging.getLogger(__name__)
+
 SHOW_EVERY_S = 30.0
+STUDY_WAIT_S = 60.0
+"""How long the end of a sweep waits for a study that cannot be used."""
 
 
 def run_sweep(state: SweepState, session: Session, show: Callable[[], object] = lambda: None) -> None:
@@ -73,6 +78,8 @@ def _tune(state: SweepState, session: Session, show: Callable[[], object]) -> No
         trials=state.remaining,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
+    if not searcher.store_ends(STUDY_WAIT_S):
+        log.warning("the study lacks how the last trials ended; their folders have it, and --resume stores it")
 
 
 def _callbacks(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, cast
+from uuid import uuid4
 
 import optuna
 from ray.tune.search import Searcher
@@ -15,11 +18,16 @@ from codeq.execution.trial import Placement, trial_config
 from codeq.search.outcome import Rule, TrialEnd, for_sampler, for_study
 from codeq.search.recovery import run_attributes
 from codeq.search.sampler_study import Exhausted, Proposal, SamplerStudy
-from codeq.search.study import begin_trial, end_trial, resume_waiting
+from codeq.search.study import StudyUnavailable, begin_trial, end_trial, find_trial, resume_waiting
 from codeq.search.warm_start import WarmStartTrial
+from codeq.storage.atomic_files import warn_once
 from codeq.storage.trial_folder import TrialRecord, trial_folder
 
 log = logging.getLogger(__name__)
+
+UNAVAILABLE = "the study cannot be used now; trials go on and are stored in it later"
+_KEY = "key"
+"""The user attribute by which a trial is found that may or may not have been stored."""
 
 
 class OptunaSearcher(Searcher):
@@ -59,6 +67,9 @@ class OptunaSearcher(Searcher):
             else:
                 self._sampler_study.enqueue(values)
         self._running: dict[str, tuple[optuna.Trial, Proposal]] = {}
+        self._proposal: tuple[Proposal, str] | None = None  # one that could not be stored yet
+        self._is_repeated = False  # whether the study may hold it nevertheless
+        self._ends = deque[tuple[optuna.Trial, TrialEnd]]()  # those that are not stored yet
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next trial's config for `SweepTrial`; FINISHED when everything has been tried."""
@@ -67,12 +78,14 @@ class OptunaSearcher(Searcher):
         except Exhausted as reason:
             log.warning("the search ends: %s", reason)
             return cast("dict[str, Any]", Searcher.FINISHED)  # a string, which Tune's annotation omits
+        except StudyUnavailable as error:
+            warn_once(log, f"{UNAVAILABLE}: {error}")
+            return None
         folder = trial_folder(self._folder, trial.number)
         return trial_config(folder, trial.number, config, self._template.sweep, self._placement)
 
     def _go_on(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
         trial = resume_waiting(self._study)
-        trial.set_user_attr("tune_trial_id", trial_id)
         proposal = self._unfinished.pop(trial.number)
         self._running[trial_id] = trial, proposal
         folder = trial_folder(self._folder, trial.number)
@@ -81,10 +94,15 @@ class OptunaSearcher(Searcher):
         return trial, folder.read_config()
 
     def _begin(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
-        proposal = self._sampler_study.propose()
-        config = proposal.config
-        attributes = {**run_attributes(config), "tune_trial_id": trial_id}
-        trial = begin_trial(self._study, self._sampler_study.stored(proposal.trial), attributes)
+        self.store_ends()
+        proposal, key = self._proposal or (self._sampler_study.propose(), uuid4().hex)
+        self._proposal = proposal, key  # kept, should the study be unavailable
+        trial = find_trial(self._study, _KEY, key) if self._is_repeated else None
+        if trial is None:
+            self._is_repeated = True
+            attributes = {**run_attributes(proposal.config), _KEY: key}
+            trial = begin_trial(self._study, self._sampler_study.stored(proposal.trial), attributes)
+        self._proposal, self._is_repeated = None, False
         self._running[trial_id] = trial, proposal
         return trial, self._write_down(trial, proposal)
 
@@ -106,9 +124,25 @@ class OptunaSearcher(Searcher):
     def tell(self, trial_id: str, end: TrialEnd) -> None:
         """Tell the study and the sampler how the trial with this Tune id ended."""
         trial, proposal = self._running.pop(trial_id)
-        sweep = self._template.sweep
-        end_trial(trial, end, for_study(end, sweep))
-        self._sampler_study.tell(proposal.trial, self._learn(end, sweep))
+        self._sampler_study.tell(proposal.trial, self._learn(end, self._template.sweep))
+        self._ends.append((trial, end))
+        self.store_ends()
+
+    def store_ends(self, wait_s: float = 0.0) -> bool:
+        """Store the ends of trials in the study; returns whether all are stored. An unavailable study is tried again
+        later, at the next call, or for `wait_s` seconds: the trials' folders have recorded their ends."""
+        deadline = time.monotonic() + wait_s
+        while self._ends:
+            trial, end = self._ends[0]
+            try:
+                end_trial(trial, end, for_study(end, self._template.sweep))
+            except StudyUnavailable as error:
+                warn_once(log, f"{UNAVAILABLE}: {error}")
+                if time.monotonic() >= deadline:
+                    return False
+            else:
+                self._ends.popleft()
+        return True
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the state is in the stored study."""

@@ -6,9 +6,10 @@ Its trials are those that have folders, under the same numbers. The sampler has 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,25 @@ from filelock import FileLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from codeq.config.sweep import SweepConfig
-from codeq.config.text import first_line
+from codeq.config.text import first_line, one_line
 from codeq.search.outcome import StudyReport, TrialEnd
+from codeq.storage.machine_fault import causes
 from codeq.storage.trial_folder import StateDamaged
 
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 _DASHBOARD_CONSTRAINTS = "constraints"
 """The attribute in which optuna-dashboard 0.21 looks for constraints: a list of numbers, as in Optuna 4."""
+
+
+SQLITE_TIMEOUT_S = 2.0
+"""Seconds for which an operation waits for a lock that another program has on the file: the driver has other work."""
+
+
+class StudyUnavailable(Exception):
+    """The database cannot be used now: another program has locked it, or its server does not answer."""
 
 
 def directions(sweep: SweepConfig) -> list[StudyDirection]:
@@ -94,8 +104,24 @@ def quiet_optuna() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
+@contextlib.contextmanager
+def _available() -> Iterator[None]:
+    """Raise StudyUnavailable for an error of the database's server or file."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        for cause in causes(error):
+            if isinstance(cause, OperationalError | InterfaceError):
+                raise StudyUnavailable(one_line(cause.orig or cause)) from error
+        raise
+
+
+@_available()
 def begin_trial(study: optuna.Study, proposed: FrozenTrial, attributes: Mapping[str, Any]) -> optuna.Trial:
-    """Store a trial with the parameters of `proposed` as running, in one transaction; its number is the next one."""
+    """Store a trial with the parameters of `proposed` as running, in one transaction; its number is the next one.
+
+    Raises StudyUnavailable. Then the trial may be stored or not: `find_trial` tells.
+    """
     trial = create_trial(
         state=TrialState.RUNNING,
         params=proposed.params,
@@ -106,8 +132,16 @@ def begin_trial(study: optuna.Study, proposed: FrozenTrial, attributes: Mapping[
     return _trial(study, study.get_trials(deepcopy=False)[-1])
 
 
+@_available()
+def find_trial(study: optuna.Study, name: str, value: Any) -> optuna.Trial | None:
+    """Return the trial whose user attribute `name` is `value`. Raises StudyUnavailable."""
+    found = (trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get(name) == value)
+    return next((_trial(study, trial) for trial in found), None)
+
+
+@_available()
 def end_trial(trial: optuna.Trial, end: TrialEnd, report: StudyReport) -> None:
-    """Store how the trial ended."""
+    """Store how the trial ended; may be repeated. Raises StudyUnavailable."""
     for name, value in end.attributes.items():
         trial.set_user_attr(name, value)
     for name, violation in report.constraints.items():
@@ -118,6 +152,7 @@ def end_trial(trial: optuna.Trial, end: TrialEnd, report: StudyReport) -> None:
     trial.study.tell(trial, report.values, report.state)
 
 
+@_available()
 def end_interrupted(study: optuna.Study, number: int, end: TrialEnd, report: StudyReport) -> None:
     """Store how a trial ended that the study has as running or waiting: its driver was killed before it stored it."""
     trial = _trial(study, study.get_trials(deepcopy=False)[number])
@@ -125,15 +160,17 @@ def end_interrupted(study: optuna.Study, number: int, end: TrialEnd, report: Stu
     end_trial(trial, end, report)
 
 
+@_available()
 def mark_waiting(study: optuna.Study) -> None:
-    """Set running trials to WAITING, for --resume: without a driver no trial is RUNNING."""
+    """Set running trials to WAITING, for --resume: without a driver no trial is RUNNING. Raises StudyUnavailable."""
     for stored in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         trial = _trial(study, stored)
         trial.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 
+@_available()
 def resume_waiting(study: optuna.Study) -> optuna.Trial:
-    """The trial that has waited longest, running again."""
+    """The trial that has waited longest, running again. Raises StudyUnavailable."""
     return study.ask()
 
 
@@ -142,8 +179,10 @@ def _trial(study: optuna.Study, stored: FrozenTrial) -> optuna.Trial:
 
 
 def _open(url: str, sweep: SweepConfig) -> optuna.Study:
+    arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}} if url.startswith("sqlite:") else None
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
     study = optuna.create_study(
-        storage=url, study_name=sweep.name, directions=directions(sweep), load_if_exists=True,
+        storage=storage, study_name=sweep.name, directions=directions(sweep), load_if_exists=True,
     )  # fmt: skip
     if study.directions != directions(sweep):
         found, wanted = ([d.name for d in which] for which in (study.directions, directions(sweep)))

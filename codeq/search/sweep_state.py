@@ -20,15 +20,16 @@ from codeq.config.errors import BadInput
 from codeq.config.passwords import is_masked
 from codeq.config.run import RUNTIME_KEYS
 from codeq.config.sweep import SweepConfig
-from codeq.config.text import pluralize
+from codeq.config.text import one_line, pluralize
 from codeq.plugins import PLUGINS_FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.recovery import TEMPLATE_ATTRIBUTE, recover, stored_template
 from codeq.search.servers import ServerUnavailable, check_database, check_package, check_storage, database_engine
-from codeq.search.study import delete_failed_study, end_interrupted, mark_waiting, open_study
+from codeq.search.study import StudyUnavailable, delete_failed_study, end_interrupted, mark_waiting, open_study
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.atomic_files import is_local, write_atomically
 from codeq.storage.driver_lock import SweepInUse, driver_lock
+from codeq.storage.machine_fault import machine_fault
 from codeq.storage.trial_folder import Row, StateDamaged, trial_folder, trial_folders
 
 log = logging.getLogger(__name__)
@@ -145,8 +146,18 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
         try:
             yield state
         finally:
-            mark_waiting(study)
-            state.upload_study()
+            _close(state)
+
+
+def _close(state: SweepState) -> None:
+    """Leave no trial running in the study. The next driver does it if the study cannot be used or stored now."""
+    try:
+        mark_waiting(state.study)
+        state.upload_study()
+    except Exception as error:
+        if not isinstance(error, StudyUnavailable) and machine_fault(error) is None:
+            raise
+        log.warning("%s: the study could not be closed: %s", state.folder, one_line(error))
 
 
 def check_servers(template: Template, *, connect: bool = True) -> None:

@@ -33,10 +33,17 @@ def write_atomically(path: Path | UPath, data: bytes | str) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp makes files for their owner alone
         os.replace(temporary, str(path))
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
-        raise
+        raise with_path(error, path) from None
     _sync_folder(folder)
+
+
+def with_path(error: BaseException, path: Path | UPath) -> BaseException:
+    """Return `error`, with the path if it is an OSError without one, as those of an open file are."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        return OSError(error.errno, error.strerror, str(path))
+    return error
 
 
 def is_local(path: Path | UPath) -> bool:

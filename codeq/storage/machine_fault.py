@@ -33,17 +33,18 @@ class MachineFault(Exception):
 
 def machine_fault(error: BaseException) -> str | None:
     """Return one line about the machine's fault that raised `error`, directly or as a cause; None if it was none."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, MachineFault | SweepTakenOver):
             return one_line(cause)
         if isinstance(cause, OSError) and cause.errno in _NUMBERS:
             return _describe(cause)
         if type(cause).__module__.partition(".")[0] in _LIBRARIES or _TEXTS.search(str(cause)):
-            return one_line(cause)
+            return one_line(getattr(cause, "orig", cause))  # SQLAlchemy's message would also hold the statement
     return None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error`, what it was raised from or during, and so on."""
     seen = set[int]()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

@@ -28,7 +28,7 @@ from codeq.config.errors import ConfigError
 from codeq.config.metrics import REPORTED
 from codeq.config.run import RunConfig
 from codeq.config.text import first_line, pluralize
-from codeq.storage.atomic_files import is_local, warn_once, write_atomically
+from codeq.storage.atomic_files import is_local, warn_once, with_path, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -145,10 +145,13 @@ class TrialFolder:
             self._rows.write_text(before + line)
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        with self._rows.open("a") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._rows.open("a") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise with_path(error, self._rows) from None
 
     def rows(self) -> list[Row]:
         """Return the rows in the order of their epochs. Lines that are damaged are left out, with one warning; so is an

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def test_the_study_shows_whose_trial_it_is(searcher: OptunaSearcher, tmp_path: P
     config = trial_folder(UPath(tmp_path), 0).read_config()
     (trial,) = study(searcher).trials
     assert trial.state is TrialState.RUNNING
-    assert trial.user_attrs == {
-        "run_name": config.run_name, "seed": config.seed, "config_hash": config.config_hash, "tune_trial_id": "id0",
+    assert {name: value for name, value in trial.user_attrs.items() if name != "key"} == {
+        "run_name": config.run_name, "seed": config.seed, "config_hash": config.config_hash,
     }  # fmt: skip
     searcher.tell("id0", ended(status="diverged", reason="loss is nan"))
     shown = study(searcher).trials[0].user_attrs
@@ -120,7 +121,7 @@ def test_unfinished_trials_go_on_under_their_number_before_new_ones(
     assert again.suggest("new1")["trial"] == 2
     again.tell("new0", ended())
     trial = study(again).trials[0]
-    assert (trial.state, trial.user_attrs["tune_trial_id"]) == (TrialState.COMPLETE, "new0")
+    assert trial.state is TrialState.COMPLETE
 
 
 def test_a_trial_that_was_begun_and_never_written_down_is_written_down_under_its_number(
@@ -212,3 +213,51 @@ def test_a_report_of_a_running_trial_costs_the_search_nothing(searcher: OptunaSe
     before = (tmp_path / "study.db").read_bytes()
     searcher.on_trial_result("id", row(status="running"))
     assert (tmp_path / "study.db").read_bytes() == before
+
+
+# A study that another program has locked
+
+
+@pytest.fixture
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], sqlite3.Connection]]:
+    """Locks the study as a reader (SHARED, as a dashboard's long query) or a writer (EXCLUSIVE, as a backup)."""
+    monkeypatch.setattr("codeq.search.study.SQLITE_TIMEOUT_S", 0.05)
+    opened: list[sqlite3.Connection] = []
+
+    def lock(kind: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
+        opened.append(connection)
+        connection.execute(f"BEGIN {'DEFERRED' if kind == 'reader' else 'EXCLUSIVE'}")
+        connection.execute("SELECT COUNT(*) FROM trials").fetchone()
+        return connection
+
+    yield lock
+    for connection in opened:
+        connection.close()
+
+
+@pytest.mark.parametrize("kind", ["reader", "writer"])
+def test_a_locked_study_delays_new_trials_and_loses_no_end(
+    template: Template, tmp_path: Path, lock: Callable[[str], sqlite3.Connection], kind: str,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("codeq.storage.atomic_files._warned", set())
+    searcher = OptunaSearcher(template, open_study(template.sweep, tmp_path), UPath(tmp_path))
+    # The values are those of a sweep that nobody disturbs.
+    undisturbed = OptunaSearcher(template, open_study(template.sweep, tmp_path / "other"), UPath(tmp_path / "other"))
+    for number in range(4):
+        undisturbed.suggest(f"id{number}")
+        undisturbed.tell(f"id{number}", ended(val_acc=80.0 + number))
+    searcher.suggest("id0")
+    held = lock(kind)
+    searcher.tell("id0", ended(val_acc=80.0))
+    assert [searcher.suggest("early"), searcher.suggest("again")] == [None, None]
+    assert not searcher.store_ends(wait_s=0.2)
+    assert sum("the study cannot be used now" in message for message in caplog.messages) == 1
+    held.execute("ROLLBACK")
+    for number in range(1, 4):
+        assert searcher.suggest(f"id{number}") is not None
+        searcher.tell(f"id{number}", ended(val_acc=80.0 + number))
+    assert searcher.store_ends()
+    told = [[(t.number, t.params, t.state, t.values) for t in study(s).trials] for s in (searcher, undisturbed)]
+    assert told[0] == told[1]

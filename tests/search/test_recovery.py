@@ -55,7 +55,7 @@ def told(state: SweepState) -> list[Any]:
     """All that the study knows of its trials, but for the times."""
     return [
         (t.number, t.state, t.values, t.params, t.distributions, t.constraints,
-         {name: value for name, value in t.user_attrs.items() if name != "tune_trial_id"})
+         {name: value for name, value in t.user_attrs.items() if name != "key"})
         for t in state.study.get_trials(deepcopy=False)
     ]  # fmt: skip
 
