@@ -112,6 +112,7 @@ def _print_stored_plugins(options: argparse.Namespace) -> None:
 
 def _dry_run(template: Template, probe: bool) -> int:
     """Print the plan, and what is known to be impossible about it. Starts and downloads nothing."""
+    from codeq.execution.disk import disk_use
     from codeq.execution.session import check_networks
 
     print(plan(template), flush=True)
@@ -119,6 +120,8 @@ def _dry_run(template: Template, probe: bool) -> int:
         if template.sweep.search.warm_start or template.sweep.study or is_url(template.sweep.storage):
             _check_places(template)
         check_networks(template)
+        if use := disk_use(template):
+            print(f"  {use}")
     except BadInput as error:
         print(error, file=sys.stderr)
         return BAD_INPUT

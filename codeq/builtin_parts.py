@@ -103,10 +103,16 @@ def digits() -> RawImages:
 
 
 @dataset("imagefolder")
-def imagefolder(*, data_dir: str, img_size: int | None, workers: int) -> RawImages:
+def imagefolder(
+    *,
+    data_dir: str,
+    img_size: int | None,
+    workers: int,
+    skip_damaged: Annotated[bool, Field(description="read all images first and leave out the damaged ones")] = False,
+) -> RawImages:
     from codeq.data.sources.imagefolder import imagefolder
 
-    return imagefolder(data_dir, img_size, workers)
+    return imagefolder(data_dir, img_size, workers, skip_damaged)
 
 
 @dataset("synthetic")

@@ -118,7 +118,7 @@ def test_the_example_of_a_dry_run_is_what_is_printed() -> None:
     planned = plan(Template.load(ROOT / "sweeps" / "dz_wd.yaml")).splitlines()
     assert shown[: len(planned)] == planned
     assert [line.split(":")[0] for line in shown[len(planned) :]] == [
-        "  an epoch of mlp_deadzone4b, batch 32", "  at once", "  time",
+        "  disk", "  an epoch of mlp_deadzone4b, batch 32", "  at once", "  time",
     ]  # fmt: skip
 
 

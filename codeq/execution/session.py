@@ -21,6 +21,7 @@ from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
 from codeq.execution.capacity import check_resources, describe_sharing, free_slots, gpus_per_trial, trials_that_fit
 from codeq.execution.cluster import start_ray
+from codeq.execution.disk import check_disk
 from codeq.plugins import error_line
 from codeq.registry import PluginError
 
@@ -72,6 +73,7 @@ class Session:
         if self.options.address is None:
             _check_device(self.template)
         check_networks(self.template, raw, fetch_weights=self.options.address is None)
+        check_disk(self.template)
         with _preserve_sigterm():
             dashboard = start_ray(self.options.address, self.options.dashboard)
         import ray  # reads its environment at import, so it is imported after start_ray

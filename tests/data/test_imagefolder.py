@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from codeq.config.run import RunConfig
 from codeq.data import DataDamaged, DataUnavailable, FileSet, PixelSet, limits, load_data, load_raw
 from codeq.data.decode import decode
 
@@ -186,3 +187,96 @@ def test_classes_that_differ_between_the_folders_are_named(
     write_images(folder / "test", ("elk",), 1)
     with pytest.raises(DataUnavailable, match="differ in their classes: elk"):
         load_raw(config_for(folder))
+
+
+# Folders as people have them
+
+
+def test_hidden_files_and_other_types_are_counted_and_ignored(
+    folder: Path, write_images: WriteImages, config_for: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = load_raw(config_for(folder))
+    write_images(folder / "train" / ".ipynb_checkpoints", ("ant",), 2)
+    write_images(folder / "train" / "ant", (".ipynb_checkpoints",), 3)
+    (folder / "train" / "bee" / "._0.png").write_bytes(b"macOS")
+    (folder / "train" / "bee" / "notes.txt").write_text("no image")
+    for name in ("a.gif", "b.GIF", "c.jfif", "README"):
+        (folder / "train" / "cow" / name).write_bytes(b"")
+    caplog.clear()
+    raw = load_raw(config_for(folder))
+    assert raw.num_classes == 3
+    assert np.array_equal(raw.train.pixels, before.train.pixels)
+    (said,) = caplog.messages
+    assert "train: 9 files ignored: 4 hidden, 2 .gif, 1 .jfif, 1 .txt and 1 no suffix; images end in .jpg" in said
+
+
+def test_links_and_nested_folders_are_followed(
+    folder: Path, tmp_path: Path, write_images: WriteImages, config_for: Callable[..., Any]
+) -> None:
+    write_images(folder / "train" / "ant", ("deep",), 2)
+    write_images(tmp_path / "elsewhere", ("bees",), 3)
+    (folder / "train" / "bee" / "link").symlink_to(tmp_path / "elsewhere" / "bees")
+    assert np.bincount(load_raw(config_for(folder)).train.labels).tolist() == [10, 11, 8]
+
+
+def test_a_class_of_one_image_is_trained_and_named(
+    tmp_path: Path, write_images: WriteImages, config_for: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path, ("ant", "bee"), 10)
+    write_images(tmp_path, ("cow",), 1)
+    raw = load_raw(config_for(tmp_path))
+    assert np.bincount(raw.train.labels).tolist() == [8, 8, 1]
+    assert np.bincount(raw.test.labels, minlength=3).tolist() == [2, 2, 0]
+    assert "only one image of cow, so none is in the test set" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["grey16.png", "grey16.tif"])
+def test_sixteen_bits_keep_their_contrast(tmp_path: Path, name: str) -> None:
+    wide = np.linspace(0, 65535, 64 * 64).reshape(64, 64)
+    Image.fromarray(wide.astype(np.uint16)).save(tmp_path / name)
+    Image.fromarray((wide // 257).astype(np.uint8)).save(tmp_path / "grey8.png")
+    assert np.array_equal(decode(str(tmp_path / name), 64), decode(str(tmp_path / "grey8.png"), 64))
+
+
+def test_numbers_without_a_known_range_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(np.full((8, 8), 70000, dtype=np.int32)).save(tmp_path / "wide.tif")
+    for name, mode in (("float.tif", "F"), ("wide.tif", "I")):
+        with pytest.raises(DataDamaged, match=f"{name}: not a readable image .*mode {mode} have no range"):
+            decode(str(tmp_path / name), 8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_a_camera_is_applied(tmp_path: Path, orientation: int) -> None:
+    upright = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+        5: upright.T, 6: np.rot90(upright), 7: np.rot90(upright, 2).T, 8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(decode(str(tmp_path / "turned.png"), 8)[0], upright)
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 100], ids=["resident", "streamed"])
+def test_damaged_images_can_be_left_out(
+    folder: Path, limit: int, cpu: torch.device, config_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(limits, "RESIDENT_BYTES", limit)
+    for path in (folder / "train" / "bee" / "3.png", folder / "train" / "bee" / "5.png"):
+        path.write_bytes(path.read_bytes()[:200])
+    config = config_for(folder).as_dict() | {"dataset": {"name": "imagefolder", "kwargs": {"skip_damaged": True}}}
+    config = RunConfig.model_validate(config)
+    assert np.bincount(load_raw(config).train.labels).tolist() == [8, 6, 8]
+    assert "2 damaged images left out, the first is" in caplog.text and "bee/3.png" in caplog.text
+    assert sum(len(labels) for _, labels in epochs(config, cpu)) == 22 + 9
+
+
+def test_a_class_that_has_only_damaged_images_is_refused(folder: Path, config_for: Callable[..., Any]) -> None:
+    for path in (folder / "test" / "cow").iterdir():
+        path.write_bytes(b"no image")
+    config = config_for(folder).as_dict() | {"dataset": {"name": "imagefolder", "kwargs": {"skip_damaged": True}}}
+    with pytest.raises(DataUnavailable, match=r"a class has only damaged images, the first is .*cow/0\.png"):
+        load_raw(RunConfig.model_validate(config))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from codeq.config.text import one_line
-from codeq.data.errors import EMBEDDED_HINT, DataUnavailable
+from codeq.config.text import join_and, one_line, pluralize
+from codeq.data.decode import open_rgb
+from codeq.data.errors import EMBEDDED_HINT, DataDamaged, DataUnavailable
 from codeq.data.limits import fits_in_memory
 from codeq.data.raw import FileSet, ImageSet, RawImages
 from codeq.data.split import stratified_split
@@ -21,16 +25,20 @@ TEST_FRACTION = 0.2
 TEST_SPLIT_SEED = 224
 
 
-def imagefolder(data_dir: str, img_size: int | None, workers: int) -> RawImages:
+def imagefolder(data_dir: str, img_size: int | None, workers: int, skip_damaged: bool = False) -> RawImages:
     """Classes are the subfolders of `train` or, if there is no `train`, of the folder itself, by name; an image set
     that fits in memory is decoded once.
 
-    The test set is `test`, else `val`, else a fixed stratified fifth of the images; the log says which. Raises
-    DataUnavailable if a folder is missing or empty, or if the two folders differ in their classes.
+    The test set is `test`, else `val`, else a fixed stratified fifth of the images; the log says which, and what is
+    ignored: hidden files and folders, and files of other types. Subfolders of a class and links are followed.
+    skip_damaged: read every image once and leave out those that cannot be decoded. Raises DataUnavailable if a folder
+    is missing or empty, or if the two folders differ in their classes.
     """
     root, size = Path(data_dir), img_size or DEFAULT_IMG_SIZE
     train, classes = _scan(_training_folder(root), size)
     train, test = _with_test(root, train, classes)
+    if skip_damaged:
+        train, test = (_without_damaged(files, max(1, workers)) for files in (train, test))
     sets = (_decoded_if_small(files, workers) for files in (train, test))
     return RawImages("imagefolder", len(classes), *sets)
 
@@ -44,14 +52,40 @@ def _training_folder(root: Path) -> Path:
 def _scan(folder: Path, size: int) -> tuple[FileSet, list[str]]:
     """Return the image files below `folder` and the names of its classes, both in order of name."""
     from torchvision.datasets import ImageFolder
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    ignored = Counter[str]()
+
+    class Images(ImageFolder):  # type: ignore[misc]
+        """The images that are not hidden: a dot begins the names of copies that macOS and Jupyter make."""
+
+        def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+            names = sorted(e.name for e in os.scandir(directory) if e.is_dir() and not e.name.startswith("."))
+            if not names:
+                raise FileNotFoundError(f"there is no class folder in {directory}")
+            return names, {name: index for index, name in enumerate(names)}
+
+    def is_image(path: str) -> bool:
+        relative = Path(path).relative_to(folder)
+        if any(part.startswith(".") for part in relative.parts):
+            ignored["hidden"] += 1
+            return False
+        if relative.suffix.lower() not in IMG_EXTENSIONS:
+            ignored[relative.suffix.lower() or "no suffix"] += 1
+            return False
+        return True
 
     try:
-        found = ImageFolder(str(folder))
+        found = Images(str(folder), is_valid_file=is_image)
     except OSError as error:
         raise DataUnavailable(
             f"imagefolder cannot read {folder} ({one_line(error)}): put images into {folder}/CLASS/, "
             f"one folder a class; {EMBEDDED_HINT}"
         ) from error
+    if ignored:
+        kinds = join_and(f"{n:,} {kind}" for kind, n in sorted(ignored.items(), key=lambda item: (-item[1], item[0])))
+        logger.warning("%s: %s ignored: %s; images end in %s", folder, pluralize(ignored.total(), "file"), kinds,
+                       ", ".join(IMG_EXTENSIONS))  # fmt: skip
     paths, labels = zip(*found.samples, strict=True)
     return FileSet(paths, np.array(labels, dtype=np.int64), size), found.classes
 
@@ -61,6 +95,9 @@ def _with_test(root: Path, train: FileSet, classes: list[str]) -> tuple[FileSet,
     folders = [root / name for name in ("test", "val") if (root / name).is_dir()]
     if not folders:
         logger.info("%s has no folder test or val: a fixed fifth of its images is the test set", root)
+        single = [classes[label] for label in np.flatnonzero(np.bincount(train.labels) == 1)]
+        if single:
+            logger.warning("%s: only one image of %s, so none is in the test set", root, join_and(single))
         kept, held = stratified_split(train.labels, TEST_FRACTION, seed=TEST_SPLIT_SEED)
         return train.subset(kept), train.subset(held)
     logger.info("%s is the test set; validation images are taken from train", folders[0])
@@ -69,6 +106,29 @@ def _with_test(root: Path, train: FileSet, classes: list[str]) -> tuple[FileSet,
         differing = ", ".join(sorted(set(test_classes) ^ set(classes)))
         raise DataUnavailable(f"{folders[0]} and {root / 'train'} differ in their classes: {differing}")
     return train, test
+
+
+def _without_damaged(files: FileSet, workers: int) -> FileSet:
+    """Decode every file and leave out those that cannot be; the log names the first. Raises DataUnavailable if a class
+    has no image left."""
+    with ThreadPoolExecutor(workers) as pool:  # Pillow decodes outside the interpreter's lock
+        problems = list(pool.map(_problem, files.paths))
+    damaged = [problem for problem in problems if problem]
+    if not damaged:
+        return files
+    logger.warning("%s left out, the first is %s", pluralize(len(damaged), "damaged image"), damaged[0])
+    intact = files.subset(np.flatnonzero([problem is None for problem in problems]))
+    if set(files.labels) != set(intact.labels):
+        raise DataUnavailable(f"a class has only damaged images, the first is {damaged[0]}")
+    return intact
+
+
+def _problem(path: str) -> str | None:
+    try:
+        open_rgb(path)
+    except DataDamaged as error:
+        return str(error)
+    return None
 
 
 def _decoded_if_small(files: FileSet, workers: int) -> ImageSet:

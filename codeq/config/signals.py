@@ -1,0 +1,61 @@
+"""SIGINT and SIGTERM: the first interrupts and everything is saved, a second ends the process at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from codeq.config.exit_codes import interrupted
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_received: list[int] = []
+_on_first: Callable[[int], object] | None = None
+
+
+def handle_signals() -> None:
+    """Install the handlers, in the main thread. The first signal raises KeyboardInterrupt with its number."""
+    _received.clear()
+    for number in NUMBERS:
+        signal.signal(number, _handle)
+
+
+def received_signal() -> int | None:
+    """Return the number of the first signal, also where its KeyboardInterrupt was lost: Python discards an exception
+    that is raised in a finalizer or in a callback from C."""
+    return _received[0] if _received else None
+
+
+@contextlib.contextmanager
+def on_first_signal(action: Callable[[int], object]) -> Iterator[None]:
+    """Call `action` with the number of a first signal instead of raising KeyboardInterrupt, in the `with` block."""
+    global _on_first
+    handlers = {number: signal.signal(number, _handle) for number in NUMBERS}  # a library may have its own
+    before, _on_first = _on_first, action
+    try:
+        yield
+    finally:
+        _on_first = before
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
+    if len(_received) > 1:
+        _leave(number)
+    if _on_first is None:
+        raise KeyboardInterrupt(number)
+    _on_first(number)
+
+
+def _leave(number: int) -> None:
+    """End the process without clean-up, which could take seconds: files are replaced whole, so the state is valid."""
+    with contextlib.suppress(OSError):
+        if sys.stdout is not None and sys.stdout.isatty():
+            os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor that a live view has hidden
+        os.write(2, b"left at once; the same command with --resume goes on\n")
+    os._exit(interrupted(number))
