@@ -84,8 +84,8 @@ def _by_metric(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sweep_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}", name):
-        allowed = "at most 100 letters, digits, '.', '_' and '-', the first a letter or digit"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}", name):
+        allowed = "at most 64 letters, digits, '.', '_' and '-', the first a letter or digit"
         raise invalid(f"is {format_value(name)}, must be {allowed}")
     return name
 

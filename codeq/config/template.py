@@ -178,7 +178,7 @@ class Template:
 def _name_of(source: Path) -> str:
     """The default name of a sweep: the file's, without characters that are not allowed."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).lstrip("._-")
-    return name[:100] or "sweep"
+    return name[:64] or "sweep"
 
 
 def _sweep_section(data: Any, document: Document, problems: list[Problem]) -> SweepConfig | None:

@@ -89,12 +89,16 @@ class SweepState:
 
 
 def sweep_folder(template: Template) -> UPath:
-    """The sweep's folder, storage/name. Raises BadInput for an unknown URL scheme."""
+    """The sweep's folder, storage/name. Raises BadInput for an unknown URL scheme, or a link that leads elsewhere."""
     try:
         storage = UPath(template.sweep.storage)
     except (ValueError, ImportError) as error:
         raise BadInput(str(template.problem("sweep.storage", str(error)))) from None
-    return (storage.absolute() if is_local(storage) else storage) / str(template.sweep.name)
+    folder = (storage.absolute() if is_local(storage) else storage) / str(template.sweep.name)
+    if is_local(folder) and not folder.resolve().is_relative_to(storage.resolve()):
+        reason = f"{folder} is a link to {folder.resolve()}, outside {storage}; name that folder with --storage"
+        raise BadInput(str(template.problem("sweep.name", reason)))
+    return folder
 
 
 def local_folder(folder: UPath) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +90,14 @@ def read_checkpoint(path: Path | UPath, device: torch.device) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointDamaged(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
-        damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        _refuse_more_than(len(content), sum(record.file_size for record in archive.infolist()), path)
+        damaged = archive.testzip()
         if damaged is not None:
             raise CheckpointDamaged(f"{path}: damaged: the checksum of {damaged} does not match")
+        on_meta = torch.load(io.BytesIO(content), map_location="meta", weights_only=True)  # allocates nothing
+        storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in _tensors(on_meta)}
+        _refuse_more_than(len(content), sum(storages.values()), path)
         saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointDamaged(f"{path}: not a readable checkpoint: {first_line(error)}") from None
@@ -100,6 +105,22 @@ def read_checkpoint(path: Path | UPath, device: torch.device) -> dict[str, Any]:
     if missing:
         raise CheckpointDamaged(f"{path}: not a checkpoint of ours: it has no {' and no '.join(missing)}")
     return dict(saved)
+
+
+def _refuse_more_than(held: int, declared: int, path: Path | UPath) -> None:
+    """Raise CheckpointDamaged for a file of `held` bytes that declares more: reading it would take that memory."""
+    if declared > held:
+        reason = f"it declares {declared:,} bytes, the file holds {held:,}"
+        raise CheckpointDamaged(f"{path}: not a readable checkpoint: {reason}")
+
+
+def _tensors(data: Any) -> Iterator[torch.Tensor]:
+    """The tensors in nested mappings and lists."""
+    if isinstance(data, torch.Tensor):
+        yield data
+    elif isinstance(data, dict | list | tuple):
+        for item in data.values() if isinstance(data, dict) else data:
+            yield from _tensors(item)
 
 
 def _without_prefix(weights: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from codeq.config.arguments import as_number, as_text
 from tests.config.texts import PLAIN, load, problems
 
-NAME = "must be at most 100 letters, digits, '.', '_' and '-', the first a letter or digit"
+NAME = "must be at most 64 letters, digits, '.', '_' and '-', the first a letter or digit"
 
 
 @pytest.mark.parametrize("text", ["42", "null", "true", "1e3", "0.5"])

@@ -301,7 +301,7 @@ def test_the_last_of_several_sets_wins() -> None:
          "quantizer.exclude_layers.0.x: no such key: quantizer.exclude_layers.0 is 'bn' and holds no keys"),
         ("epochs=1e3", "epochs: is 1000.0, must be a whole number; write 1000"),
         ("sweep.name=../x",
-         "sweep.name: is '../x', must be at most 100 letters, digits, '.', '_' and '-', the first a letter or digit"),
+         "sweep.name: is '../x', must be at most 64 letters, digits, '.', '_' and '-', the first a letter or digit"),
     ],
 )  # fmt: skip
 def test_a_bad_set_is_told_in_one_line(override: str, line: str) -> None:

@@ -91,7 +91,7 @@ def test_an_ascii_terminal_is_told_what_it_can_spell(run_python: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--name", "é"], "--name: sweep.name: is '\\xe9', must be at most 100 letters"),
+        (["--name", "é"], "--name: sweep.name: is '\\xe9', must be at most 64 letters"),
         (["--set", "wandb_project=é"], None),
         (["--set", "epochs=é"], "--set: epochs: is '\\xe9', must be a whole number"),
         (["--storage", "é/x"], "--storage: sweep.storage: is '\\xe9/x', which the locale's encoding, ascii, cannot"),

@@ -106,7 +106,7 @@ def test_a_refused_value_is_told_at_its_line_with_what_to_write(old: str, new: s
          "sparsity >= 95 cannot be met: sparsity is never above 1"),
         (f"{PLAIN}sweep: {{constraints: {{lr: '<= -1'}}}}\n", "15: sweep.constraints: lr <= -1 cannot be met: "
          "lr is never below 0"),
-        (f"{PLAIN}sweep: {{name: ../x}}\n", "15: sweep.name: is '../x', must be at most 100 letters, digits, '.', '_' "
+        (f"{PLAIN}sweep: {{name: ../x}}\n", "15: sweep.name: is '../x', must be at most 64 letters, digits, '.', '_' "
          "and '-', the first a letter or digit"),
         (f"{PLAIN}sweep: {{time_budget: 90}}\n", "15: sweep.time_budget: is 90, must be a number with s, m, h or d, "
          "such as 90s or 2h"),

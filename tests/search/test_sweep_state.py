@@ -369,3 +369,14 @@ def test_a_server_that_cannot_be_used_is_bad_input_with_the_files_line(
     assert str(raised.value).startswith(f"{loaded.source}:{number}: {line}")
     with pytest.raises(BadInput), open_sweep(loaded, resume=False):
         pass
+
+
+def test_a_link_that_leads_out_of_the_storage_is_refused(template: Callable[..., Template], tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "s").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match=r"sweep.name: .*results/s is a link to .*elsewhere, outside"):
+        sweep_folder(template(storage=str(tmp_path / "results")))
+    (tmp_path / "results" / "inside").mkdir()
+    (tmp_path / "results" / "t").symlink_to(tmp_path / "results" / "inside")
+    assert sweep_folder(template(storage=str(tmp_path / "results"), name="t")).name == "t"

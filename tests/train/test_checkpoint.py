@@ -153,6 +153,26 @@ def test_no_pickle_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "owned").exists()
 
 
+def test_a_tensor_that_declares_32_gib_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    torch.save({"epoch": 1, "model": {"w": torch.zeros(4)}}, tmp_path / "small.th")
+    four, many = b"K\x04tq", b"\x8a\x05" + (2**33).to_bytes(5, "little") + b"tq"  # 2**33 numbers of 4 bytes
+    with zipfile.ZipFile(tmp_path / "small.th") as small, zipfile.ZipFile(tmp_path / "huge.th", "w") as huge:
+        for record in small.infolist():
+            huge.writestr(record, small.read(record).replace(four, many))
+    with pytest.raises(CheckpointError, match=r"huge.th: .*it declares 34,359,738,368 bytes, the file holds \d"):
+        read_checkpoint(tmp_path / "huge.th", CPU)
+
+
+def test_a_compressed_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    torch.save({"epoch": 1, "model": {"w": torch.zeros(2**24)}}, tmp_path / "plain.th")
+    with zipfile.ZipFile(tmp_path / "plain.th") as plain:
+        with zipfile.ZipFile(tmp_path / "bomb.th", "w", zipfile.ZIP_DEFLATED) as bomb:
+            for record in plain.infolist():
+                bomb.writestr(record.filename, plain.read(record))
+    with pytest.raises(CheckpointError, match=r"bomb.th: .*it declares 67,\d\d\d,\d\d\d bytes, the file holds \d"):
+        read_checkpoint(tmp_path / "bomb.th", CPU)
+
+
 @pytest.mark.parametrize("content", [{"weights": {}}, [1, 2], {"epoch": 1}])
 def test_a_torch_file_that_is_no_checkpoint_says_what_is_missing(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "other.th")
