@@ -114,7 +114,8 @@ def test_the_example_of_errors_is_what_is_printed(tmp_path: Path, monkeypatch: p
 
 
 def test_the_example_of_a_dry_run_is_what_is_printed() -> None:
-    shown = next(text for _, text in BLOCKS if "$ python tune_main.py sweeps/dz_wd.yaml --dry-run --probe" in text).splitlines()[1:]
+    command = "$ python tune_main.py sweeps/dz_wd.yaml --dry-run --probe"
+    shown = next(text for _, text in BLOCKS if command in text).splitlines()[1:]
     planned = plan(Template.load(ROOT / "sweeps" / "dz_wd.yaml")).splitlines()
     assert shown[: len(planned)] == planned
     assert [line.split(":")[0] for line in shown[len(planned) :]] == [
