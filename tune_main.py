@@ -23,6 +23,7 @@ from codeq.config.environment import load_env_file
 from codeq.config.errors import BadInput, Problem, SourceLocation
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
 from codeq.config.merge import OPTIONS
+from codeq.config.passwords import mask_password
 from codeq.config.paths import expand_path, is_url, option_path
 from codeq.config.selection import selection_objectives
 from codeq.config.streams import prepare_streams
@@ -30,16 +31,18 @@ from codeq.config.text import pluralize
 from codeq.plugins import Plugin, add_plugin_option, error_line, load_plugins, stored_plugins
 
 if TYPE_CHECKING:
+    from codeq.execution.progress.terminal import Terminal, Verbosity
     from codeq.execution.session import Session
     from codeq.results.sweep_result import SweepResult
     from codeq.search.sweep_state import SweepState
 
-INTERRUPTED = "interrupted; the same command with --resume goes on"
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
     prepare_streams()
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     load_env_file()
     try:
@@ -61,14 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return interrupted(signal.SIGINT)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _sweep(template, plugins, options, sys.argv[1:] if arguments is None else arguments)
+        code = _sweep(template, plugins, options, arguments)
     except KeyboardInterrupt as interrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        return interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
+        code = interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
+    if code in map(interrupted, (signal.SIGINT, signal.SIGTERM)):
+        print(f"interrupted; the same command with --resume goes on:\n{_resume_command(arguments)}", file=sys.stderr)
+    return code
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(number)
+
+
+def _resume_command(arguments: Sequence[str]) -> str:
+    """The command that goes on, to be copied; it has no password."""
+    given = [mask_password(argument) for argument in arguments if argument != "--resume"]
+    return shlex.join(["python", sys.argv[0], *given, "--resume"])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dashboard", action="store_true", help="start Ray's dashboard and print its address")
     parser.add_argument("--resume", action="store_true", help="go on with the trials that are in the folder already")
     parser.add_argument("--pick", metavar="METRIC", help="best.yaml is the front's best in this metric, or its knee")
+    output = parser.add_mutually_exclusive_group()
+    text = "print the front and the files alone"
+    output.add_argument("--quiet", dest="verbosity", action="store_const", const="quiet", help=text)
+    text = "print a line for every epoch of every trial, and Ray's own messages"
+    output.add_argument("--verbose", dest="verbosity", action="store_const", const="verbose", help=text)
+    parser.set_defaults(verbosity="normal")
     parser.add_argument("--dry-run", action="store_true", help="check the file, print what would be searched, and stop")
     parser.add_argument("--probe", action="store_true", help="a dry run that also forecasts the time from a few steps")
     return parser
@@ -154,23 +171,44 @@ def _forecast(template: Template) -> int:
 def _sweep(
     template: Template, plugins: Sequence[Plugin], options: argparse.Namespace, arguments: Sequence[str]
 ) -> int:
-    # Imported here, since Ray and torch take seconds: --help, --dry-run and a bad file must respond at once.
-    from codeq.execution.session import RunOptions, Session
-    from codeq.search.sweep_state import open_sweep
-    from codeq.storage.run_log import recorded_run
+    # Imported here, since --help, --dry-run and a bad file must respond at once.
+    from codeq.execution.progress.terminal import Terminal
     from codeq.storage.trial_folder import StateDamaged
 
-    logging.basicConfig(format="%(message)s", stream=sys.stdout)
-    logging.getLogger("codeq.train.tracking").setLevel(logging.INFO)
     try:
-        with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
-            return _run(state, Session(template, RunOptions(options.address, options.dashboard)), options.pick)
+        with Terminal(options.verbosity, f"opening the sweep {template.sweep.name}") as terminal:
+            return _open_and_run(template, plugins, options, arguments, terminal)
     except BadInput as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
     except StateDamaged as error:
         print(error, file=sys.stderr)
         return DAMAGED
+
+
+def _open_and_run(
+    template: Template,
+    plugins: Sequence[Plugin],
+    options: argparse.Namespace,
+    arguments: Sequence[str],
+    terminal: Terminal,
+) -> int:
+    # Imported here, since Optuna, Ray and torch take seconds, in which the terminal shows what it waits for.
+    from codeq.execution.session import RunOptions, Session
+    from codeq.search.sweep_state import open_sweep
+    from codeq.storage.run_log import recorded_run
+
+    _log_to_terminal(terminal.verbosity)
+    with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
+        return _run(state, Session(template, RunOptions(options.address, options.dashboard), terminal), options.pick)
+
+
+def _log_to_terminal(verbosity: Verbosity) -> None:
+    """Send warnings and what is told of a sweep to standard output; if quiet only warnings, to standard error."""
+    is_quiet = verbosity == "quiet"
+    logging.basicConfig(format="%(message)s", stream=sys.stderr if is_quiet else sys.stdout)
+    for name in ("codeq.execution", "codeq.train.tracking", __name__):
+        logging.getLogger(name).setLevel(logging.WARNING if is_quiet else logging.INFO)
 
 
 def _run(state: SweepState, session: Session, pick: str | None) -> int:
@@ -182,22 +220,25 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     from codeq.results.tables import print_confirmation, print_front
     from codeq.results.winners import MEASURED_BY, test_accuracy_here
 
-    template = state.template
+    template, terminal = state.template, session.terminal
     run_sweep(state, session, lambda: try_write_page(state.folder, template, pick=pick))
+    terminal.wait("testing the winners")
     if not template.sweep.confirm:
         session.end(meanwhile=None if session.interrupt_signal else MEASURED_BY)
     found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
     print_front(found, template)
     confirmed = session.interrupt_signal is None and _confirm(state, session, found)
+    terminal.wait("writing the report")
     session.end()
     if confirmed:
         found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
     print_confirmation(found, template)
     page = try_write_page(state.folder, template, found)
     print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
-    print(write_advice(state.folder, template, found.trials, found.front), end="")
+    advice = write_advice(state.folder, template, found.trials, found.front)
+    if terminal.verbosity != "quiet":
+        print(advice, end="")
     if session.interrupt_signal is not None:
-        print(INTERRUPTED, file=sys.stderr)
         return interrupted(session.interrupt_signal)
     return ALL_FAILED if found.all_failed else DONE
 
@@ -209,10 +250,10 @@ def _confirm(state: SweepState, session: Session, found: SweepResult) -> bool:
     wanted = state.template.sweep.confirm
     runs = planned_runs(found.trials, found.ranking, wanted) if wanted else []
     if wanted and not runs:
-        print("Nothing to confirm: there is no winner.", flush=True)
+        log.info("Nothing to confirm: there is no winner.")
     runs = [run for run in runs if run not in found.ended_runs]
     if runs:
-        print(f"Confirmation with fresh seeds, runs to train: {len(runs)}", flush=True)
+        log.info("Confirmation with fresh seeds, runs to train: %d", len(runs))
         session.start()
         # Ray reads its environment variables when it is imported, so it must not be imported before the start.
         from codeq.execution.confirm import confirm

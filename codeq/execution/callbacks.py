@@ -1,4 +1,4 @@
-"""Tune callbacks of the driver: write trial records, print a line per finished trial, feed TensorBoard and W&B."""
+"""Tune callbacks of the driver: write trial records, feed TensorBoard and W&B."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from upath import UPath
 
-from codeq.config.metrics import describe_row, finite_metrics
+from codeq.config.metrics import finite_metrics
 from codeq.config.sweep import Scheduler
 from codeq.execution.trial import folder_name
 from codeq.search.outcome import TrialEnd, trial_end
@@ -26,15 +26,22 @@ from codeq.train.tracking import Tracker
 
 
 class TrialRecorder(Callback):
-    """Determines how each trial ended, records it in the trial's folder, prints a line, and tells the search.
+    """Determines how each trial ended, records it in the trial's folder, shows it, and tells the search.
 
     It must come before callbacks that read the record. Tune calls the searcher before its callbacks, so the search
     hears of the end from here.
     """
 
-    def __init__(self, scheduler: Scheduler, tell: Callable[[str, TrialEnd], None] | None = None) -> None:
-        """tell: called with the trial's Tune id and its end, once that is recorded."""
-        self._scheduler, self._tell = scheduler, tell
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        show: Callable[[str, TrialEnd, float, int], None],
+        tell: Callable[[str, TrialEnd], None] | None = None,
+    ) -> None:
+        """Both are called once the end is recorded. show: with the trial's name, its end, its duration in seconds and
+        the epochs that it was to train. tell: with its Tune id and its end.
+        """
+        self._scheduler, self._show, self._tell = scheduler, show, tell
         self._started: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -65,7 +72,7 @@ class TrialRecorder(Callback):
             duration = time.monotonic() - self._started.get(trial.config["folder"], time.monotonic())
             duration_s = known.duration_s + round(duration, 3)
             folder.write_record(replace(known, status=end.status, reason=end.reason, duration_s=duration_s))
-            print(_line(folder_name(trial.config), end, duration_s, folder.read_config().epochs), flush=True)
+            self._show(folder_name(trial.config), end, duration_s, folder.read_config().epochs)
         if self._tell:
             self._tell(trial.trial_id, end)
 
@@ -74,17 +81,6 @@ def _first_sentence(report: str) -> str:
     """The sentence of Tune's report that says what killed the process."""
     found = re.search(r"Error: (.+)|^(The actor .+?)(?:\.|$)", report, re.MULTILINE)
     return (found[1] or found[2]) if found else "its process died"
-
-
-def _line(name: str, end: TrialEnd, duration_s: float, epochs: int) -> str:
-    epoch = f"{end.row['epoch']}/{epochs}"
-    parts = [f"trial {name}  {end.status:<9}  epoch {epoch:<7}"]
-    if end.row["epoch"]:
-        parts.append(describe_row(end.row))
-    parts.append(f"{duration_s:5.1f} s")
-    if end.status not in ("finished", "stopped"):
-        parts.append(end.reason)
-    return "  ".join(parts)
 
 
 class TensorBoardWriter(Callback):

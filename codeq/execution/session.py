@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
 from codeq.execution.capacity import check_resources, describe_sharing, free_slots, gpus_per_trial, trials_that_fit
 from codeq.execution.cluster import start_ray
+from codeq.execution.progress.terminal import Terminal
 from codeq.plugins import error_line
 from codeq.registry import PluginError
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from codeq.data import RawImages
     from codeq.execution.limiter import Capacity
     from codeq.execution.schedulers import NoStopping
+
+log = logging.getLogger(__name__)
 
 Images = dict[str, Any]
 """References to raw images in Ray's object store by `RunConfig.images_key`."""
@@ -51,9 +55,10 @@ class Session:
     interrupt_signal: the signal that interrupted the training, or None.
     """
 
-    def __init__(self, template: Template, options: RunOptions) -> None:
-        """Does not start Ray."""
+    def __init__(self, template: Template, options: RunOptions, terminal: Terminal | None = None) -> None:
+        """Does not start Ray. terminal: shows what the session waits for and its trials; None: one without a view."""
         self.template, self.options = template, options
+        self.terminal = terminal or Terminal("quiet")
         self.images: Images = {}
         self.gpus = 0.0
         self.device: str | None = None
@@ -65,21 +70,25 @@ class Session:
         """Start or join Ray, once. Raises BadInput if the data, the cluster or a trial's resources are missing."""
         if self._is_started:
             return
+        self.terminal.wait(f"reading the data: {self.template.boundary_configs[0].dataset.name}")
         raw = _fetch_data(self.template) if self.options.address is None else {}
         if self.options.address is None:
             _check_device(self.template)
+        self.terminal.wait("checking the networks")
         check_networks(self.template, raw, fetch_weights=self.options.address is None)
+        self.terminal.wait("joining the Ray cluster" if self.options.address else "starting Ray")
+        log_level = logging.INFO if self.terminal.verbosity == "verbose" else logging.CRITICAL
         with _preserve_sigterm():
-            dashboard = start_ray(self.options.address, self.options.dashboard)
+            dashboard = start_ray(self.options.address, self.options.dashboard, log_level)
         import ray  # reads its environment at import, so it is imported after start_ray
 
         if dashboard:
-            print(f"Ray dashboard: {dashboard} (it needs the token that `ray get-auth-token` prints)", flush=True)
+            log.info("Ray dashboard: %s (it needs the token that `ray get-auth-token` prints)", dashboard)
         # The dashboard shows a reused actor under the name of its first trial.
         self._reuse_actors = not dashboard
         self._check_resources()
         if sharing := describe_sharing(self.gpus):
-            print(sharing, flush=True)
+            log.info("%s", sharing)
         # In Ray's object store all processes of a machine share one copy.
         self.images = {key: ray.put(images) for key, images in raw.items()}
         self._is_started = True
@@ -174,6 +183,7 @@ class Session:
             if self.interrupt_signal is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
                 raise KeyboardInterrupt(number)
             self.interrupt_signal = number
+            self.terminal.wait("interrupted; waiting for the running epochs, whose results are kept")
             os.kill(os.getpid(), signal.SIGUSR1)  # Tune's handler: finish the current step and return
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
