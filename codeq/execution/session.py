@@ -183,7 +183,7 @@ class Session:
             if self.interrupt_signal is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
                 raise KeyboardInterrupt(number)
             self.interrupt_signal = number
-            self.terminal.wait("interrupted; waiting for the running epochs, whose results are kept")
+            self.terminal.wait("interrupted, ending the running epochs")
             os.kill(os.getpid(), signal.SIGUSR1)  # Tune's handler: finish the current step and return
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

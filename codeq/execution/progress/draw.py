@@ -111,7 +111,7 @@ def _front(view: Snapshot, width: int, height: int, ascii_only: bool) -> list[Te
         rows.append(Text(f"and {more:,} more", "dim"))
     fewest, most = PLOT_HEIGHTS
     room = min(most, height - 1 if beside else height - 1 - len(rows))
-    if room < fewest:
+    if room < fewest or len(view.finished) < 2:
         return [title, *rows]
     table_width = max(map(len, rows))
     plot_width = min(PLOT_WIDTH, width - table_width - 4 if beside else width)

@@ -10,7 +10,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from upath import UPath
 
-from codeq.config.metrics import describe_metrics
+from codeq.config.metrics import MAIN, describe_metrics
 from codeq.execution.progress.draw import pack_line
 from codeq.execution.progress.state import SweepProgress
 from codeq.execution.progress.terminal import Terminal
@@ -42,7 +42,7 @@ class ProgressFeed(Callback):
         """The trial has completed an epoch; a trial that fails repeats its last row."""
         name = folder_name(trial.config)
         if self._progress.report(name, result, time.monotonic()) and self._terminal.verbosity == "verbose":
-            self._log([f"trial {name}", f"epoch {result['epoch']:<4}", *describe_metrics(result)])
+            self._log([f"trial {name}", f"epoch {result['epoch']:<4}", *self._metrics(result)])
 
     def end(self, name: str, end: TrialEnd, duration_s: float, epochs: int) -> None:
         """The trial has ended and its end is recorded."""
@@ -50,11 +50,16 @@ class ProgressFeed(Callback):
         epoch = f"{end.row['epoch']}/{epochs}"
         parts = [f"trial {name}", f"{end.status:<9}", f"epoch {epoch:<7}"]
         if end.row["epoch"]:
-            parts += describe_metrics(end.row)
+            parts += self._metrics(end.row)
         parts.append(f"{duration_s:5.1f} s")
         if end.status not in ("finished", "stopped"):
             parts.append(end.reason)
         self._log(parts)
+
+    def _metrics(self, row: Row) -> list[str]:
+        """The metrics of a line: on a terminal, whose lines are short, the objectives."""
+        is_short = self._terminal.line_width is not None and self._progress.objectives
+        return describe_metrics(row, self._progress.objectives if is_short else MAIN)
 
     def _log(self, parts: list[str]) -> None:
         log.info("%s", pack_line(parts, self._terminal.line_width))

@@ -70,7 +70,7 @@ class SweepProgress:
     ) -> None:
         """objectives: of the front; None: there is none."""
         self._title, self._plan = title, plan
-        self._objectives, self._constraints = objectives or {}, constraints or {}
+        self.objectives, self._constraints = objectives or {}, constraints or {}
         self._counts: Counter[str] = Counter()
         self._running: dict[str, TrialProgress] = {}
         self._finished: list[TrialProgress] = []
@@ -101,14 +101,14 @@ class SweepProgress:
             self._running.pop(name, None)
             self._counts[end.status] += 1
             self._ended_epochs += int(end.row["epoch"])
-            if end.status == "finished" and all(map(math.isfinite, maximized_values(end.row, self._objectives))):
+            if end.status == "finished" and all(map(math.isfinite, maximized_values(end.row, self.objectives))):
                 self._finish(TrialProgress(name, epochs, end.row))
 
     def _finish(self, trial: TrialProgress) -> None:
         self._finished.append(trial)
         for feasible, front in self._fronts.items():
             if is_feasible(trial.row, self._constraints) or not feasible:
-                self._fronts[feasible] = non_dominated([*front, trial], self._objectives)
+                self._fronts[feasible] = non_dominated([*front, trial], self.objectives)
 
     def snapshot(self, now: float) -> Snapshot:
         """The numbers of this moment."""
@@ -119,7 +119,7 @@ class SweepProgress:
             return Snapshot(
                 title=self._title,
                 trials=self._plan.trials,
-                objectives=self._objectives,
+                objectives=self.objectives,
                 counts=dict(self._counts),
                 running=list(self._running.values()),
                 finished=list(self._finished),
