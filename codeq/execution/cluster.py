@@ -25,6 +25,9 @@ QUIET = {
 }
 
 
+SILENT = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+"""Makes the driver print no message of Ray's processes: `log_to_driver=False` leaves those about lost workers."""
+
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Makes all ports of a local Ray listen on 127.0.0.1 only: Ray does so where this variable disables clusters."""
 
@@ -37,7 +40,8 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
     log_level: of Ray's own messages.
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    for name, value in {**QUIET, **(LOOPBACK if address is None else {})}.items():
+    is_silent = log_level > logging.ERROR
+    for name, value in {**QUIET, **(SILENT if is_silent else {}), **(LOOPBACK if address is None else {})}.items():
         os.environ.setdefault(name, value)
     _keep_token_private()
     import ray  # reads its environment when it is imported
