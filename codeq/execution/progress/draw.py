@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from codeq.config.metrics import MAIN, REPORTED, format_metric
+from codeq.config.metrics import MAIN, REPORTED, describe_metrics, format_metric
 from codeq.config.objectives import Objectives
 from codeq.config.text import format_duration, pluralize
 from codeq.execution.progress.plot import Axis, Mark, scatter
 from codeq.execution.progress.state import Snapshot, TimeLeft, TrialProgress
+from codeq.storage.trial_folder import Row
+
+if TYPE_CHECKING:
+    from codeq.search.outcome import TrialEnd  # imports Optuna, which takes a second
 
 STYLES = {
     "running": "cyan",
@@ -26,6 +31,8 @@ STYLES = {
 ALWAYS_SHOWN = ("running", "finished", "stopped", "failed")
 BESIDE_FROM = 72
 """Width from which the plot is beside the rows of the front, not above them."""
+ROOMY_FROM = 16
+"""Height from which an empty line is above the view."""
 PLOT_HEIGHTS = (6, 12)
 """The fewest and the most lines of the plot."""
 PLOT_WIDTH = 48
@@ -46,7 +53,8 @@ def draw(view: Snapshot, elapsed_s: float, width: int, height: int, ascii_only: 
         times.append(_speed(view.epochs_per_s))
     if view.left and view.ended < view.trials:
         times.append(_ends_in(view.left))
-    lines = [_bar(view, width, ascii_only), *_pack(_counts(view), separator, width)]
+    lines = [Text()] if height >= ROOMY_FROM else []  # between the view and the log above it
+    lines += [_bar(view, width, ascii_only), *_pack(_counts(view), separator, width)]
     lines += _pack([Text(part, "dim") for part in times], separator, width)
     if not view.has_begun:
         lines += [Text(), draw_waiting("waiting for the first epoch", elapsed_s, ascii_only)]
@@ -171,11 +179,34 @@ def _pack(parts: Sequence[Text], separator: str, width: int) -> list[Text]:
     return lines
 
 
-def pack_line(parts: Sequence[str], width: int | None) -> str:
-    """The parts of an event's line, two spaces between them, in indented further lines where they do not fit.
+def epoch_line(name: str, row: Row, objectives: Objectives, width: int | None = None) -> str:
+    """The line of a trial's epoch. width, objectives: see `ended_line`."""
+    return _join([f"trial {name}", f"epoch {row['epoch']:<4}", *_metrics(row, objectives, width)], width)
 
-    width: None: unlimited.
+
+def ended_line(
+    name: str, end: TrialEnd, duration_s: float, epochs: int, objectives: Objectives, width: int | None = None
+) -> str:
+    """The line of a trial's end; where it is too long for `width`, it breaks between two of its parts.
+
+    width: of a terminal, whose line has no metrics but the objectives; None: unlimited.
     """
-    if width is None:
-        return "  ".join(parts)
+    epoch = f"{end.row['epoch']}/{epochs}"
+    parts = [f"trial {name}", f"{end.status:<9}", f"epoch {epoch:<7}"]
+    if end.row["epoch"]:
+        parts += _metrics(end.row, objectives, width)
+    parts.append(f"{duration_s:5.1f} s")
+    if end.status not in ("finished", "stopped"):
+        parts.append(end.reason)
+    return _join(parts, width)
+
+
+def _metrics(row: Row, objectives: Objectives, width: int | None) -> list[str]:
+    return describe_metrics(row, objectives if objectives and width is not None else MAIN)
+
+
+def _join(parts: Sequence[str], width: int | None) -> str:
+    line = "  ".join(parts)
+    if width is None or len(line) <= width:
+        return line
     return "\n  ".join(line.plain for line in _pack([Text(part.strip()) for part in parts], "  ", width - 2))

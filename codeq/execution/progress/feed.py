@@ -10,8 +10,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from upath import UPath
 
-from codeq.config.metrics import MAIN, describe_metrics
-from codeq.execution.progress.draw import pack_line
+from codeq.execution.progress.draw import ended_line, epoch_line
 from codeq.execution.progress.state import SweepProgress
 from codeq.execution.progress.terminal import Terminal
 from codeq.execution.trial import folder_name
@@ -40,9 +39,9 @@ class ProgressFeed(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: Row, **info: Any
     ) -> None:
         """The trial has completed an epoch; a trial that fails repeats its last row."""
-        name = folder_name(trial.config)
+        name, objectives = folder_name(trial.config), self._progress.objectives
         if self._progress.report(name, result, time.monotonic()) and self._terminal.verbosity == "verbose":
-            self._log([f"trial {name}", f"epoch {result['epoch']:<4}", *self._metrics(result)])
+            log.info("%s", epoch_line(name, result, objectives, self._terminal.line_width))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial's process has died, and it waits for a new one."""
@@ -51,19 +50,5 @@ class ProgressFeed(Callback):
     def end(self, name: str, end: TrialEnd, duration_s: float, epochs: int) -> None:
         """The trial has ended and its end is recorded."""
         self._progress.end(name, end, epochs)
-        epoch = f"{end.row['epoch']}/{epochs}"
-        parts = [f"trial {name}", f"{end.status:<9}", f"epoch {epoch:<7}"]
-        if end.row["epoch"]:
-            parts += self._metrics(end.row)
-        parts.append(f"{duration_s:5.1f} s")
-        if end.status not in ("finished", "stopped"):
-            parts.append(end.reason)
-        self._log(parts)
-
-    def _metrics(self, row: Row) -> list[str]:
-        """The metrics of a line: on a terminal, whose lines are short, the objectives."""
-        is_short = self._terminal.line_width is not None and self._progress.objectives
-        return describe_metrics(row, self._progress.objectives if is_short else MAIN)
-
-    def _log(self, parts: list[str]) -> None:
-        log.info("%s", pack_line(parts, self._terminal.line_width))
+        width = self._terminal.line_width
+        log.info("%s", ended_line(name, end, duration_s, epochs, self._progress.objectives, width))

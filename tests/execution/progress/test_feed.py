@@ -69,6 +69,6 @@ def test_on_a_terminal_the_line_is_short_and_breaks_between_its_parts(
         monkeypatch.setattr(Terminal, "line_width", width)
         ProgressFeed(progress, Terminal()).end("0012", TrialEnd("finished", "", row(4, 97.5, 0.9)), 12.34, 4)
     assert caplog.messages == [
-        "trial 0012  finished  epoch 4/4  val_acc  97.50  sparsity 0.9000  12.3 s",
+        "trial 0012  finished   epoch 4/4      val_acc  97.50  sparsity 0.9000   12.3 s",
         "trial 0012  finished  epoch 4/4\n  val_acc  97.50  sparsity 0.9000\n  12.3 s",
     ]
