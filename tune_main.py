@@ -6,11 +6,9 @@ import argparse
 import contextlib
 import logging
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from upath import UPath
@@ -23,25 +21,41 @@ from codeq.config.environment import load_env_file
 from codeq.config.errors import BadInput, Problem, SourceLocation
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
 from codeq.config.merge import OPTIONS
+from codeq.config.passwords import mask_password
 from codeq.config.paths import expand_path, is_url, option_path
 from codeq.config.selection import selection_objectives
+from codeq.config.signals import handled_signals, received_signal
 from codeq.config.streams import prepare_streams
 from codeq.config.text import pluralize
 from codeq.plugins import Plugin, add_plugin_option, error_line, load_plugins, stored_plugins
 
 if TYPE_CHECKING:
+    from codeq.execution.progress.terminal import Terminal, Verbosity
     from codeq.execution.session import Session
     from codeq.results.sweep_result import SweepResult
     from codeq.search.sweep_state import SweepState
 
+log = logging.getLogger(__name__)
+
 GOES_ON = "the same command with --resume goes on"
-INTERRUPTED = f"interrupted; {GOES_ON}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
     prepare_streams()
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    code = DONE
+    with handled_signals(), contextlib.suppress(KeyboardInterrupt):
+        code = _main(options, arguments)
+    if (number := received_signal()) is None:
+        return code
+    if not (options.dry_run or options.probe):
+        print(f"interrupted; the same command with --resume goes on:\n{_resume_command(arguments)}", file=sys.stderr)
+    return interrupted(number)
+
+
+def _main(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     load_env_file()
     try:
         plugins = load_plugins(options.plugin)
@@ -56,20 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print_stored_plugins(options)
         return BAD_INPUT
     if options.dry_run or options.probe:
-        try:
-            return _dry_run(template, options.probe)
-        except KeyboardInterrupt:
-            return interrupted(signal.SIGINT)
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return _sweep(template, plugins, options, sys.argv[1:] if arguments is None else arguments)
-    except KeyboardInterrupt as interrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        return interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
+        return _dry_run(template, options.probe)
+    return _sweep(template, plugins, options, arguments)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)
+def _resume_command(arguments: Sequence[str]) -> str:
+    """The command that goes on, to be copied; it has no password."""
+    given = [mask_password(argument) for argument in arguments if argument != "--resume"]
+    return shlex.join(["python", sys.argv[0], *given, "--resume"])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dashboard", action="store_true", help="start Ray's dashboard and print its address")
     parser.add_argument("--resume", action="store_true", help="go on with the trials that are in the folder already")
     parser.add_argument("--pick", metavar="METRIC", help="best.yaml is the front's best in this metric, or its knee")
+    output = parser.add_mutually_exclusive_group()
+    text = "print the front and the files alone"
+    output.add_argument("--quiet", dest="verbosity", action="store_const", const="quiet", help=text)
+    text = "print a line for every epoch of every trial, and Ray's own messages"
+    output.add_argument("--verbose", dest="verbosity", action="store_const", const="verbose", help=text)
+    parser.set_defaults(verbosity="normal")
     parser.add_argument("--dry-run", action="store_true", help="check the file, print what would be searched, and stop")
     parser.add_argument("--probe", action="store_true", help="a dry run that also forecasts the time from a few steps")
     return parser
@@ -158,18 +172,14 @@ def _forecast(template: Template) -> int:
 def _sweep(
     template: Template, plugins: Sequence[Plugin], options: argparse.Namespace, arguments: Sequence[str]
 ) -> int:
-    # Imported here, since Ray and torch take seconds: --help, --dry-run and a bad file must respond at once.
-    from codeq.execution.session import RunOptions, Session
-    from codeq.search.sweep_state import open_sweep
+    # Imported here, since --help, --dry-run and a bad file must respond at once.
+    from codeq.execution.progress.terminal import Terminal
     from codeq.storage.machine_fault import machine_fault
-    from codeq.storage.run_log import recorded_run
     from codeq.storage.trial_folder import StateDamaged
 
-    logging.basicConfig(format="%(message)s", stream=sys.stdout)
-    logging.getLogger("codeq.train.tracking").setLevel(logging.INFO)
     try:
-        with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
-            return _run(state, Session(template, RunOptions(options.address, options.dashboard)), options.pick)
+        with Terminal(options.verbosity, f"opening the sweep {template.sweep.name}") as terminal:
+            return _open_and_run(template, plugins, options, arguments, terminal)
     except BadInput as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
@@ -183,6 +193,31 @@ def _sweep(
         return DAMAGED
 
 
+def _open_and_run(
+    template: Template,
+    plugins: Sequence[Plugin],
+    options: argparse.Namespace,
+    arguments: Sequence[str],
+    terminal: Terminal,
+) -> int:
+    # Imported here, since Optuna, Ray and torch take seconds, in which the terminal shows what it waits for.
+    from codeq.execution.session import RunOptions, Session
+    from codeq.search.sweep_state import open_sweep
+    from codeq.storage.run_log import recorded_run
+
+    _log_to_terminal(terminal.verbosity)
+    with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
+        return _run(state, Session(template, RunOptions(options.address, options.dashboard), terminal), options.pick)
+
+
+def _log_to_terminal(verbosity: Verbosity) -> None:
+    """Send warnings and what is told of a sweep to standard output; if quiet only warnings, to standard error."""
+    is_quiet = verbosity == "quiet"
+    logging.basicConfig(format="%(message)s", stream=sys.stderr if is_quiet else sys.stdout)
+    for name in ("codeq.execution", "codeq.train.tracking", __name__):
+        logging.getLogger(name).setLevel(logging.WARNING if is_quiet else logging.INFO)
+
+
 def _run(state: SweepState, session: Session, pick: str | None) -> int:
     """Search, report, confirm the winners, report again."""
     from codeq.execution.run_sweep import run_sweep
@@ -193,13 +228,15 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     from codeq.results.tables import print_confirmation, print_front
     from codeq.results.winners import MEASURED_BY, test_accuracy_here
 
-    template = state.template
+    template, terminal = state.template, session.terminal
     run_sweep(state, session, lambda: try_write_page(state.folder, template, pick=pick))
+    terminal.wait("testing the winners")
     if not template.sweep.confirm:
         session.end(meanwhile=None if session.is_interrupted else MEASURED_BY)
     found = write_report(state.folder, template, None if session.is_interrupted else test_accuracy_here, pick)
     print_front(found, template)
     confirmed = not session.is_interrupted and _confirm(state, session, found)
+    terminal.wait("writing the report")
     session.end()
     if confirmed:
         found = write_report(state.folder, template, None if session.is_interrupted else test_accuracy_here, pick)
@@ -208,10 +245,9 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     print_confirmation(found, template)
     page = try_write_page(state.folder, template, found)
     print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
-    print(write_advice(state.folder, template, found.trials, found.front), end="")
-    if session.interrupt_signal is not None:
-        print(INTERRUPTED, file=sys.stderr)
-        return interrupted(session.interrupt_signal)
+    advice = write_advice(state.folder, template, found.trials, found.front)
+    if terminal.verbosity != "quiet":
+        print(advice, end="")
     if session.fault is not None:
         print(f"{session.fault}; {GOES_ON}", file=sys.stderr)
         return DAMAGED
@@ -225,10 +261,10 @@ def _confirm(state: SweepState, session: Session, found: SweepResult) -> bool:
     wanted = state.template.sweep.confirm
     runs = planned_runs(found.trials, found.ranking, wanted) if wanted else []
     if wanted and not runs:
-        print("Nothing to confirm: there is no winner.", flush=True)
+        log.info("Nothing to confirm: there is no winner.")
     runs = [run for run in runs if run not in found.ended_runs]
     if runs:
-        print(f"Confirmation with fresh seeds, runs to train: {len(runs)}", flush=True)
+        log.info("Confirmation with fresh seeds, runs to train: %d", len(runs))
         session.start()
         # Ray reads its environment variables when it is imported, so it must not be imported before the start.
         from codeq.execution.confirm import confirm

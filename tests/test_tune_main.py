@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from codeq.config.dry_run import plan
 from codeq.config.metrics import REPORTED
 from codeq.plugins import load_stored
 from tests.conftest import ROOT, TINY
+from tests.terminals import InTerminal, is_cursor_shown
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LR = "optimizer.param_groups.base.lr"
@@ -259,7 +261,7 @@ def states(folder: Path) -> list[TrialState]:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=["INT", "TERM", "KILL"]
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=["TERM", "KILL"]
 )
 def test_an_interrupted_sweep_goes_on_where_it_was(
     long_sweep: list[object], tmp_path: Path, number: signal.Signals, code: int
@@ -275,10 +277,32 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
         with (folder / "trials.csv").open() as file:
             assert {row["status"] for row in csv.DictReader(file)} <= {"stopped", "finished"}
         assert TrialState.RUNNING not in states(folder)
-    interrupted_at = count_rows(folder)
-    assert interrupted_at < 90
+    check_that_it_goes_on(start([*long_sweep, "--resume"]), folder)
 
-    resumed = start([*long_sweep, "--resume"])
+
+def test_ctrl_c_on_a_terminal_ends_the_view_and_prints_the_command_that_goes_on(
+    long_sweep: list[object], tmp_path: Path
+) -> None:
+    folder = tmp_path / "long"
+    terminal = InTerminal([sys.executable, "tune_main.py", *long_sweep], columns=300)
+    wait_until(lambda: "0 of 3 trials" in terminal.shown and re.search(r"\d/30", terminal.shown) is not None)
+    os.kill(terminal.process.pid, signal.SIGINT)
+    assert terminal.wait() == 130, terminal.shown
+    assert terminal.first_after_s is not None and terminal.first_after_s < 3  # one second on an idle machine
+    assert re.search(r"opening the sweep long.*starting Ray.*waiting for the first epoch", terminal.shown, re.DOTALL)
+    assert "Traceback" not in terminal.shown and is_cursor_shown(terminal.shown)
+    *_, command = re.sub(r"\x1b\[[0-9;?]*\w", "", terminal.shown).strip().splitlines()
+    assert command.startswith("python tune_main.py ") and command.endswith(" --resume")
+    resumed = subprocess.Popen(
+        [sys.executable, *shlex.split(command)[1:]],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    check_that_it_goes_on(resumed, folder)
+
+
+def check_that_it_goes_on(resumed: subprocess.Popen[str], folder: Path) -> None:
+    """The sweep was interrupted; then it trains every epoch that is left, once."""
+    assert count_rows(folder) < 90
     output, _ = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, output
     assert re.search(r"^trials that have ended: \d, to (finish|begin): \d", output, re.MULTILINE), output
@@ -336,6 +360,8 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(long_sweep:
     os.kill(workers[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
+    assert re.search(r"^trial 000\d: its process has died, it goes on from its checkpoint$", output, re.MULTILINE)
+    assert not re.search(r"\bray|\w+\.(cc|py):\d+", output, re.IGNORECASE), output
     with (tmp_path / "long" / "trials.csv").open() as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["finished"] * 3
     for trial in sorted((tmp_path / "long").glob("trials/*/metrics.jsonl")):
@@ -365,13 +391,18 @@ def test_a_finished_sweep_is_not_overwritten_but_extended(
     tiny["optimizer"]["param_groups"]["base"]["lr"] = {"distribution": "loguniform", "low": 1e-4, "high": 1e-1}
     tiny["sweep"] = {"scheduler": {"grace_epochs": 1}, "enqueue": [{LR: 0.01}, {LR: 0.0003}]}
     arguments = ["tune_main.py", write_yaml(tiny), "--storage", tmp_path, "--name", "small", "--trials"]
-    assert run_python(*arguments, 1).returncode == 0
+    quiet = run_python(*arguments, 1, "--quiet")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    first, *_, last = quiet.stdout.splitlines()
+    assert first.startswith("Pareto front: 1 trial, val_acc and sparsity")
+    assert last == f"{tmp_path}/small: trials.csv, pareto.csv, best.yaml (marked *), report.html"
+    assert "trial 0" not in quiet.stdout
     before = (tmp_path / "small" / "trials" / "0000" / "trial.json").read_text()
     refused = run_python(*arguments, 2)
     assert refused.returncode == 4
     assert "holds 1 trial already; --resume" in refused.stderr
     extended = run_python(*arguments, 2, "--resume")
-    assert extended.returncode == 0, extended.stderr
+    assert (extended.returncode, extended.stderr) == (0, "")  # no line of Ray's
     assert "What mattered: 2 healthy trials are too few" in extended.stdout
     assert sorted(path.name for path in (tmp_path / "small" / "trials").iterdir()) == ["0000", "0001"]
     assert (tmp_path / "small" / "trials" / "0000" / "trial.json").read_text() == before
@@ -379,8 +410,11 @@ def test_a_finished_sweep_is_not_overwritten_but_extended(
     assert (second["status"], second["reason"]) == ("stopped", "asha at epoch 1")  # it is compared with the first
 
     warm = [*arguments[:-3], "--name", "warm", "--trials", 1, "--set", f"sweep.search.warm_start={tmp_path}/small"]
-    done = run_python(*warm)
+    done = run_python(*warm, "--verbose")
     assert done.returncode == 0, done.stderr
+    epochs = [line[:20] for line in done.stdout.splitlines() if line.startswith("trial 0000  epoch")]
+    assert epochs == ["trial 0000  epoch 1 ", "trial 0000  epoch 2 "]
+    assert "Started a local Ray instance" in done.stderr
     assert f"2 trials of {tmp_path}/small to learn from" in done.stdout
     assert [path.name for path in (tmp_path / "warm" / "trials").iterdir()] == ["0000"]
     missing = run_python(*warm[:-1], f"sweep.search.warm_start={tmp_path}/nothing", "--resume")
@@ -581,6 +615,7 @@ def test_results_go_to_a_url_as_to_a_folder_even_if_nobody_reads_the_output(
         "template.yaml", "trials", "trials.csv", "pareto.csv", "best.yaml", "study.db", "summary.json", "report.html",
         "runs.json",
     }  # fmt: skip
+    assert json.loads((far / "trials" / "0000" / "trial.json").read_text())["status"] == "finished"
     assert len((far / "trials" / "0000" / "metrics.jsonl").read_text().splitlines()) == 2
     local = tmp_path / "results" / "file" / far.relative_to("/")
     assert list(local.glob("trials/0000/events.*"))

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+
 from benchmarks.noop import options
 from benchmarks.options import ROOT
 from codeq.config import Template
 from codeq.execution import session
 from codeq.execution.cluster import start_ray
+from codeq.execution.progress.terminal import Terminal
 from codeq.execution.run_sweep import run_sweep
 from codeq.search.sweep_state import open_sweep
 
@@ -21,12 +25,14 @@ def main() -> None:
     plainly = ["sweep.scheduler.name=none", "sweep.resources.fuse=1", "device=cpu"]
     template = Template.load(ROOT / "sweeps" / "dz_wd.yaml", [*sizes, *plainly, *given.set])
     session.start_ray = _start_ray_and_replace_the_trial  # type: ignore[attr-defined]
-    with open_sweep(template, resume=False) as state:
-        run_sweep(state, session.Session(template, session.RunOptions()))
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    logging.getLogger("codeq.execution").setLevel(logging.INFO)
+    with open_sweep(template, resume=False) as state, Terminal() as terminal:
+        run_sweep(state, session.Session(template, session.RunOptions(), terminal))
 
 
-def _start_ray_and_replace_the_trial(address: str | None, dashboard: bool) -> str | None:
-    url = start_ray(address, dashboard)
+def _start_ray_and_replace_the_trial(address: str | None, dashboard: bool, log_level: int = 0) -> str | None:
+    url = start_ray(address, dashboard, log_level)
     from benchmarks.noop.trial import NoopTrial  # imports Ray, so after start_ray
     from codeq.execution import trial
 

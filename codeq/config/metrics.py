@@ -90,9 +90,19 @@ CURVES: tuple[str, ...] = ("val_acc", "loss", "sparsity")
 """What the report draws epoch by epoch."""
 
 
+def format_metric(name: str, value: object) -> str:
+    """A metric's value, a number or what formats like one, with its digits; empty for None."""
+    return "" if value is None else format(value, METRICS[name].format_spec)
+
+
 def describe_row(row: Mapping[str, Any], names: Iterable[str] = MAIN) -> str:
     """The named metrics that the row has, aligned over rows: `val_acc  97.50  sparsity 0.9000`."""
-    return "  ".join(f"{name} {_aligned(METRICS[name], row[name])}" for name in names if name in row)
+    return "  ".join(describe_metrics(row, names))
+
+
+def describe_metrics(row: Mapping[str, Any], names: Iterable[str] = MAIN) -> list[str]:
+    """The parts of `describe_row`, one for each metric."""
+    return [f"{name} {_aligned(METRICS[name], row[name])}" for name in names if name in row]
 
 
 def finite_metrics(row: Mapping[str, Any]) -> dict[str, float]:

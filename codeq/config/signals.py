@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NoReturn
 
 from codeq.config.exit_codes import interrupted
 
@@ -16,11 +17,16 @@ _received: list[int] = []
 _on_first: Callable[[int], object] | None = None
 
 
-def handle_signals() -> None:
-    """Install the handlers, in the main thread. The first signal raises KeyboardInterrupt with its number."""
+@contextlib.contextmanager
+def handled_signals() -> Iterator[None]:
+    """Handle both signals, in the main thread, in the `with` block: the first raises KeyboardInterrupt."""
     _received.clear()
-    for number in NUMBERS:
-        signal.signal(number, _handle)
+    with _handlers():
+        try:
+            yield
+        except KeyboardInterrupt:
+            _received.append(signal.SIGINT)  # counts only where no signal was received
+            raise
 
 
 def received_signal() -> int | None:
@@ -29,17 +35,31 @@ def received_signal() -> int | None:
     return _received[0] if _received else None
 
 
+def interrupt(number: int) -> NoReturn:
+    """Raise KeyboardInterrupt for a signal whose handler another library had replaced."""
+    _received.append(number)
+    raise KeyboardInterrupt(number)
+
+
 @contextlib.contextmanager
 def on_first_signal(action: Callable[[int], object]) -> Iterator[None]:
     """Call `action` with the number of a first signal instead of raising KeyboardInterrupt, in the `with` block."""
     global _on_first
-    handlers = {number: signal.signal(number, _handle) for number in NUMBERS}  # a library may have its own
-    before, _on_first = _on_first, action
+    with _handlers():  # a library may have its own
+        before, _on_first = _on_first, action
+        try:
+            yield
+        finally:
+            _on_first = before
+
+
+@contextlib.contextmanager
+def _handlers() -> Iterator[None]:
+    before = {number: signal.signal(number, _handle) for number in NUMBERS}
     try:
         yield
     finally:
-        _on_first = before
-        for number, handler in handlers.items():
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
@@ -54,8 +74,8 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 def _leave(number: int) -> None:
     """End the process without clean-up, which could take seconds: files are replaced whole, so the state is valid."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         if sys.stdout is not None and sys.stdout.isatty():
             os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # show the cursor that a live view has hidden
-        os.write(2, b"left at once; the same command with --resume goes on\n")
+        os.write(2, b"interrupted twice, left at once; --resume goes on\n")
     os._exit(interrupted(number))

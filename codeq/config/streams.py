@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import io
+import os
 import sys
 from typing import Any
 
@@ -31,13 +32,28 @@ def spell(text: str, encoding: str) -> str:
 def prepare_streams() -> None:
     """Make writing to standard output and standard error succeed whatever their reader does and can show.
 
-    What is written after the reader has gone is discarded; characters that the encoding does not have are spelled as
-    `spell` does it. Streams that somebody has replaced already are left as they are.
+    A line is written as soon as it ends. What is written after the reader has gone, or where a stream is closed, is
+    discarded; characters that the encoding does not have are spelled as `spell` does it. Streams that somebody has
+    replaced already are left as they are.
     """
+    _open_closed_files()
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)  # None if the file is closed
-        if isinstance(stream, io.TextIOWrapper) and stream is getattr(sys, f"__{name}__"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))
+        elif isinstance(stream, io.TextIOWrapper) and stream is getattr(sys, f"__{name}__"):
             setattr(sys, name, _prepared(stream))
+
+
+def _open_closed_files() -> None:
+    """Open the null device for standard files that are closed: else the next file that is opened takes their number,
+    and what a child process prints is written into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number, which is this one
 
 
 def _prepared(stream: io.TextIOWrapper) -> io.TextIOWrapper:
@@ -47,7 +63,7 @@ def _prepared(stream: io.TextIOWrapper) -> io.TextIOWrapper:
         raw if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors=SPELL,
-        line_buffering=stream.line_buffering,
+        line_buffering=True,
         write_through=stream.write_through,
     )
 

@@ -18,6 +18,14 @@ def join_and(names: Iterable[str]) -> str:
     return f"{', '.join(early)} and {last}" if early else last
 
 
+def format_duration(seconds: float) -> str:
+    """Return a text such as `45 s`, `12 min`, `3.4 h` or `2.1 days`."""
+    for unit, length in (("days", 86400.0), ("h", 3600.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+
+
 def one_line(message: object) -> str:
     """A message or an error's message without line breaks; the error's type if there is no message."""
     return " ".join(str(message).split()) or type(message).__name__

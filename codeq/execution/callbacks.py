@@ -1,4 +1,4 @@
-"""Tune callbacks of the driver: write trial records, print a line per finished trial, feed TensorBoard and W&B."""
+"""Tune callbacks of the driver: write trial records, feed TensorBoard and W&B."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from upath import UPath
 
-from codeq.config.metrics import describe_row, finite_metrics
+from codeq.config.metrics import finite_metrics
 from codeq.config.sweep import SweepConfig
 from codeq.execution.trial import folder_name
 from codeq.search.outcome import TrialEnd, trial_end
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class TrialRecorder(Callback):
-    """Determines how each trial ended, records it in the trial's folder, prints a line, and tells the search.
+    """Determines how each trial ended, records it in the trial's folder, shows it, and tells the search.
 
     It must come before callbacks that read the record. Tune calls the searcher before its callbacks, so the search
     hears of the end from here.
@@ -39,12 +39,15 @@ class TrialRecorder(Callback):
     def __init__(
         self,
         sweep: SweepConfig,
+        show: Callable[[str, TrialEnd, float, int], None],
         on_fault: Callable[[str], object],
         tell: Callable[[str, TrialEnd], None] | None = None,
     ) -> None:
-        """on_fault: called with one line for a fault of the machine that lasts, after which no trial can go on now.
-        tell: called with the trial's Tune id and its end, once that is recorded."""
-        self._sweep, self._on_fault, self._tell = sweep, on_fault, tell
+        """show, tell: called once the end is recorded; show with the trial's name, its end, its duration in seconds and
+        the epochs that it was to train, tell with its Tune id and its end. on_fault: called with one line for a fault
+        of the machine that lasts, after which no trial can go on now.
+        """
+        self._sweep, self._show, self._on_fault, self._tell = sweep, show, on_fault, tell
         self._started: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,7 +93,7 @@ class TrialRecorder(Callback):
             folder.write_record(known)
             if self._sweep.keep_checkpoints != "all":
                 folder.remove_checkpoints(keep_newest=end.status == "finished")
-            print(_line(folder_name(trial.config), end, duration_s, folder.read_config().epochs), flush=True)
+            self._show(folder_name(trial.config), end, duration_s, folder.read_config().epochs)
         if self._tell:
             self._tell(trial.trial_id, end)
 
@@ -99,17 +102,6 @@ def _first_sentence(report: str) -> str:
     """The sentence of Tune's report that says what killed the process."""
     found = re.search(r"Error: (.+)|^(The actor .+?)(?:\.|$)", report, re.MULTILINE)
     return (found[1] or found[2]) if found else "its process died"
-
-
-def _line(name: str, end: TrialEnd, duration_s: float, epochs: int) -> str:
-    epoch = f"{end.row['epoch']}/{epochs}"
-    parts = [f"trial {name}  {end.status:<9}  epoch {epoch:<7}"]
-    if end.row["epoch"]:
-        parts.append(describe_row(end.row))
-    parts.append(f"{duration_s:5.1f} s")
-    if end.status not in ("finished", "stopped"):
-        parts.append(end.reason)
-    return "  ".join(parts)
 
 
 class TensorBoardWriter(Callback):

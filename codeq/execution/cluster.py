@@ -26,23 +26,28 @@ QUIET = {
 }
 
 
+SILENT = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+"""Makes the driver print no message of Ray's processes: `log_to_driver=False` leaves those about lost workers."""
+
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Makes all ports of a local Ray listen on 127.0.0.1 only: Ray does so where this variable disables clusters."""
 
 
-def start_ray(address: str | None, dashboard: bool) -> str | None:
+def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRITICAL) -> str | None:
     """Initialise Ray in this process; returns the dashboard's URL if there is one.
 
     address: None starts a local Ray that ends with this process and listens on 127.0.0.1 only; anything else is a
     cluster's address, whose workers get this package's source. Clients and nodes authenticate by token.
+    log_level: of Ray's own messages.
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    for name, value in {**QUIET, **(LOOPBACK if address is None else {})}.items():
+    is_silent = log_level > logging.ERROR
+    for name, value in {**QUIET, **(SILENT if is_silent else {}), **(LOOPBACK if address is None else {})}.items():
         os.environ.setdefault(name, value)
     _keep_token_private()
     import ray  # reads its environment when it is imported
 
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": log_level}
     if address is None:
         # Plain ray.init() would join any cluster that happens to run on this machine.
         context = ray.init(address="local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
@@ -54,7 +59,7 @@ def start_ray(address: str | None, dashboard: bool) -> str | None:
         except (ConnectionError, ValueError) as error:
             raise BadInput(f"--address {address}: {first_line(error)}") from None
     # A failed trial has a reason in the table and a traceback in its folder; Tune would print pages about it.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    logging.getLogger("ray.tune").setLevel(log_level)
     url = context.dashboard_url
     return f"http://{url}" if url else None
 

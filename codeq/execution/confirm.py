@@ -8,6 +8,9 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from codeq.execution.callbacks import TensorBoardWriter, TrialRecorder
+from codeq.execution.progress.feed import ProgressFeed
+from codeq.execution.progress.remaining import EpochPlan
+from codeq.execution.progress.state import SweepProgress
 from codeq.execution.schedulers import NoStopping
 from codeq.execution.session import Session
 from codeq.execution.trial import SweepTrial, trial_config
@@ -21,12 +24,15 @@ def confirm(state: SweepState, session: Session, runs: Sequence[tuple[int, int]]
     Raises StateDamaged for trials that cannot be read. The session must be started.
     """
     sweep = state.template.sweep
+    progress = SweepProgress("confirmation", EpochPlan(len(runs), state.template.max_epochs, rungs=()))
+    feed = ProgressFeed(progress, session.terminal)
+    session.terminal.show(progress)
     session.tune(
         SweepTrial,
         {"cpu": sweep.resources.cpu, "gpu": session.gpus},
         searcher=ListSearcher([_prepared(state, session, number, seed) for number, seed in runs]),
         scheduler=NoStopping(),  # type: ignore[no-untyped-call]
-        callbacks=[TrialRecorder(sweep, session.stop_for), TensorBoardWriter(state.local)],
+        callbacks=[TrialRecorder(sweep, feed.end, session.stop_for), feed, TensorBoardWriter(state.local)],
         trials=len(runs),
     )
 

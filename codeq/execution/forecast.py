@@ -12,6 +12,7 @@ import joblib
 
 from codeq.config import RunConfig, Template
 from codeq.config.epoch_budget import epoch_budget
+from codeq.config.text import format_duration
 from codeq.data import load_data, load_or_fake
 from codeq.execution.capacity import gpus_of_trial, slots_for_trials
 from codeq.train.device import gpu_count, prepare_device
@@ -148,11 +149,3 @@ def _time(found: Forecast) -> str:
         return f"at most {worst}"
     expected, low, high = map(format_duration, (found.expected, *found.p10_p90))
     return f"about {worst}" if low == worst else f"about {expected} expected ({low} to {high}), at most {worst}"
-
-
-def format_duration(seconds: float) -> str:
-    """Return a text such as `45 s`, `12 min`, `3.4 h` or `2.1 days`."""
-    for unit, length in (("days", 86400.0), ("h", 3600.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

@@ -9,9 +9,12 @@ from typing import Any
 
 from codeq.config.sweep import parse_duration
 from codeq.config.text import join_and, pluralize
+from codeq.execution.progress.remaining import EpochPlan
+from codeq.execution.progress.state import SweepProgress
 from codeq.execution.session import Session
 from codeq.search.outcome import TrialEnd
 from codeq.search.sweep_state import SweepState
+from codeq.storage.trial_folder import trial_folders
 from codeq.train.tracking import open_tracker
 
 log = logging.getLogger(__name__)
@@ -30,12 +33,12 @@ def run_sweep(state: SweepState, session: Session, show: Callable[[], object] = 
     budget = state.template.sweep.time_budget
     if state.warm_start:
         known = pluralize(len(state.warm_start), "trial")
-        print(f"{known} of {state.template.sweep.search.warm_start} to learn from", flush=True)
+        log.info("%s of %s to learn from", known, state.template.sweep.search.warm_start)
     if state.ended or state.unfinished:
-        print(_describe_progress(state), flush=True)
+        log.info("%s", _describe_progress(state))
     if state.remaining > 0:
         if state.template.missing_configs:
-            print(state.template.missing_configs, flush=True)
+            log.info("%s", state.template.missing_configs)
         session.start()
         began = time.monotonic()
         _tune(state, session, show)
@@ -45,7 +48,7 @@ def run_sweep(state: SweepState, session: Session, show: Callable[[], object] = 
             if state.remaining > 0 and took >= parse_duration(budget):
                 trials = pluralize(int(state.template.sweep.trials or 1), "trial")
                 left = f"{state.remaining} of {trials} not finished"
-                print(f"The time budget of {budget} is over: {left}; --resume goes on", flush=True)
+                log.info("The time budget of %s is over: %s; --resume goes on", budget, left)
 
 
 def _describe_progress(state: SweepState) -> str:
@@ -86,12 +89,27 @@ def _callbacks(
     state: SweepState, session: Session, tell: Callable[[str, TrialEnd], None], show: Callable[[], object]
 ) -> list[Any]:
     from codeq.execution.callbacks import Periodically, TensorBoardWriter, TrackerFeed, TrialRecorder
+    from codeq.execution.progress.feed import ProgressFeed
 
     sweep = state.template.sweep
+    progress = _progress(state)
+    feed = ProgressFeed(progress, session.terminal)
+    session.terminal.show(progress)
     tracker = open_tracker(state.template.tree.get("wandb_project"), state.local / "wandb", group=sweep.name)
     return [
-        TrialRecorder(sweep, session.stop_for, tell),
+        TrialRecorder(sweep, feed.end, session.stop_for, tell),
+        feed,
         TensorBoardWriter(state.local),
         TrackerFeed(tracker),
         Periodically(show, SHOW_EVERY_S),
     ]
+
+
+def _progress(state: SweepState) -> SweepProgress:
+    """The progress of the sweep, with the trials that have ended before."""
+    sweep = state.template.sweep
+    progress = SweepProgress(str(sweep.name), EpochPlan.of(state.template), sweep.objectives, sweep.constraints)
+    for folder in trial_folders(state.folder) if state.ended else []:
+        if end := TrialEnd.recorded(folder):
+            progress.end(folder.path.name, end, folder.read_config().epochs)
+    return progress

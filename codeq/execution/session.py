@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import signal
 import socket
@@ -13,15 +14,16 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from codeq.config import ConfigError, Template
 from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
+from codeq.config.signals import interrupt, on_first_signal
 from codeq.execution.capacity import check_resources, describe_sharing, free_slots, gpus_per_trial, trials_that_fit
 from codeq.execution.cluster import start_ray
 from codeq.execution.disk import check_disk
+from codeq.execution.progress.terminal import Terminal
 from codeq.plugins import error_line
 from codeq.registry import PluginError
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from codeq.execution.limiter import Capacity
     from codeq.execution.schedulers import NoStopping
     from codeq.execution.trial import Placement
+
+log = logging.getLogger(__name__)
 
 Images = dict[str, Any]
 """References to raw images in Ray's object store by `RunConfig.images_key`."""
@@ -54,9 +58,10 @@ class Session:
     that ended it, or None.
     """
 
-    def __init__(self, template: Template, options: RunOptions) -> None:
-        """Does not start Ray."""
+    def __init__(self, template: Template, options: RunOptions, terminal: Terminal | None = None) -> None:
+        """Does not start Ray. terminal: shows what the session waits for and its trials; None: one without a view."""
         self.template, self.options = template, options
+        self.terminal = terminal or Terminal("quiet")
         self.images: Images = {}
         self.gpus = 0.0
         self.device: str | None = None
@@ -69,22 +74,26 @@ class Session:
         """Start or join Ray, once. Raises BadInput if the data, the cluster or a trial's resources are missing."""
         if self._is_started:
             return
+        self.terminal.wait(f"reading the data: {self.template.boundary_configs[0].dataset.name}")
         raw = _fetch_data(self.template) if self.options.address is None else {}
         if self.options.address is None:
             _check_device(self.template)
+        self.terminal.wait("checking the networks")
         check_networks(self.template, raw, fetch_weights=self.options.address is None)
         check_disk(self.template)
+        self.terminal.wait("joining the Ray cluster" if self.options.address else "starting Ray")
+        log_level = logging.INFO if self.terminal.verbosity == "verbose" else logging.CRITICAL
         with _preserve_sigterm():
-            dashboard = start_ray(self.options.address, self.options.dashboard)
+            dashboard = start_ray(self.options.address, self.options.dashboard, log_level)
         import ray  # reads its environment at import, so it is imported after start_ray
 
         if dashboard:
-            print(f"Ray dashboard: {dashboard} (it needs the token that `ray get-auth-token` prints)", flush=True)
+            log.info("Ray dashboard: %s (it needs the token that `ray get-auth-token` prints)", dashboard)
         # The dashboard shows a reused actor under the name of its first trial.
         self._reuse_actors = not dashboard
         self._check_resources()
         if sharing := describe_sharing(self.gpus):
-            print(sharing, flush=True)
+            log.info("%s", sharing)
         # In Ray's object store all processes of a machine share one copy.
         self.images = {key: ray.put(images) for key, images in raw.items()}
         self._is_started = True
@@ -190,22 +199,21 @@ class Session:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the training after the current reports; a second signal ends it immediately."""
+        """A first SIGINT or SIGTERM ends the training after the current reports."""
 
-        def stop(number: int, frame: FrameType | None) -> None:
-            if self.interrupt_signal is not None or signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-                raise KeyboardInterrupt(number)
+        def stop(number: int) -> None:
             self.interrupt_signal = number
+            self.terminal.wait("interrupted, ending the running epochs")
+            if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:  # Tune has not begun
+                raise KeyboardInterrupt(number)
             _finish_step()
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         usr1 = signal.getsignal(signal.SIGUSR1)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            signal.signal(signal.SIGUSR1, usr1)
+        with on_first_signal(stop):
+            try:
+                yield
+            finally:
+                signal.signal(signal.SIGUSR1, usr1)
 
 
 def _finish_step() -> None:
@@ -282,7 +290,7 @@ def _preserve_sigterm() -> Iterator[None]:
             signal.set_wakeup_fd(before_fd)
             signal.signal(signal.SIGTERM, before)
             for number in _received(read_end):
-                raise KeyboardInterrupt(number) from None
+                interrupt(number)
 
 
 def _received(read_end: socket.socket) -> list[int]:

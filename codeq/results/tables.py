@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from codeq.config import SweepConfig, Template
-from codeq.config.metrics import MAIN, METRICS
+from codeq.config.metrics import MAIN, format_metric
 from codeq.config.objectives import describe_constraints, is_feasible
 from codeq.config.streams import spell
 from codeq.config.text import join_and, pluralize, yaml_text
 from codeq.results.comparison import Comparison
-from codeq.results.confirmation import Confirmed, MeanStd
+from codeq.results.confirmation import Confirmed
 from codeq.results.sweep_result import SweepResult
 
 _FILE_WIDTH = 200
@@ -152,11 +152,6 @@ def _shortest(steps: list[str], others: Sequence[list[str]]) -> str:
         if not steps[-length].isdigit() and all(other[-length:] != steps[-length:] for other in others):
             return ".".join(steps[-length:])
     return ".".join(steps)
-
-
-def format_metric(name: str, value: float | MeanStd | None) -> str:
-    """A metric's value with its digits; empty for None."""
-    return "" if value is None else format(value, METRICS[name].format_spec)
 
 
 def format_drawn(value: object) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.arguments import as_text
 from codeq.config.environment import load_env_file
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, interrupted
 from codeq.config.paths import option_path
+from codeq.config.signals import handled_signals, received_signal
 from codeq.config.streams import prepare_streams
 from codeq.plugins import add_plugin_option, error_line, load_plugins
 
@@ -35,12 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         resume = None if options.resume is None else Path(option_path("--resume", options.resume))
     except ConfigError as error:
         return _refuse(error, BAD_INPUT)
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return _train(config, resume, template.sweep.scheduler.grace_epochs)
-    except KeyboardInterrupt as interrupt:
-        print("interrupted; --resume goes on after the last completed epoch", file=sys.stderr)
-        return interrupted(interrupt.args[0] if interrupt.args else signal.SIGINT)
+    code = 0
+    with handled_signals(), contextlib.suppress(KeyboardInterrupt):
+        code = _train(config, resume, template.sweep.scheduler.grace_epochs)
+    if (number := received_signal()) is None:
+        return code
+    print("interrupted; --resume goes on after the last completed epoch", file=sys.stderr)
+    return interrupted(number)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,10 +54,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], type=as_text, metavar="KEY=VALUE", help=text)
     add_plugin_option(parser)
     return parser
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)
 
 
 def _train(config: RunConfig, resume: Path | None, grace_epochs: int) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +106,41 @@ def test_a_locale_without_accents_reads_them_all_the_same(
     assert done.returncode == (2 if said else 0), done.stderr
     assert len(done.stderr.splitlines()) == (1 if said else 0)
     assert done.stderr.startswith(said or "")
+
+
+def test_a_reader_of_a_pipe_sees_each_line_as_it_comes() -> None:
+    code = (
+        "from codeq.config.streams import prepare_streams as p; p(); print('first'); input(); print('second'); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin and process.stdout
+    for line in ("first\n", "second\n"):
+        assert select.select([process.stdout], [], [], 30)[0], f"{line!r} does not come before the next one"
+        assert process.stdout.readline() == line
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_nowhere_and_no_file_takes_its_place(tmp_path: Path, closed: str) -> None:
+    """Else what a child process prints would be written into the sweep's files."""
+    code = (
+        "import os, sys; from codeq.config.streams import prepare_streams; prepare_streams()\n"
+        f"file = open('{tmp_path}/file', 'w')\n"
+        "print('one'); print('two', file=sys.stderr); sys.stdout.flush()\n"
+        "os.system('echo three; echo four >&2')\n"
+        "file.write('five'); file.close(); sys.exit(7)\n"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f'"$0" -c "$1" {closed}', sys.executable, code],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (tmp_path / "file").read_text() == "five"
+    out, err = ("" if ">&-" in closed.split() else "one\nthree\n"), ("" if "2>&-" in closed else "two\nfour\n")
+    assert (done.returncode, done.stdout, done.stderr) == (7, out, err)
 
 
 def test_a_lost_terminal_ends_nothing() -> None:

@@ -12,8 +12,9 @@ import yaml
 
 from codeq.config import RunConfig, Template
 from codeq.config.epoch_budget import epoch_budget
+from codeq.config.text import format_duration
 from codeq.execution import forecast
-from codeq.execution.forecast import NEXT_S, REPORT_S, START_S, forecast_lines, format_duration, trials_at_once
+from codeq.execution.forecast import NEXT_S, REPORT_S, START_S, forecast_lines, trials_at_once
 from codeq.train import epoch_time
 from codeq.train.epoch_time import EpochTime, measure_epoch
 from codeq.train.loop import create_train_state

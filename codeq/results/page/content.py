@@ -12,11 +12,11 @@ from typing import Any
 from upath import UPath
 
 from codeq.config import Template
-from codeq.config.metrics import COMPRESSION, METRICS, SCORES
+from codeq.config.metrics import COMPRESSION, METRICS, SCORES, format_metric
 from codeq.results.advice import Advice, advise
 from codeq.results.advice.ties import ACCURACY
 from codeq.results.sweep_result import SweepResult
-from codeq.results.tables import format_drawn, format_metric, short_names
+from codeq.results.tables import format_drawn, short_names
 from codeq.results.trials import TrialResult
 from codeq.storage.run_log import DriverRun, read_runs
 from codeq.storage.trial_folder import Layer, Row

@@ -7,12 +7,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from codeq.config.metrics import format_metric
 from codeq.config.sweep import parse_bound
 from codeq.results.advice.ties import ACCURACY, noise
 from codeq.results.front import ranked
 from codeq.results.page.content import HOVER, PageContent, rounded
 from codeq.results.page.style import GREEN, LOOKS, RED, axis_title, new_figure
-from codeq.results.tables import format_metric
 from codeq.results.trials import TrialResult
 
 HEIGHT = 520

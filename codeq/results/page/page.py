@@ -15,7 +15,7 @@ from upath import UPath
 import codeq
 from codeq.config import Template
 from codeq.config.epoch_budget import epoch_budget
-from codeq.config.metrics import MAIN
+from codeq.config.metrics import MAIN, format_metric
 from codeq.config.text import join_and, one_line, pluralize
 from codeq.plugins import stored_plugins
 from codeq.results.advice.text import advice_lines
@@ -33,7 +33,7 @@ from codeq.results.page.parameter_plots import (
     slice_plot,
 )
 from codeq.results.sweep_result import SweepResult, analyze
-from codeq.results.tables import format_drawn, format_metric
+from codeq.results.tables import format_drawn
 from codeq.results.trials import load_confirm_runs, load_trials
 from codeq.storage.atomic_files import write_atomically
 

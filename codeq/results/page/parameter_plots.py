@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, Uniform
-from codeq.config.metrics import METRICS
+from codeq.config.metrics import METRICS, format_metric
 from codeq.config.template import Parameter
 from codeq.results.page.content import HOVER, PageContent, rounded
 from codeq.results.page.style import BLUE, GREY, LOOKS, finish
-from codeq.results.tables import format_metric, short_names
+from codeq.results.tables import short_names
 from codeq.results.trials import TrialResult
 
 FIFTHS = ("#00224e", "#35456c", "#7d7c78", "#bcaf6f", "#fde737")

@@ -1,0 +1,103 @@
+"""What the command shows while it works: a live view on a terminal that can redraw, else nothing but lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Literal
+
+from rich.console import Console, ConsoleRenderable
+from rich.control import Control
+from rich.live import Live
+from rich.segment import ControlType
+from rich.text import Text
+
+from codeq.execution.progress.draw import draw, draw_waiting
+from codeq.execution.progress.state import SweepProgress
+
+Verbosity = Literal["quiet", "normal", "verbose"]
+"""quiet: the results alone. normal: a line per ended trial. verbose: a line per epoch, and Ray's own lines."""
+
+REDRAWS_PER_S = 4.0
+
+
+class Terminal:
+    """Standard output during a sweep: `with Terminal() as terminal:` starts the live view, if any, and ends it.
+
+    Everything that is printed or logged meanwhile appears above the view.
+    """
+
+    def __init__(self, verbosity: Verbosity = "normal", waits_for: str = "") -> None:
+        """waits_for: see `wait`."""
+        self.verbosity = verbosity
+        self.console = Console(highlight=False)
+        self._began = time.monotonic()
+        self._waits_for, self._waits_since = waits_for, self._began
+        self._progress: SweepProgress | None = None
+        is_terminal = sys.stdout is not None and sys.stdout.isatty() and self.console.is_interactive
+        self._view = _View(self) if is_terminal and verbosity != "quiet" else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles the session into an unused snapshot, and locks cannot be pickled."""
+        return {}
+
+    def __enter__(self) -> Terminal:
+        if self._view:
+            self._view.start(refresh=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._view:
+            self._view.stop()
+
+    @property
+    def line_width(self) -> int | None:
+        """The width for lines above the live view; None where there is no such view."""
+        return self.console.width if self._view else None
+
+    def wait(self, what: str) -> None:
+        """Show what the command is doing until the next call: a phrase such as `starting Ray`."""
+        self._waits_for, self._waits_since, self._progress = what, time.monotonic(), None
+
+    def show(self, progress: SweepProgress) -> None:
+        """Show a sweep's progress until the next call of `wait`."""
+        self._progress = progress
+
+    def render(self) -> Text:
+        """The view of this moment."""
+        now, ascii_only, size = time.monotonic(), self.console.options.ascii_only, self.console.size
+        if self._progress is None:
+            return draw_waiting(self._waits_for, now - self._waits_since, ascii_only)
+        view = self._progress.snapshot(now)
+        return draw(view, now - self._began, size.width, size.height - 1, ascii_only)
+
+
+class _View(Live):
+    """A live view that knows how many rows it takes when the terminal has become narrower and has wrapped its lines."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal, self._text = terminal, Text()
+        self._drawn_lengths, self._drawn_width = [0], 0
+        super().__init__(
+            console=terminal.console,
+            refresh_per_second=REDRAWS_PER_S,
+            transient=True,
+            redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
+        )
+
+    def get_renderable(self) -> Text:
+        """The text to draw."""
+        self._text = self._terminal.render()
+        return self._text
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Erase the old view, print the renderables, draw the view again."""
+        width = self.console.width
+        is_narrower = width < self._drawn_width
+        further_rows = sum((length - 1) // width for length in self._drawn_lengths if length) if is_narrower else 0
+        up = [(ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)] * further_rows
+        self._drawn_lengths, self._drawn_width = [len(line) for line in self._text.plain.split("\n")], width
+        return [Control(*up), *super().process_renderables(renderables)]
