@@ -11,13 +11,23 @@ from typing import Any
 from pydantic import ValidationError
 
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, SameAs, Uniform
-from codeq.config.document import Document, KeyPath
+from codeq.config.document import Document, KeyPath, to_line
 from codeq.config.draw import SampledConfig
 from codeq.config.errors import Problem, did_you_mean, format_value
-from codeq.config.foreign_spaces import in_our_words
+from codeq.config.foreign_spaces import in_our_words, outline
 from codeq.config.run import ONE_PER_SWEEP, RunConfig
 from codeq.config.sweep import SweepConfig
-from codeq.config.tree import InvalidValue, children, distributions, dotted, get_path, parameter_names, walk
+from codeq.config.tree import (
+    ForeignSpace,
+    InvalidValue,
+    children,
+    distributions,
+    dotted,
+    get_path,
+    parameter_names,
+    parse_tree,
+    walk,
+)
 from codeq.config.validation import MISSING, UNKNOWN_KEY, WHOLE_NUMBER, FieldError, field_errors
 
 CORNER_SAMPLES = 100
@@ -85,20 +95,33 @@ def checked_draws(tree: Any) -> Iterator[SampledConfig]:
 
 
 def run_problems(tree: dict[str, Any], document: Document) -> list[Problem]:
-    """What is wrong with the configs that can be drawn, each problem once, at the line where it was written."""
-    return list({problem for draw in checked_draws(tree) for problem in draw_problems(draw, tree, document)})
+    """What is wrong with the configs that can be drawn, each problem once, at the line where it was written.
+
+    A search space in another tool's words is replaced in `tree` by a ForeignSpace, and is one problem.
+    """
+    problems = {problem for draw in checked_draws(tree) for problem in draw_problems(draw, tree, document)}
+    if problems and _mark_foreign_spaces(tree, document):
+        problems = {problem for draw in checked_draws(tree) for problem in draw_problems(draw, tree, document)}
+    foreign = [path for path, _, value in walk(tree) if isinstance(value, ForeignSpace)]
+    return [*problems, *(_translation(path, tree, document) for path in foreign)]
 
 
 def draw_problems(draw: SampledConfig, tree: Any, document: Document) -> Iterator[Problem]:
     """What is wrong with one drawn config."""
     for path, key in draw.unresolved.items():
         yield Problem(document.location(_origin(draw, path)), dotted(draw.data, path), _unresolved(key, draw, tree))
+    for invalid in _errors(draw):
+        yield _problem(invalid, draw, tree, document)
+
+
+def _errors(draw: SampledConfig) -> Iterator[FieldError]:
+    """The values of one drawn config that their keys refuse, without what is reported as a whole."""
     try:
         RunConfig.model_validate(draw.data)
     except ValidationError as error:
         for invalid in field_errors(error, RunConfig, draw.data):
             if not _is_reported(draw.data, invalid.path):
-                yield _translation(invalid, draw, document) or _problem(invalid, draw, tree, document)
+                yield invalid
 
 
 def _problem(invalid: FieldError, draw: SampledConfig, tree: Any, document: Document) -> Problem:
@@ -111,18 +134,64 @@ def _problem(invalid: FieldError, draw: SampledConfig, tree: Any, document: Docu
     return Problem(document.location((*origin, *end, *invalid.loc)), dotted(draw.data, invalid.path), reason)
 
 
-def _translation(invalid: FieldError, draw: SampledConfig, document: Document) -> Problem | None:
-    """The problem of a search space that is written in another tool's words, if that is why a value is refused."""
+def _mark_foreign_spaces(tree: Any, document: Document) -> bool:
+    """Replace in `tree` what keys refuse because it is a space in another tool's words; whether there is any."""
+    found = [_foreign_space(i, draw, tree, document) for draw in boundary_configs(tree) for i in _errors(draw)]
+    for path in filter(None, found):
+        _put(tree, path, ForeignSpace())
+    return any(found)
+
+
+def _foreign_space(invalid: FieldError, draw: SampledConfig, tree: Any, document: Document) -> KeyPath | None:
+    """The path in the file of the space in another tool's words that is the reason for an error."""
     is_of_wrong_type = invalid.value is not None and not invalid.requirement.startswith(("must be a list", "must hold"))
     if not is_of_wrong_type and invalid.requirement not in (MISSING, UNKNOWN_KEY):
         return None
     for length in range(1, len(invalid.path) + 1):  # an unknown key is the problem of the mapping around it
-        path = invalid.path[:length]
-        value = get_path(draw.data, path)
-        if (isinstance(value, dict) or path == invalid.path) and (ours := in_our_words(value)):
-            reason = f"is {format_value(value)}; write {ours}"
-            return Problem(document.location(_origin(draw, path)), dotted(draw.data, path), reason)
+        path = _origin(draw, invalid.path[:length])
+        value = get_path(document.data, path)
+        is_ours = isinstance(get_path(tree, path), Distribution | SameAs)
+        if not is_ours and (isinstance(value, dict) or length == len(invalid.path)) and in_our_words(value):
+            return path
     return None
+
+
+def _translation(path: KeyPath, tree: Any, document: Document) -> Problem:
+    """The problem of the ForeignSpace at `path`: what to write instead, which its key takes."""
+    value = get_path(document.data, path)
+    found = in_our_words(value)
+    assert found is not None
+    refusals = {_refusal(space, path, tree, document): space for space in reversed(found.spaces)}
+    if not refusals:
+        ours = found.outline + found.note
+    elif None in refusals:
+        ours = to_line(refusals[None]) + found.note
+    else:  # the most exact one that is not refused for its type
+        reason, space = min(reversed(refusals.items()), key=lambda refused: WHOLE_NUMBER in str(refused[0]))
+        ours = f"{outline(space)}: {reason}"
+    return Problem(document.location(path), dotted(document.data, path), f"is {format_value(value)}; write {ours}")
+
+
+def _refusal(space: Any, path: KeyPath, tree: Any, document: Document) -> str | None:
+    """Why the key at `path` of the file does not take a space; None if it does."""
+    problems: list[Problem] = []
+    parsed = parse_tree(document, space, path, problems)
+    if problems:
+        return problems[0].reason
+    before = get_path(tree, path)
+    _put(tree, path, parsed)
+    try:
+        for draw in boundary_configs(tree):
+            for invalid in _errors(draw):
+                if _origin(draw, invalid.path)[: len(path)] == path:
+                    return _at_end(invalid, draw, tree)[1]
+    finally:
+        _put(tree, path, before)
+    return None
+
+
+def _put(tree: Any, path: KeyPath, value: Any) -> None:
+    get_path(tree, path[:-1])[path[-1]] = value
 
 
 def _unresolved(key: str, draw: SampledConfig, tree: Any) -> str:

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from codeq import registry  # used at call time only: the two modules import each other
 from codeq.config.document import KeyPath
 from codeq.config.errors import closest, format_value
+from codeq.config.foreign_spaces import FOREIGN_KEYS
 from codeq.config.run import PartConfig, RunConfig
 from codeq.config.types import StrictModel
 
@@ -163,7 +164,7 @@ def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
         return "; write it without quotes"
     if kind == "string_type" and isinstance(value, int | float):
         return "; put it in quotes"
-    if isinstance(value, dict) and not kind.startswith("model") and {"low", "high", "choices"} & {*value}:
+    if isinstance(value, dict) and not kind.startswith("model") and FOREIGN_KEYS & {*value}:
         if model is not RunConfig:
             return "; nothing below sweep can be searched"
         return f"; a range is {{distribution: {'int' if kind == 'int_type' else 'uniform'}, low: ..., high: ...}}"
