@@ -88,4 +88,5 @@ def _unread(config: RunConfig, layers: Layers) -> Iterator[tuple[str, str]]:
             absent = {name: f"{model} has no {names[name]}" for name, is_there in has.items() if not is_there}
             yield from ((f"{key}.kwargs.{name}", reason) for name, reason in absent.items())
             if absent and not any(value for name, value in term.kwargs.items() if has[name]):
-                yield f"{key}.lambda", f"{', '.join(absent.values())}, and the other factor is 0"
+                other = "" if len(absent) == len(has) else ", and the other factor is 0"
+                yield f"{key}.lambda", " and ".join(absent.values()) + other
