@@ -144,21 +144,31 @@ def _mark_foreign_spaces(tree: Any, document: Document) -> bool:
 
 def _foreign_space(invalid: FieldError, draw: SampledConfig, tree: Any, document: Document) -> KeyPath | None:
     """The path in the file of the space in another tool's words that is the reason for an error."""
+    path = _origin(draw, invalid.path)
+    value = get_path(document.data, path)
+    if invalid.requirement in (MISSING, UNKNOWN_KEY):
+        around = [path[:length] for length in range(1, len(path))]
+        return next((outer for outer in around if _is_taken(outer, tree, document)), None)
     is_of_wrong_type = invalid.value is not None and not invalid.requirement.startswith(("must be a list", "must hold"))
-    if not is_of_wrong_type and invalid.requirement not in (MISSING, UNKNOWN_KEY):
+    if isinstance(get_path(tree, path), Distribution | SameAs) or not (is_of_wrong_type or isinstance(value, dict)):
         return None
-    for length in range(1, len(invalid.path) + 1):  # an unknown key is the problem of the mapping around it
-        path = _origin(draw, invalid.path[:length])
-        value = get_path(document.data, path)
-        is_ours = isinstance(get_path(tree, path), Distribution | SameAs)
-        if not is_ours and (isinstance(value, dict) or length == len(invalid.path)) and in_our_words(value):
-            return path
-    return None
+    is_list = invalid.requirement.startswith("must be a list")
+    return path if _is_taken(path, tree, document) or (not is_list and in_our_words(value)) else None
+
+
+def _is_taken(path: KeyPath, tree: Any, document: Document) -> bool:
+    """Whether the value at `path` of the file is a space in another tool's words which its key takes in ours."""
+    value = get_path(document.data, path)
+    found = None if isinstance(get_path(tree, path), Distribution | SameAs) else in_our_words(value)
+    return found is not None and any(_refusal(space, path, tree, document) is None for space in found.spaces)
 
 
 def _translation(path: KeyPath, tree: Any, document: Document) -> Problem:
     """The problem of the ForeignSpace at `path`: what to write instead, which its key takes."""
     value = get_path(document.data, path)
+    if path[0] in ONE_PER_SWEEP and path[1:] in ((), ("name",)):
+        reason = f"is {format_value(value)}, must be one value for the whole sweep: {ONE_PER_SWEEP[str(path[0])]}"
+        return Problem(document.location(path), dotted(document.data, path), reason)
     found = in_our_words(value)
     assert found is not None
     refusals = {_refusal(space, path, tree, document): space for space in reversed(found.spaces)}

@@ -87,6 +87,9 @@ def _of_mapping(mapping: dict[str, Any]) -> Translation | None:
     constant = {key: item for key, item in mapping.items() if (key, item) != ("distribution", "constant")}
     if [*constant] == ["value"]:  # W&B's constant
         return Translation((mapping["value"],), to_line(mapping["value"]))
+    if isinstance(bounds := mapping.get("bounds"), list) and len(bounds) == 2:  # Ax
+        others = {key: item for key, item in mapping.items() if key != "bounds" and item != "range"}
+        return _of_mapping({**others, "low": bounds[0], "high": bounds[1]})
     if [*mapping] == ["_type", "_value"]:  # NNI
         arguments = mapping["_value"] if isinstance(mapping["_value"], list) else []
         is_choice = _kind(str(mapping["_type"])) == "choice"
@@ -235,8 +238,9 @@ def _of_normal(kind: str, named: dict[str, Any]) -> Translation:
     low, high = ends
     options = {"is_log": ours == "loguniform", "is_whole": False, "from_zero": False}
     spaces = [*_ranges(low, high, None, **options)]
-    if low < 0 < high:  # many keys refuse what is below 0
-        spaces += _ranges(0, high, None, **options)
+    for least in (0, 1):  # many keys refuse what is below
+        if low < least < high:
+            spaces += _ranges(least, high, None, **options)
     return Translation(tuple(spaces), _outline(ours), note)
 
 
@@ -246,7 +250,17 @@ def _choice(named: dict[str, Any]) -> Translation:
     note = " (each value is as likely as the others)" if "probabilities" in named else ""
     if not isinstance(choices, list) or not choices:
         return Translation((), outline, note)
-    return Translation(({"distribution": "choice", "choices": choices},), outline, note)
+    return Translation(({"distribution": "choice", "choices": [_translated(c) for c in choices]},), outline, note)
+
+
+def _translated(value: Any) -> Any:
+    """`value` with the spaces inside it in our words."""
+    if isinstance(value, list):
+        return [_translated(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = in_our_words(value)
+    return found.spaces[0] if found and found.spaces else {key: _translated(item) for key, item in value.items()}
 
 
 def _outline(distribution: str, low: str = "...", high: str = "...") -> str:

@@ -167,6 +167,8 @@ def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
     if isinstance(value, dict) and not kind.startswith("model") and FOREIGN_KEYS & {*value}:
         if model is not RunConfig:
             return "; nothing below sweep can be searched"
+        if kind == "list_type":
+            return "; a choice of lists is {distribution: choice, choices: [[...], [...]]}"
         return f"; a range is {{distribution: {'int' if kind == 'int_type' else 'uniform'}, low: ..., high: ...}}"
     return ""
 

@@ -42,6 +42,9 @@ WANDB = [
     ("{uniform: {low: 0.1, high: 1}}", "{distribution: uniform, low: 0.1, high: 1}"),
     ("{log_uniform_values: {min: 0.1, max: 1}}", "{distribution: loguniform, low: 0.1, high: 1}"),
     ("{choice: {values: [1, 2]}}", "{distribution: choice, choices: [1, 2]}"),
+    ("{values: [{min: 0.1, max: 1}, 2]}",
+     "{distribution: choice, choices: [{distribution: uniform, low: 0.1, high: 1}, 2]}"),
+    ("{type: range, bounds: [0.1, 1], log_scale: true}", "{distribution: loguniform, low: 0.1, high: 1}"),
 ]
 NNI = [
     ("{_type: uniform, _value: [0.1, 1]}", "{distribution: uniform, low: 0.1, high: 1}"),
@@ -137,6 +140,7 @@ def test_what_the_line_says_is_a_space_that_loads(written: str, ours: str) -> No
          f"{{distribution: int, low: 8, high: 64, log: true}}{NO_STEP}"),
         ("tune.uniform(8, 64)", "{distribution: int, low: 8, high: 64}"),
         ("{distribution: normal, mu: 32, sigma: 8}", f"{{distribution: int, low: 16, high: 48}}{NORMAL}"),
+        ("{distribution: normal, mu: 64, sigma: 100}", f"{{distribution: int, low: 1, high: 264}}{NORMAL}"),
     ],
 )  # fmt: skip
 def test_a_key_of_whole_numbers_gets_whole_numbers(written: str, ours: str) -> None:
@@ -195,6 +199,18 @@ def test_a_space_in_other_words_hides_no_other_problem_and_makes_none() -> None:
          "{name: uniform}]}"),
         (edited(("lambda: 1.0", "lambda: {min: 0.0, max: 1.0}")),
          f'14: {LASSO}: is {{"min": 0.0, "max": 1.0}}; write {{distribution: uniform, low: 0.0, high: 1.0}}'),
+        (edited(("[bn]", "{values: [[bn], [conv1]]}")),
+         '6: quantizer.exclude_layers: is {"values": [["bn"], ["conv1"]]}; write {distribution: choice, choices: [[bn], '
+         "[conv1]]}"),
+        (edited(("resnet20", "{name: vit, kwargs: {depth: {min: 2, max: 4}}}")),
+         '1: model.kwargs.depth: is {"min": 2, "max": 4}; write {distribution: int, low: 2, high: 4}'),
+        (edited(("[bn]", "{min: 1, max: 2}")),
+         '6: quantizer.exclude_layers: is {"min": 1, "max": 2}, must be a list; a choice of lists is {distribution: '
+         "choice, choices: [[...], [...]]}"),
+        (f"{PLAIN}dvice: {{values: [cpu, mps]}}\n", "15: dvice: unknown key; did you mean device?"),
+        (f"{PLAIN}device: {{values: [cpu, mps]}}\n",
+         '15: device: is {"values": ["cpu", "mps"]}, must be one value for the whole sweep: the sweep places all its '
+         "trials alike"),
     ],
 )  # fmt: skip
 def test_a_section_in_other_words_is_one_line_too(text: str, line: str) -> None:
