@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from codeq.config.environment import load_env_file
 from codeq.config.errors import BadInput, Problem, SourceLocation
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
 from codeq.config.merge import OPTIONS
-from codeq.config.paths import expand_path, is_url, option_path, shell_path
+from codeq.config.paths import expand_path, is_url, option_path
 from codeq.config.selection import selection_objectives
 from codeq.config.streams import prepare_streams
 from codeq.config.text import pluralize
@@ -104,7 +105,7 @@ def _print_stored_plugins(options: argparse.Namespace) -> None:
         name = options.name or sweep.get("name") or file.stem
         stored = stored_plugins(UPath(expand_path(options.storage or sweep.get("storage") or "results")) / name)
         if stored:
-            again = " ".join(f"--plugin {shell_path(path)}" for path in stored)
+            again = " ".join(f"--plugin {shlex.quote(str(path))}" for path in stored)
             print(f"the sweep was begun with a plug-in; give it again: {again}", file=sys.stderr)
 
 

@@ -172,13 +172,13 @@ def _translation(path: KeyPath, tree: Any, document: Document) -> Problem:
     found = in_our_words(value)
     assert found is not None
     refusals = {_refusal(space, path, tree, document): space for space in reversed(found.spaces)}
-    if not refusals:
-        ours = found.outline + found.note
-    elif None in refusals:
+    if None in refusals:
         ours = to_line(refusals[None]) + found.note
-    else:  # the most exact one that is not refused for its type
-        reason, space = min(reversed(refusals.items()), key=lambda refused: WHOLE_NUMBER in str(refused[0]))
-        ours = f"{outline(space)}: {reason}"
+    elif refusals:  # the most exact one that is not refused for its type
+        why, space = min(reversed(refusals.items()), key=lambda refused: WHOLE_NUMBER in str(refused[0]))
+        ours = f"{outline(space)}: {why}"
+    else:
+        ours = found.outline + found.note
     return Problem(document.location(path), dotted(document.data, path), f"is {format_value(value)}; write {ours}")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -88,11 +87,6 @@ def escape_path(path: str) -> str:
     return ("./" if path.startswith("~") or _ONE_SLASH.match(path) else "") + path.replace("$", "$$")
 
 
-def shell_path(path: object) -> str:
-    """A path as it stands in a command of ours that is to be pasted into a shell."""
-    return shlex.quote(escape_path(str(path)))
-
-
 def expand_paths(document: Document) -> None:
     """Expand the paths of a document that a user has written, in place; those that cannot be become its problems."""
     for section, path in _paths(document.data):
@@ -121,14 +115,14 @@ def _paths(data: Any) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
 
 
 def option_path(option: str, text: str) -> str:
-    """`expand_path` for an argument of the command line. Raises ConfigError, also for an empty one.
+    """`expand_path` for an argument of the command line, unless it exists as it stands.
 
-    option: its name, for the message.
+    option: its name, for the message. Raises ConfigError, also for an empty argument.
     """
     try:
         if not text:
             raise ValueError("is empty, must be the name of a file")
-        return expand_path(text)
+        return text if os.path.lexists(text) else expand_path(text)
     except ValueError as error:
         raise ConfigError([Problem(SourceLocation(option), "", str(error))]) from None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codeq.config.document import to_line, to_yaml
-from codeq.config.paths import escape_paths, shell_path
+from codeq.config.paths import escape_paths
 from codeq.config.run import RunConfig
 from codeq.config.template import Template
 
@@ -50,7 +51,7 @@ def space_text(path: Path) -> str:
         _place(data, each)
     sweep = _sweep(config, searched, path.stem)
     head = [
-        f"# A search around {path.name}, written by: python -m codeq.config space {shell_path(path)}",
+        f"# A search around {path.name}, written by: python -m codeq.config space {shlex.quote(str(path))}",
         "# Each range has a comment that says why; `--dry-run` prints the plan, `--probe` forecasts the time.",
         "#",
         "#   python tune_main.py THIS_FILE --dry-run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,7 +15,7 @@ import codeq
 from codeq.config import Template
 from codeq.config.document import to_yaml
 from codeq.config.metrics import MAIN
-from codeq.config.paths import escape_paths, shell_path
+from codeq.config.paths import escape_paths
 from codeq.config.run import RunConfig
 from codeq.plugins import stored_plugins
 from codeq.results.confirmation import Confirmed
@@ -67,14 +68,14 @@ def _header(path: UPath, winner: TrialResult, found: SweepResult, config: RunCon
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
     row = winner.as_row()
     scores = ", ".join(f"{name} {row[name]:.6g}" for name in MAIN if row[name] is not None)
-    plugins = "".join(f" --plugin {shell_path(plugin)}" for plugin in stored_plugins(path.parent))
+    plugins = "".join(f" --plugin {shlex.quote(str(plugin))}" for plugin in stored_plugins(path.parent))
     where = f"Trial {winner.record.trial} of the sweep {template.sweep.name} ({template.source})"
     return [
         f"{where}: {found.choice}, chosen on {found.selected_on}.",
         f"Scores after {winner.row['epoch']} epochs: {scores}.",
         *_confirmation(found.confirmation_of(winner)),
         f"Seed {config.seed}. codeq-tune {codeq.__version__}, {packages}, Python {platform.python_version()}.",
-        f"Train it again: python -m codeq.train {shell_path(path)}{plugins}",
+        f"Train it again: python -m codeq.train {shlex.quote(str(path))}{plugins}",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,6 @@ from codeq.config.differences import differences
 from codeq.config.document import parse_document
 from codeq.config.errors import BadInput
 from codeq.config.passwords import is_masked
-from codeq.config.paths import shell_path
 from codeq.config.run import RUNTIME_KEYS
 from codeq.config.sweep import SweepConfig
 from codeq.config.text import pluralize
@@ -213,9 +213,9 @@ def _store_plugins(folder: UPath, plugins: Sequence[Plugin], *, begun: bool) -> 
         if not begun:
             path.unlink()
         elif plugin is None:
-            raise StateDamaged(f"{folder}: was begun with a plug-in; give it again: --plugin {shell_path(path)}")
+            raise StateDamaged(f"{folder}: was begun with a plug-in; give it again: --plugin {shlex.quote(str(path))}")
         elif plugin.content != path.read_bytes():
-            more = f"--plugin {shell_path(path)} goes on with the stored one, --name NAME starts another sweep"
+            more = f"--plugin {shlex.quote(str(path))} goes on with the stored one, --name NAME starts another sweep"
             raise StateDamaged(f"{plugin.path}: differs from {path}, which the sweep was begun with; {more}")
     for plugin in plugins:
         write_atomically(folder / PLUGINS_FOLDER / plugin.name, plugin.content)

@@ -200,8 +200,8 @@ def test_a_space_in_other_words_hides_no_other_problem_and_makes_none() -> None:
         (edited(("lambda: 1.0", "lambda: {min: 0.0, max: 1.0}")),
          f'14: {LASSO}: is {{"min": 0.0, "max": 1.0}}; write {{distribution: uniform, low: 0.0, high: 1.0}}'),
         (edited(("[bn]", "{values: [[bn], [conv1]]}")),
-         '6: quantizer.exclude_layers: is {"values": [["bn"], ["conv1"]]}; write {distribution: choice, choices: [[bn], '
-         "[conv1]]}"),
+         '6: quantizer.exclude_layers: is {"values": [["bn"], ["conv1"]]}; write {distribution: choice, choices: '
+         "[[bn], [conv1]]}"),
         (edited(("resnet20", "{name: vit, kwargs: {depth: {min: 2, max: 4}}}")),
          '1: model.kwargs.depth: is {"min": 2, "max": 4}; write {distribution: int, low: 2, high: 4}'),
         (edited(("[bn]", "{min: 1, max: 2}")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from upath import UPath
 
 from codeq.config import ConfigError, Template
 from codeq.config.__main__ import main
-from codeq.config.paths import escape_path, expand_path, option_path, shell_path
+from codeq.config.paths import escape_path, expand_path, option_path
 from codeq.config.space import space_text
 from codeq.storage.trial_folder import TrialFolder
 from tests.config.texts import PLAIN, load, problems
@@ -190,11 +189,15 @@ def test_a_trial_and_a_file_written_from_a_config_keep_its_paths(folder: Path) -
 
 
 @pytest.mark.parametrize("path", [ODD, "~", "~x/y", "a$b", "s3:/x", "s3://b/$x", "plain", "sqlite:////a/$b?c=$d"])
-def test_an_escaped_path_expands_to_itself_in_a_file_and_in_a_command(path: str) -> None:
-    expected = f"./{path}" if path.startswith(("~", "s3:/x")) else path
-    assert expand_path(escape_path(path)) == expected
-    (argument,) = shlex.split(shell_path(path))
-    assert option_path("FILE", argument) == expected
+def test_an_escaped_path_expands_to_itself(path: str) -> None:
+    assert expand_path(escape_path(path)) == (f"./{path}" if path.startswith(("~", "s3:/x")) else path)
+
+
+@pytest.mark.parametrize("name", ["$NOWHERE", "$HOME", "~", "~no_such_user", "a$$b"])
+def test_an_argument_that_exists_as_it_stands_is_not_expanded(name: str) -> None:
+    """A shell that completes a file's name gives it as it is, and so do the commands that are printed for pasting."""
+    Path(name).mkdir()
+    assert option_path("FOLDER", name) == name
 
 
 @pytest.mark.parametrize(

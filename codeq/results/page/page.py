@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ import codeq
 from codeq.config import Template
 from codeq.config.epoch_budget import epoch_budget
 from codeq.config.metrics import MAIN
-from codeq.config.paths import shell_path
 from codeq.config.text import join_and, one_line, pluralize
 from codeq.plugins import stored_plugins
 from codeq.results.advice.text import advice_lines
@@ -146,7 +146,7 @@ class WinnerRow:
 def _winners(content: PageContent) -> list[WinnerRow]:
     """One row for each trial of the front, with the command that trains it again."""
     winner = content.found.winner
-    plugins = "".join(f" --plugin {shell_path(path)}" for path in stored_plugins(content.folder))
+    plugins = "".join(f" --plugin {shlex.quote(str(path))}" for path in stored_plugins(content.folder))
     rows = []
     for trial in content.found.front:
         row, is_winner = trial.as_row(), winner is not None and trial.record.trial == winner.record.trial
@@ -158,7 +158,7 @@ def _winners(content: PageContent) -> list[WinnerRow]:
                 name=f"{trial.record.trial:04d}",
                 mark="winner" if is_winner else "",
                 cells=[*metrics, *((format_drawn(value), value) for value in drawn)],
-                command=f"python -m codeq.train {shell_path(config)}{plugins}",
+                command=f"python -m codeq.train {shlex.quote(str(config))}{plugins}",
             )
         )
     return rows
