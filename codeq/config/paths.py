@@ -114,14 +114,16 @@ def _paths(data: Any) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
             yield section, path
 
 
-def option_path(option: str, text: str) -> str:
+def option_path(option: str, text: str, *, local: bool = False) -> str:
     """`expand_path` for an argument of the command line, unless it exists as it stands.
 
-    option: its name, for the message. Raises ConfigError, also for an empty argument.
+    option: its name, for the message. local: a URL is refused. Raises ConfigError, also for an empty argument.
     """
     try:
         if not text:
             raise ValueError("is empty, must be the name of a file")
+        if local and is_url(text):
+            raise ValueError(f"is {format_value(text)}, must be the name of a file, not a URL")
         return text if os.path.lexists(text) else expand_path(text)
     except ValueError as error:
         raise ConfigError([Problem(SourceLocation(option), "", str(error))]) from None

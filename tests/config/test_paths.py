@@ -130,11 +130,12 @@ def test_a_path_that_the_locale_cannot_spell_is_refused(
 def test_every_path_of_the_command_line_expands(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("home/good.yaml").write_text(PLAIN)
     assert main(["check", "~/good.yaml"]) == 0
-    assert main(["check", "~/none.yaml", "$NOWHERE/x.yaml", ""]) == 2
+    assert main(["check", "~/none.yaml", "$NOWHERE/x.yaml", "", "file:///x.yaml"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         f"{folder}/home/none.yaml: cannot be read: No such file or directory",
         f"FILE: is '$NOWHERE/x.yaml', {UNSET}",
         "FILE: is empty, must be the name of a file",
+        "FILE: is 'file:///x.yaml', must be the name of a file, not a URL",
     ]
     for plugin, line in {
         "~/none.py": f"{folder}/home/none.py: cannot be read: No such file or directory",
