@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -148,19 +149,21 @@ def _foreign_space(invalid: FieldError, draw: SampledConfig, tree: Any, document
     value = get_path(document.data, path)
     if invalid.requirement in (MISSING, UNKNOWN_KEY):
         around = [path[:length] for length in range(1, len(path))]
-        return next((outer for outer in around if _is_taken(outer, tree, document)), None)
+        return next((outer for outer in around if _fits(outer, tree, document)), None)
     is_of_wrong_type = invalid.value is not None and not invalid.requirement.startswith(("must be a list", "must hold"))
     if isinstance(get_path(tree, path), Distribution | SameAs) or not (is_of_wrong_type or isinstance(value, dict)):
         return None
     is_list = invalid.requirement.startswith("must be a list")
-    return path if _is_taken(path, tree, document) or (not is_list and in_our_words(value)) else None
+    return path if (_fits(path, tree, document) if is_list else in_our_words(value)) else None
 
 
-def _is_taken(path: KeyPath, tree: Any, document: Document) -> bool:
-    """Whether the value at `path` of the file is a space in another tool's words which its key takes in ours."""
+def _fits(path: KeyPath, tree: Any, document: Document) -> bool:
+    """Whether the value at `path` of the file is a space in another tool's words, and a space can stand there at all:
+    its key wants neither a mapping nor a list."""
     value = get_path(document.data, path)
     found = None if isinstance(get_path(tree, path), Distribution | SameAs) else in_our_words(value)
-    return found is not None and any(_refusal(space, path, tree, document) is None for space in found.spaces)
+    refusals = [str(_refusal(space, path, tree, document)) for space in found.spaces] if found else []
+    return any("must be a mapping" not in reason and "must be a list" not in reason for reason in refusals)
 
 
 def _translation(path: KeyPath, tree: Any, document: Document) -> Problem:
@@ -191,13 +194,30 @@ def _refusal(space: Any, path: KeyPath, tree: Any, document: Document) -> str | 
     before = get_path(tree, path)
     _put(tree, path, parsed)
     try:
-        for draw in boundary_configs(tree):
+        for draw in _draws_of(path, tree):
             for invalid in _errors(draw):
                 if _origin(draw, invalid.path)[: len(path)] == path:
                     return _at_end(invalid, draw, tree)[1]
     finally:
         _put(tree, path, before)
     return None
+
+
+def _draws_of(path: KeyPath, tree: Any) -> Iterator[SampledConfig]:
+    """Configs that hold the value at `path` of the tree, and together every end of every distribution in it."""
+    value = get_path(tree, path)
+    inside = _RoundRobin(value)
+    for turn in range(inside.turns):
+        bounds = {(*path, *steps): bound for steps, bound in inside.bounds(value, (), turn)}
+        yield SampledConfig(tree, functools.partial(_suggest_towards, path, bounds))
+
+
+def _suggest_towards(path: KeyPath, bounds: dict[KeyPath, Any], place: KeyPath, distribution: Distribution) -> Any:
+    """One of `bounds`; elsewhere the choice that leads to `path`, or the first bound."""
+    if place in bounds:
+        return bounds[place]
+    is_on_the_way = isinstance(distribution, Choice) and path[: len(place)] == place
+    return [*distribution.bounds().values()][int(path[len(place) + 1]) if is_on_the_way else 0]
 
 
 def _put(tree: Any, path: KeyPath, value: Any) -> None:

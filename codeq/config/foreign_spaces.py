@@ -86,7 +86,8 @@ def in_our_words(value: Any) -> Translation | None:
 def _of_mapping(mapping: dict[str, Any]) -> Translation | None:
     constant = {key: item for key, item in mapping.items() if (key, item) != ("distribution", "constant")}
     if [*constant] == ["value"]:  # W&B's constant
-        return Translation((mapping["value"],), to_line(mapping["value"]))
+        value = _translated(mapping["value"])
+        return Translation((value,), to_line(value))
     if isinstance(bounds := mapping.get("bounds"), list) and len(bounds) == 2:  # Ax
         others = {key: item for key, item in mapping.items() if key != "bounds" and item != "range"}
         return _of_mapping({**others, "low": bounds[0], "high": bounds[1]})

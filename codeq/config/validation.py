@@ -16,6 +16,7 @@ from codeq.config.document import KeyPath
 from codeq.config.errors import closest, format_value
 from codeq.config.foreign_spaces import FOREIGN_KEYS
 from codeq.config.run import PartConfig, RunConfig
+from codeq.config.sweep import SweepConfig
 from codeq.config.types import StrictModel
 
 WHOLE_NUMBER = "must be a whole number"
@@ -165,8 +166,10 @@ def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
     if kind == "string_type" and isinstance(value, int | float):
         return "; put it in quotes"
     if isinstance(value, dict) and not kind.startswith("model") and FOREIGN_KEYS & {*value}:
-        if model is not RunConfig:
+        if model is SweepConfig:
             return "; nothing below sweep can be searched"
+        if model is not RunConfig:
+            return ""
         if kind == "list_type":
             return "; a choice of lists is {distribution: choice, choices: [[...], [...]]}"
         return f"; a range is {{distribution: {'int' if kind == 'int_type' else 'uniform'}, low: ..., high: ...}}"

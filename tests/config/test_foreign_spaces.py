@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from codeq.config import boundary_check
 from codeq.config.document import parse_document
 from codeq.config.foreign_spaces import in_our_words, outline
 from tests.config.texts import LASSO, PLAIN, edited, load, problems, searched, with_quantizer
@@ -35,6 +36,7 @@ WANDB = [
     ("{distribution: categorical, values: [0.1, 0.2], probabilities: [0.9, 0.1]}",
      "{distribution: choice, choices: [0.1, 0.2]} (each value is as likely as the others)"),
     ("{distribution: constant, value: 0.1}", "0.1"),
+    ("{value: {min: 0.1, max: 1}}", "{distribution: uniform, low: 0.1, high: 1}"),
     ("{distribution: normal, mu: 3, sigma: 1}", f"{{distribution: uniform, low: 1, high: 5}}{NORMAL}"),
     ("{distribution: normal, mu: 0, sigma: 0.5}", f"{{distribution: uniform, low: 0, high: 1.0}}{NORMAL}"),
     ("{distribution: log_normal, mu: -4.605, sigma: 1}",
@@ -207,6 +209,8 @@ def test_a_space_in_other_words_hides_no_other_problem_and_makes_none() -> None:
         (edited(("[bn]", "{min: 1, max: 2}")),
          '6: quantizer.exclude_layers: is {"min": 1, "max": 2}, must be a list; a choice of lists is {distribution: '
          "choice, choices: [[...], [...]]}"),
+        (edited(("base: {lr: 0.001}", "base: {lr: {distribution: uniform, low: {min: 1, max: 2}, high: 3}}")),
+         f'10: {LR}.low: is {{"min": 1, "max": 2}}, must be a number'),
         (f"{PLAIN}dvice: {{values: [cpu, mps]}}\n", "15: dvice: unknown key; did you mean device?"),
         (f"{PLAIN}device: {{values: [cpu, mps]}}\n",
          '15: device: is {"values": ["cpu", "mps"]}, must be one value for the whole sweep: the sweep places all its '
@@ -215,6 +219,14 @@ def test_a_space_in_other_words_hides_no_other_problem_and_makes_none() -> None:
 )  # fmt: skip
 def test_a_section_in_other_words_is_one_line_too(text: str, line: str) -> None:
     assert problems(text) == [f"t.yaml:{line}"]
+
+
+def test_a_mapping_is_a_space_only_where_its_key_could_be_searched_as_a_whole() -> None:
+    (line,) = problems(edited(("resnet20", "{values: [resnet20, resnet21]}")))
+    advice = "write {distribution: choice, choices: [resnet20, resnet21]}: is 'resnet21', must be one of resnet20, "
+    assert line.startswith(f't.yaml:1: model: is {{"values": ["resnet20", "resnet21"]}}; {advice}')
+    (line,) = problems(edited(("{max_bits: 8}", "{values: [2, 3]}")))
+    assert line.startswith("t.yaml:5: quantizer.kwargs.values: unknown key; allowed for deadzone: fixed_bit_val, ")
 
 
 @pytest.mark.parametrize(
@@ -263,3 +275,13 @@ def test_our_words_are_yaml_in_one_line() -> None:
     text = outline(ours.spaces[0])
     assert "\n" not in text
     assert parse_document(text, "").data["choices"] == ["a: b", None, {"name": "x" * 200}, "1e3"]
+
+
+def test_many_spaces_in_other_words_take_a_few_draws_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[None] = []
+    draw = boundary_check.SampledConfig
+    monkeypatch.setattr(boundary_check, "SampledConfig", lambda *given: drawn.append(None) or draw(*given))
+    spaces = ", ".join(f"{{min: 0.{number}1, max: 2}}" for number in range(10, 60))
+    text = edited(("base: {lr: 0.001}", f"base:\n      lr: {{distribution: choice, choices: [{spaces}]}}"))
+    assert len(problems(text)) == 50
+    assert len(drawn) < 50 * 10
