@@ -191,6 +191,8 @@ def _refusal(space: Any, path: KeyPath, tree: Any, document: Document) -> str | 
     parsed = parse_tree(document, space, path, problems)
     if problems:
         return problems[0].reason
+    if any(isinstance(part, ForeignSpace) for _, _, part in walk(parsed)):
+        return "a space in it is incomplete"
     before = get_path(tree, path)
     _put(tree, path, parsed)
     try:

@@ -165,6 +165,8 @@ def test_a_key_of_whole_numbers_gets_whole_numbers(written: str, ours: str) -> N
         ("{distribution: normal, mu: 0}", f"{{distribution: uniform, low: ..., high: ...}}{NORMAL}"),
         ("{_type: uniform}", "{distribution: uniform, low: ..., high: ...}"),
         ("{distribution: uniform, min: 1, low: x}", "{distribution: uniform, low: ..., high: ...}"),
+        ("{values: [1, {distribution: normal, mu: 0}]}",
+         "{distribution: choice, choices: [1, {distribution: normal, mu: 0}]}: a space in it is incomplete"),
         ("{min: 5.0, max: 2.0}", "{distribution: uniform, low: ..., high: ...}: low is 5.0, must be below high (2.0)"),
         ("{min: -1.0, max: 2.0}",
          "{distribution: uniform, low: ..., high: ...}: low is -1.0, must be greater than or equal to 0"),
