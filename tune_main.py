@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from upath import UPath
 
 from codeq.config import ConfigError, Template
-from codeq.config.arguments import as_number, as_text
+from codeq.config.arguments import ArgumentParser, as_number, as_text
 from codeq.config.document import read_document
 from codeq.config.dry_run import plan
 from codeq.config.environment import load_env_file
@@ -59,7 +59,7 @@ def _main(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     load_env_file()
     try:
         plugins = load_plugins(options.plugin)
-        template = Template.load(option_path("FILE", options.template), options.set, _given(options))
+        template = Template.load(option_path("FILE", options.template, local=True), options.set, _given(options))
         if options.address == "":
             reason = "is empty, must be a cluster's address, or auto"
             raise ConfigError([Problem(SourceLocation("--address"), "", reason)])
@@ -81,7 +81,7 @@ def _resume_command(arguments: Sequence[str]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python tune_main.py", description=__doc__)
+    parser = ArgumentParser(prog="python tune_main.py", description=__doc__)
     parser.add_argument("template", metavar="FILE", help="a training config whose values may be distributions")
     text = "override a value of the file"
     parser.add_argument("--set", action="append", default=[], type=as_text, metavar="KEY=VALUE", help=text)
@@ -115,7 +115,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 def _print_stored_plugins(options: argparse.Namespace) -> None:
     """Print the option that gives the sweep's stored plug-ins again: its template may name their parts."""
     with contextlib.suppress(OSError, ConfigError, ValueError, AttributeError):
-        file = Path(option_path("FILE", options.template))
+        file = Path(option_path("FILE", options.template, local=True))
         sweep = read_document(file).data.get("sweep") or {}
         name = options.name or sweep.get("name") or file.stem
         stored = stored_plugins(UPath(expand_path(options.storage or sweep.get("storage") or "results")) / name)

@@ -36,7 +36,7 @@ def main() -> int:
     prepare_streams()
     options = parser.parse_args()
     try:
-        config = option_path("CONFIG", options.config)
+        config = option_path("CONFIG", options.config, local=True)
         runs = [measure(config, options.set, seed) for seed in range(options.seeds)]
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -3,11 +3,11 @@ checks templates; `space FILE` prints a template that searches around a plain tr
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from codeq.config.arguments import ArgumentParser
 from codeq.config.environment import load_env_file
 from codeq.config.errors import ConfigError, Problem, SourceLocation
 from codeq.config.json_schema import schema_text
@@ -21,7 +21,7 @@ from codeq.plugins import add_plugin_option, load_plugins
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 good, 2 problems found)."""
-    parser = argparse.ArgumentParser(prog="python -m codeq.config", description=__doc__)
+    parser = ArgumentParser(prog="python -m codeq.config", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("schema", help="print the JSON Schema of a template")
     commands.add_parser("keys", help="print every key with its type, default and meaning, as Markdown")
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         load_plugins(options.plugin)
         if options.command == "space":
-            return _write_space(Path(option_path("FILE", options.file)), options.out)
+            return _write_space(Path(option_path("FILE", options.file, local=True)), options.out)
         problems = [problem for file in options.files for problem in _problems(file)]
     except ConfigError as error:
         problems = [str(error)]
@@ -56,7 +56,7 @@ def _write_space(file: Path, out: str | None) -> int:
         sys.stdout.write(text)
         return 0
     try:
-        with open(option_path("--out", out), "x", encoding="utf-8") as created:
+        with open(option_path("--out", out, local=True), "x", encoding="utf-8") as created:
             created.write(text)
     except OSError as error:
         raise ConfigError([Problem(SourceLocation("--out"), "", f"{out}: {error.strerror or error}")]) from None
@@ -65,7 +65,7 @@ def _write_space(file: Path, out: str | None) -> int:
 
 def _problems(file: str) -> list[str]:
     try:
-        Template.load(option_path("FILE", file))
+        Template.load(option_path("FILE", file, local=True))
     except ConfigError as error:
         return [str(problem) for problem in error.problems]
     return []

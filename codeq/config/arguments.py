@@ -1,8 +1,20 @@
-"""Values of command-line options as plain data."""
+"""The command line: its parser, and the values of options as plain data."""
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
+from typing import NoReturn
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse's, which would show an argument that Python could not decode as `\\udcc3\\udca9`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with 2."""
+        escaped = re.compile(r"(?:\\udc[89a-f][0-9a-f])+")
+        super().error(escaped.sub(lambda match: as_text(match[0].encode().decode("unicode_escape")), message))
 
 
 def as_text(argument: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -11,13 +12,23 @@ from typing import Any
 from pydantic import ValidationError
 
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, SameAs, Uniform
-from codeq.config.document import Document, KeyPath
+from codeq.config.document import Document, KeyPath, to_line
 from codeq.config.draw import SampledConfig
 from codeq.config.errors import Problem, did_you_mean, format_value
-from codeq.config.foreign_spaces import in_our_words
+from codeq.config.foreign_spaces import in_our_words, outline
 from codeq.config.run import ONE_PER_SWEEP, RunConfig
 from codeq.config.sweep import SweepConfig
-from codeq.config.tree import InvalidValue, children, distributions, dotted, get_path, parameter_names, walk
+from codeq.config.tree import (
+    ForeignSpace,
+    InvalidValue,
+    children,
+    distributions,
+    dotted,
+    get_path,
+    parameter_names,
+    parse_tree,
+    walk,
+)
 from codeq.config.validation import MISSING, UNKNOWN_KEY, WHOLE_NUMBER, FieldError, field_errors
 
 CORNER_SAMPLES = 100
@@ -85,20 +96,33 @@ def checked_draws(tree: Any) -> Iterator[SampledConfig]:
 
 
 def run_problems(tree: dict[str, Any], document: Document) -> list[Problem]:
-    """What is wrong with the configs that can be drawn, each problem once, at the line where it was written."""
-    return list({problem for draw in checked_draws(tree) for problem in draw_problems(draw, tree, document)})
+    """What is wrong with the configs that can be drawn, each problem once, at the line where it was written.
+
+    A search space in another tool's words is replaced in `tree` by a ForeignSpace, and is one problem.
+    """
+    problems = {problem for draw in checked_draws(tree) for problem in draw_problems(draw, tree, document)}
+    if problems and _mark_foreign_spaces(tree, document):
+        problems = {problem for draw in checked_draws(tree) for problem in draw_problems(draw, tree, document)}
+    foreign = [path for path, _, value in walk(tree) if isinstance(value, ForeignSpace)]
+    return [*problems, *(_translation(path, tree, document) for path in foreign)]
 
 
 def draw_problems(draw: SampledConfig, tree: Any, document: Document) -> Iterator[Problem]:
     """What is wrong with one drawn config."""
     for path, key in draw.unresolved.items():
         yield Problem(document.location(_origin(draw, path)), dotted(draw.data, path), _unresolved(key, draw, tree))
+    for invalid in _errors(draw):
+        yield _problem(invalid, draw, tree, document)
+
+
+def _errors(draw: SampledConfig) -> Iterator[FieldError]:
+    """The values of one drawn config that their keys refuse, without what is reported as a whole."""
     try:
         RunConfig.model_validate(draw.data)
     except ValidationError as error:
         for invalid in field_errors(error, RunConfig, draw.data):
             if not _is_reported(draw.data, invalid.path):
-                yield _translation(invalid, draw, document) or _problem(invalid, draw, tree, document)
+                yield invalid
 
 
 def _problem(invalid: FieldError, draw: SampledConfig, tree: Any, document: Document) -> Problem:
@@ -111,18 +135,95 @@ def _problem(invalid: FieldError, draw: SampledConfig, tree: Any, document: Docu
     return Problem(document.location((*origin, *end, *invalid.loc)), dotted(draw.data, invalid.path), reason)
 
 
-def _translation(invalid: FieldError, draw: SampledConfig, document: Document) -> Problem | None:
-    """The problem of a search space that is written in another tool's words, if that is why a value is refused."""
+def _mark_foreign_spaces(tree: Any, document: Document) -> bool:
+    """Replace in `tree` what keys refuse because it is a space in another tool's words; whether there is any."""
+    found = [_foreign_space(i, draw, tree, document) for draw in boundary_configs(tree) for i in _errors(draw)]
+    for path in filter(None, found):
+        _put(tree, path, ForeignSpace())
+    return any(found)
+
+
+def _foreign_space(invalid: FieldError, draw: SampledConfig, tree: Any, document: Document) -> KeyPath | None:
+    """The path in the file of the space in another tool's words that is the reason for an error."""
+    path = _origin(draw, invalid.path)
+    value = get_path(document.data, path)
+    if invalid.requirement in (MISSING, UNKNOWN_KEY):
+        around = [path[:length] for length in range(1, len(path))]
+        return next((outer for outer in around if _fits(outer, tree, document)), None)
     is_of_wrong_type = invalid.value is not None and not invalid.requirement.startswith(("must be a list", "must hold"))
-    if not is_of_wrong_type and invalid.requirement not in (MISSING, UNKNOWN_KEY):
+    if isinstance(get_path(tree, path), Distribution | SameAs) or not (is_of_wrong_type or isinstance(value, dict)):
         return None
-    for length in range(1, len(invalid.path) + 1):  # an unknown key is the problem of the mapping around it
-        path = invalid.path[:length]
-        value = get_path(draw.data, path)
-        if (isinstance(value, dict) or path == invalid.path) and (ours := in_our_words(value)):
-            reason = f"is {format_value(value)}; write {ours}"
-            return Problem(document.location(_origin(draw, path)), dotted(draw.data, path), reason)
+    is_list = invalid.requirement.startswith("must be a list")
+    return path if (_fits(path, tree, document) if is_list else in_our_words(value)) else None
+
+
+def _fits(path: KeyPath, tree: Any, document: Document) -> bool:
+    """Whether the value at `path` of the file is a space in another tool's words, and a space can stand there at all:
+    its key wants neither a mapping nor a list."""
+    value = get_path(document.data, path)
+    found = None if isinstance(get_path(tree, path), Distribution | SameAs) else in_our_words(value)
+    refusals = [str(_refusal(space, path, tree, document)) for space in found.spaces] if found else []
+    return any("must be a mapping" not in reason and "must be a list" not in reason for reason in refusals)
+
+
+def _translation(path: KeyPath, tree: Any, document: Document) -> Problem:
+    """The problem of the ForeignSpace at `path`: what to write instead, which its key takes."""
+    value = get_path(document.data, path)
+    if path[0] in ONE_PER_SWEEP and path[1:] in ((), ("name",)):
+        reason = f"is {format_value(value)}, must be one value for the whole sweep: {ONE_PER_SWEEP[str(path[0])]}"
+        return Problem(document.location(path), dotted(document.data, path), reason)
+    found = in_our_words(value)
+    assert found is not None
+    refusals = {_refusal(space, path, tree, document): space for space in reversed(found.spaces)}
+    if None in refusals:
+        ours = to_line(refusals[None]) + found.note
+    elif refusals:  # the most exact one that is not refused for its type
+        why, space = min(reversed(refusals.items()), key=lambda refused: WHOLE_NUMBER in str(refused[0]))
+        ours = f"{outline(space)}: {why}"
+    else:
+        ours = found.outline + found.note
+    return Problem(document.location(path), dotted(document.data, path), f"is {format_value(value)}; write {ours}")
+
+
+def _refusal(space: Any, path: KeyPath, tree: Any, document: Document) -> str | None:
+    """Why the key at `path` of the file does not take a space; None if it does."""
+    problems: list[Problem] = []
+    parsed = parse_tree(document, space, path, problems)
+    if problems:
+        return problems[0].reason
+    if any(isinstance(part, ForeignSpace) for _, _, part in walk(parsed)):
+        return "a space in it is incomplete"
+    before = get_path(tree, path)
+    _put(tree, path, parsed)
+    try:
+        for draw in _draws_of(path, tree):
+            for invalid in _errors(draw):
+                if _origin(draw, invalid.path)[: len(path)] == path:
+                    return _at_end(invalid, draw, tree)[1]
+    finally:
+        _put(tree, path, before)
     return None
+
+
+def _draws_of(path: KeyPath, tree: Any) -> Iterator[SampledConfig]:
+    """Configs that hold the value at `path` of the tree, and together every end of every distribution in it."""
+    value = get_path(tree, path)
+    inside = _RoundRobin(value)
+    for turn in range(inside.turns):
+        bounds = {(*path, *steps): bound for steps, bound in inside.bounds(value, (), turn)}
+        yield SampledConfig(tree, functools.partial(_suggest_towards, path, bounds))
+
+
+def _suggest_towards(path: KeyPath, bounds: dict[KeyPath, Any], place: KeyPath, distribution: Distribution) -> Any:
+    """One of `bounds`; elsewhere the choice that leads to `path`, or the first bound."""
+    if place in bounds:
+        return bounds[place]
+    is_on_the_way = isinstance(distribution, Choice) and path[: len(place)] == place
+    return [*distribution.bounds().values()][int(path[len(place) + 1]) if is_on_the_way else 0]
+
+
+def _put(tree: Any, path: KeyPath, value: Any) -> None:
+    get_path(tree, path[:-1])[path[-1]] = value
 
 
 def _unresolved(key: str, draw: SampledConfig, tree: Any) -> str:

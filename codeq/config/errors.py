@@ -77,7 +77,8 @@ def format_value(value: Any) -> str:
     """A value for a message: as the file spells it, shortened to MAX_SHOWN characters."""
     if value is None or isinstance(value, bool | dict | list):
         return _shortened(json.dumps(value, default=str, ensure_ascii=False), MAX_SHOWN)
-    return _shortened(repr(value) if isinstance(value, int | float | str) else str(value), MAX_SHOWN)
+    shown = as_text(value) if isinstance(value, str) else value
+    return _shortened(repr(shown) if isinstance(shown, int | float | str) else str(shown), MAX_SHOWN)
 
 
 def _shortened(text: str, length: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from codeq.config.document import Document, KeyPath, parse_document, read_document
 from codeq.config.errors import ConfigError, Problem, SourceLocation, did_you_mean, format_value
-from codeq.config.paths import expand_path
+from codeq.config.paths import expand_path, expand_paths, is_url
 
 SET = "--set"
 OPTIONS = {"--trials": "sweep.trials", "--name": "sweep.name", "--storage": "sweep.storage", "--device": "device"}
@@ -25,7 +25,7 @@ MAX_EXTENDS = 16
 def read_merged(path: Path, overrides: Iterable[str] = (), options: Mapping[str, Any] | None = None) -> Document:
     """The document at `path` over the files it extends, with each `KEY=VALUE` of `overrides` set, `options` last.
 
-    options: plain values by the names of OPTIONS.
+    Its paths are expanded. options: plain values by the names of OPTIONS.
     """
     document = _read_extended(path, ())
     for override in overrides:
@@ -39,6 +39,7 @@ def read_merged(path: Path, overrides: Iterable[str] = (), options: Mapping[str,
             _set(document, OPTIONS[option], Document(value, {(): location}), location)
         except ConfigError as error:
             document.problems += error.problems
+    expand_paths(document)
     return document
 
 
@@ -51,7 +52,7 @@ def _read_extended(path: Path, extended_by: tuple[str, ...]) -> Document:
     if "extends" not in document.data:
         return document
     location, base = document.location(("extends",)), document.data.pop("extends")
-    if not isinstance(base, str):
+    if not isinstance(base, str) or not base or is_url(base):
         raise ConfigError([Problem(location, "extends", f"is {format_value(base)}, must be the name of a YAML file")])
     try:
         base_path = path.parent / expand_path(base)

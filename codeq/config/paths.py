@@ -1,22 +1,35 @@
-"""Paths in a template and on the command line: `~` and `$VAR` expand, a URL stays as it is.
+"""Paths in a template and on the command line: `~` and `$VAR` expand, `$$` is a `$`, a URL stays as it is.
 
-A relative path begins in the current folder, that of `extends` in the folder of its file.
+They expand once, where a user's file or an option is read; everything behind that has the path itself. A file that is
+written for users to train again has `$$` for `$` (`escape_paths`), so that it reads back as the same path. A relative
+path begins in the current folder, that of `extends` in the folder of its file.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
+from codeq.config.document import Document
 from codeq.config.errors import ConfigError, Problem, SourceLocation, format_value
 from codeq.config.types import NonEmptyString, invalid
 
-_VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})", re.ASCII)
+PATH_KEYS: tuple[tuple[str, ...], ...] = (
+    ("data_dir",), ("save_dir",), ("sweep", "storage"), ("sweep", "search", "warm_start"), ("sweep", "study"),
+)  # fmt: skip
+"""The keys of a template whose values are paths, or may be."""
+_VARIABLE = re.compile(r"\$(\$|\w+|\{[^}]*\})", re.ASCII)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:\-]*://")
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]*)(.*)", re.DOTALL)
+"""The URL of a study in a file: scheme, path, options."""
+_BUCKETS = r"(?:s3a?|gc?s|az|abfss?)"
+_ONE_SLASH = re.compile(rf"({_BUCKETS}|https?|memory|file):/(?!/)")
 
 
 def is_url(path: str) -> bool:
@@ -25,14 +38,23 @@ def is_url(path: str) -> bool:
 
 
 def expand_path(text: str) -> str:
-    """`text` with `~`, `~USER`, `$VAR` and `${VAR}` replaced; a URL as it is.
+    """`text` with `~`, `~USER`, `$VAR` and `${VAR}` replaced and `$$` as `$`; a URL as it is, but for a SQLite file's.
 
     Raises ValueError, with `text` and the reason, for a variable that is unset or empty, a user that does not exist,
-    and a path that the locale's encoding cannot spell.
+    a path that the locale's encoding cannot spell, and a URL without its slashes or its bucket.
     """
-    if is_url(text):
-        return text
-    path = os.path.expanduser(_VARIABLE.sub(lambda match: _variable(match, text), text))
+    if sqlite := _SQLITE.fullmatch(text):
+        return f"{sqlite[1]}{_expanded(sqlite[2], text)}{sqlite[3]}"
+    if scheme := _ONE_SLASH.match(text):
+        raise ValueError(f"is {format_value(text)}, must begin with {scheme[1]}://; write ./{text} for a local file")
+    if re.match(rf"{_BUCKETS}://(/|$)", text):
+        raise ValueError(f"is {format_value(text)}, must name a bucket: {text.partition(':')[0]}://BUCKET/PATH")
+    return text if is_url(text) else _expanded(text, text)
+
+
+def _expanded(path: str, text: str) -> str:
+    """`path`, which is `text` or a part of it, with everything replaced."""
+    path = os.path.expanduser(_VARIABLE.sub(lambda match: _variable(match, text), path))
     if path.startswith("~"):
         reason = f"but there is no user {path[1:].partition('/')[0]}; write ./{path} for a file of that name"
         raise ValueError(f"is {format_value(text)}, {reason}")
@@ -47,30 +69,64 @@ def expand_path(text: str) -> str:
 
 def _variable(match: re.Match[str], text: str) -> str:
     name = match[1].strip("{}")
+    if name == "$":
+        return name
     if value := os.environ.get(name):
         return value
     state = "empty" if name in os.environ else "not set"
-    raise ValueError(f"is {format_value(text)}, but the environment variable {name} is {state}")
+    reason = f"but the environment variable {name} is {state}; write $$ for a $ of a file's name"
+    raise ValueError(f"is {format_value(text)}, {reason}")
 
 
-def option_path(option: str, text: str) -> str:
-    """`expand_path` for an argument of the command line. Raises ConfigError, also for an empty one.
+def escape_path(path: str) -> str:
+    """The text that `expand_path` expands to `path`."""
+    if sqlite := _SQLITE.fullmatch(path):
+        return f"{sqlite[1]}{escape_path(sqlite[2])}{sqlite[3]}"
+    if is_url(path):
+        return path
+    return ("./" if path.startswith("~") or _ONE_SLASH.match(path) else "") + path.replace("$", "$$")
 
-    option: its name, for the message.
+
+def expand_paths(document: Document) -> None:
+    """Expand the paths of a document that a user has written, in place; those that cannot be become its problems."""
+    for section, path in _paths(document.data):
+        try:
+            section[path[-1]] = expand_path(section[path[-1]])
+        except ValueError as error:
+            document.problems.append(Problem(document.location(path), ".".join(path), str(error)))
+
+
+def escape_paths(data: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a config as plain data, as it is written into a file that `expand_paths` will read."""
+    escaped = copy.deepcopy(data)
+    for section, path in _paths(escaped):
+        section[path[-1]] = escape_path(section[path[-1]])
+    return escaped
+
+
+def _paths(data: Any) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
+    """The mapping that holds it and the key path of every path in plain data."""
+    for path in PATH_KEYS:
+        section = data
+        for step in path[:-1]:
+            section = section.get(step) if isinstance(section, dict) else None
+        if isinstance(section, dict) and isinstance(section.get(path[-1]), str):
+            yield section, path
+
+
+def option_path(option: str, text: str, *, local: bool = False) -> str:
+    """`expand_path` for an argument of the command line, unless it exists as it stands.
+
+    option: its name, for the message. local: a URL is refused. Raises ConfigError, also for an empty argument.
     """
     try:
         if not text:
             raise ValueError("is empty, must be the name of a file")
-        return expand_path(text)
+        if local and is_url(text):
+            raise ValueError(f"is {format_value(text)}, must be the name of a file, not a URL")
+        return text if os.path.lexists(text) else expand_path(text)
     except ValueError as error:
         raise ConfigError([Problem(SourceLocation(option), "", str(error))]) from None
-
-
-def _expanded(text: str) -> str:
-    try:
-        return expand_path(text)
-    except ValueError as error:
-        raise invalid(str(error)) from None
 
 
 def _local(path: str) -> str:
@@ -79,5 +135,4 @@ def _local(path: str) -> str:
     return path
 
 
-PathOrUrl = Annotated[NonEmptyString, AfterValidator(_expanded)]
-LocalPath = Annotated[PathOrUrl, AfterValidator(_local)]
+LocalPath = Annotated[NonEmptyString, AfterValidator(_local)]

@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from codeq import registry  # used at call time only: the two modules import each other
 from codeq.config.errors import format_value
-from codeq.config.paths import LocalPath, PathOrUrl, is_url
+from codeq.config.paths import LocalPath, is_url
 from codeq.config.types import (
     Fraction,
     NonEmptyString,
@@ -237,7 +237,7 @@ class RunConfig(StrictModel):
     dataset: DatasetConfig = Field(
         "cifar10", validate_default=True, description="data set: NAME, or {name: NAME, kwargs: {...}}"
     )
-    data_dir: PathOrUrl = Field("data", description="where the data set's files are or go")
+    data_dir: NonEmptyString = Field("data", description="where the data set's files are or go")
     img_size: Annotated[int, Field(ge=4, le=1024)] | None = Field(
         None, description="images are resized to this square; null: the data set's own size"
     )

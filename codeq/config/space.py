@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codeq.config.document import to_line, to_yaml
+from codeq.config.paths import escape_paths
 from codeq.config.run import RunConfig
 from codeq.config.template import Template
 
@@ -49,12 +51,13 @@ def space_text(path: Path) -> str:
         _place(data, each)
     sweep = _sweep(config, searched, path.stem)
     head = [
-        f"# A search around {path.name}, written by: python -m codeq.config space {path}",
+        f"# A search around {path.name}, written by: python -m codeq.config space {shlex.quote(str(path))}",
         "# Each range has a comment that says why; `--dry-run` prints the plan, `--probe` forecasts the time.",
         "#",
         "#   python tune_main.py THIS_FILE --dry-run",
     ]
-    return "\n".join(head) + "\n" + _commented(to_yaml(data), [each.why for each in searched]) + _sweep_text(sweep)
+    body = _commented(to_yaml(escape_paths(data)), [each.why for each in searched])
+    return "\n".join(head) + "\n" + body + _sweep_text(sweep)
 
 
 def _searched(config: RunConfig) -> Iterator[_Searched]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import io
 import os
@@ -14,10 +15,14 @@ SPELL = "codeq.spell"
 _SPELLINGS = {"±": "+-", "…": "..."}
 
 
-def _spell(error: UnicodeError) -> tuple[str, int]:
+def _spell(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     characters = error.object[error.start : error.end]
+    with contextlib.suppress(UnicodeError):  # bytes of an argument that Python could not decode are UTF-8
+        characters = characters.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if error.encoding == "utf-8":
+        return characters.encode("utf-8", "backslashreplace"), error.end
     return "".join(_SPELLINGS.get(c) or c.encode("ascii", "backslashreplace").decode() for c in characters), error.end
 
 

@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from codeq.config.errors import did_you_mean, format_value
 from codeq.config.metrics import METRICS, REPORTED, Direction
-from codeq.config.paths import PathOrUrl
 from codeq.config.types import (
     NonEmptyString,
     NonNegativeFloat,
@@ -101,13 +100,20 @@ def _without_secret(url: str) -> str:
     return url
 
 
+def _writable(storage: str) -> str:
+    if read_only := re.match(r"(https?|data|github)://", storage):
+        where = "a folder or a URL such as s3://bucket/path"
+        raise invalid(f"is {format_value(storage)}, but {read_only[0]} is only read; must be {where}")
+    return storage
+
+
 class Search(StrictModel):
     """How the next config is proposed."""
 
     sampler: Literal["tpe", "nsga2", "gp", "random", "grid"] = Field("tpe", description="Optuna's sampler")
     seed: NonNegativeInt = Field(0, description="of the sampler")
     startup_trials: PositiveInt = Field(10, description="random trials before the sampler learns")
-    warm_start: Annotated[PathOrUrl, AfterValidator(_without_secret)] | None = Field(
+    warm_start: Annotated[NonEmptyString, AfterValidator(_without_secret)] | None = Field(
         None, description="a sweep's folder, such as results/OTHER, from whose trials the sampler learns beforehand"
     )
 
@@ -209,7 +215,7 @@ class SweepConfig(StrictModel):
     confirm: Confirm | None = Field(
         None, description="train the best again with fresh seeds, report mean ± std; null: do not"
     )
-    storage: Annotated[PathOrUrl, AfterValidator(_without_secret)] = Field(
+    storage: Annotated[NonEmptyString, AfterValidator(_without_secret), AfterValidator(_writable)] = Field(
         "results", description="a folder or a URL such as s3://bucket/path"
     )
     study: NonEmptyString | None = Field(None, description="Optuna storage URL; null: SQLite in the sweep's folder")

@@ -22,9 +22,11 @@ from codeq.config.draw import SampledConfig
 from codeq.config.errors import ConfigError, Problem
 from codeq.config.merge import read_merged
 from codeq.config.passwords import mask_password
+from codeq.config.paths import escape_paths
 from codeq.config.run import RunConfig
 from codeq.config.sweep import SweepConfig
 from codeq.config.tree import (
+    InvalidValue,
     count_configs,
     distributions,
     dotted,
@@ -32,8 +34,9 @@ from codeq.config.tree import (
     parameter_names,
     parse_tree,
     to_plain,
+    walk,
 )
-from codeq.config.unread import unread_problems
+from codeq.config.unread import UnreadFn, unread_problems
 from codeq.config.validation import field_errors
 
 DEFAULT_TRIALS = 24
@@ -91,8 +94,11 @@ class Template:
         unreadable: list[Problem] = []
         tree = {key: parse_tree(document, value, (key,), unreadable) for key, value in data.items()}
         problems += unreadable + run_problems(tree, document)
-        if sweep and not unreadable and not single_run:
-            problems += sweep_problems(sweep, tree, document)
+        is_read = not any(isinstance(value, InvalidValue) for _, _, value in walk(tree))
+        if sweep and is_read and not single_run:
+            found = list(sweep_problems(sweep, tree, document))
+            keys = {problem.key for problem in found}
+            problems = [problem for problem in problems if problem.key not in keys] + found
             if not problems:
                 problems += unread_problems(checked_draws(tree), tree, document)
         if problems or not sweep:
@@ -152,6 +158,10 @@ class Template:
         keys = [key for key, entry in zip(self._enqueue_keys, self.sweep.enqueue, strict=True) if entry == values]
         return self.problem(keys[-1] if keys else "sweep.enqueue", reason)
 
+    def unread_problems(self, unread_in: UnreadFn) -> list[Problem]:
+        """A problem for every searched value that no config reads that can be drawn, according to `unread_in`."""
+        return list(unread_problems(checked_draws(self.tree), self.tree, self._document, unread_in))
+
     @property
     def missing_configs(self) -> str:
         """That there are fewer configs than trials were asked for; empty if there are enough."""
@@ -161,14 +171,14 @@ class Template:
         return f"{self.requested_trials:,} trials were asked for, but {only}"
 
     def to_yaml(self) -> str:
-        """The template as resolved: `extends` and overrides folded in. Loads again to an equal template.
+        """The template as resolved: `extends` and overrides folded in, paths expanded. Loads to an equal template.
 
         Only the password in a study's URL is left out.
         """
         sweep = self.sweep.model_dump(by_alias=True)
         if self.sweep.study:
             sweep["study"] = mask_password(self.sweep.study)
-        return to_yaml({**to_plain(self.tree), "sweep": sweep})
+        return to_yaml(escape_paths({**to_plain(self.tree), "sweep": sweep}))
 
     @cached_property
     def _names(self) -> dict[tuple[str | int, ...], str]:

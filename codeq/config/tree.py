@@ -28,8 +28,15 @@ class InvalidValue:
         return "an unreadable distribution"
 
 
+class ForeignSpace(InvalidValue):
+    """Replaces a search space in another tool's words, whose problem is not reported yet."""
+
+
 def parse_tree(document: Document, value: Any, path: KeyPath, problems: list[Problem]) -> Any:
-    """The tree of plain `value`, found at `path`; problems of distributions are added to `problems`."""
+    """The tree of plain `value`, found at `path`; problems of distributions are added to `problems`.
+
+    A distribution in another tool's words becomes a ForeignSpace: only the key's type tells how we write it.
+    """
     if isinstance(value, list):
         return [parse_tree(document, item, (*path, i), problems) for i, item in enumerate(value)]
     if not isinstance(value, dict):
@@ -41,9 +48,8 @@ def parse_tree(document: Document, value: Any, path: KeyPath, problems: list[Pro
         return parsed
     name = value["distribution"]
     if not isinstance(name, str) or name not in DISTRIBUTIONS:
-        if ours := in_our_words(value):
-            problems.append(_translation(document, value, path, ours))
-            return InvalidValue()
+        if in_our_words(value):
+            return ForeignSpace()
         hint = did_you_mean(name, DISTRIBUTIONS)
         reason = f"is {format_value(name)}, must be one of {', '.join(DISTRIBUTIONS)}{hint}"
         key = (*path, "distribution")
@@ -60,19 +66,13 @@ def _section(
     except ValidationError as error:
         found = field_errors(error, model, data)
         keys_are_wrong = any(invalid.requirement in (MISSING, UNKNOWN_KEY) for invalid in found)
-        if keys_are_wrong and (ours := in_our_words(plain := get_path(document.data, path))):
-            problems.append(_translation(document, plain, path, ours))
-            return InvalidValue()
+        if keys_are_wrong and in_our_words(get_path(document.data, path)):
+            return ForeignSpace()
         for invalid in found:
             key = (*path, *invalid.path)
             location = document.location((*key, *invalid.loc))
             problems.append(Problem(location, dotted(document.data, key), str(invalid)))
         return InvalidValue()
-
-
-def _translation(document: Document, value: Any, path: KeyPath, ours: str) -> Problem:
-    reason = f"is {format_value(value)}; write {ours}"
-    return Problem(document.location(path), dotted(document.data, path), reason)
 
 
 def to_plain(value: Any) -> Any:

@@ -14,7 +14,9 @@ from pydantic_core import ErrorDetails
 from codeq import registry  # used at call time only: the two modules import each other
 from codeq.config.document import KeyPath
 from codeq.config.errors import closest, format_value
+from codeq.config.foreign_spaces import FOREIGN_KEYS
 from codeq.config.run import PartConfig, RunConfig
+from codeq.config.sweep import SweepConfig
 from codeq.config.types import StrictModel
 
 WHOLE_NUMBER = "must be a whole number"
@@ -163,9 +165,13 @@ def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
         return "; write it without quotes"
     if kind == "string_type" and isinstance(value, int | float):
         return "; put it in quotes"
-    if isinstance(value, dict) and not kind.startswith("model") and {"low", "high", "choices"} & {*value}:
-        if model is not RunConfig:
+    if isinstance(value, dict) and not kind.startswith("model") and FOREIGN_KEYS & {*value}:
+        if model is SweepConfig:
             return "; nothing below sweep can be searched"
+        if model is not RunConfig:
+            return ""
+        if kind == "list_type":
+            return "; a choice of lists is {distribution: choice, choices: [[...], [...]]}"
         return f"; a range is {{distribution: {'int' if kind == 'int_type' else 'uniform'}, low: ..., high: ...}}"
     return ""
 

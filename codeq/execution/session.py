@@ -20,6 +20,7 @@ from codeq.config import ConfigError, Template
 from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
 from codeq.config.signals import interrupt, on_first_signal
+from codeq.config.unread import needs_network
 from codeq.execution.capacity import check_resources, describe_sharing, free_slots, gpus_per_trial, trials_that_fit
 from codeq.execution.cluster import start_ray
 from codeq.execution.disk import check_disk
@@ -240,17 +241,22 @@ def _fetch_data(template: Template) -> dict[str, RawImages]:
 
 
 def check_networks(template: Template, raw: dict[str, RawImages] | None = None, *, fetch_weights: bool = False) -> None:
-    """Build the networks of which the template alone does not tell whether they are possible: see `check_parts`.
+    """Build the networks of which the template alone does not tell whether they are possible: see `check_parts`, or
+    whether they read what is searched: see `unread_by_network`.
 
     Prints what is probably a mistake. Raises BadInput with the problems of the file, or the plug-in's line that raised.
     """
-    if not any(config.needs_building for config in template.boundary_configs):
+    configs = template.boundary_configs
+    if not any(config.needs_building for config in configs) and not needs_network(template.tree, configs):
         return
     from codeq.train.check_parts import check_parts  # imports torch, which takes seconds
+    from codeq.train.unread_by_network import unread_by_network
 
     try:
-        for note in check_parts(template.boundary_configs, template.problem, raw, fetch_weights=fetch_weights):
+        for note in check_parts(configs, template.problem, raw, fetch_weights=fetch_weights):
             print(note, file=sys.stderr, flush=True)
+        if unread := unread_by_network(template, raw):
+            raise ConfigError(unread)
     except Exception as error:
         line = error_line(error) or (str(error) if isinstance(error, ConfigError) else None)
         if line is None:

@@ -77,9 +77,13 @@ def attach_weight_quantizers(
         log.info("Attached weight quantizer to layer: %s", name)
 
 
-def layer_names(model: nn.Module) -> list[str]:
-    """Return the dotted names of the submodules that have a weight of their own, which `exclude_layers` may name."""
-    return [name for name, module in model.named_modules() if module._parameters.get("weight") is not None]
+def layer_names(model: nn.Module, *, norms: bool = True) -> list[str]:
+    """Return the dotted names of the submodules that have a weight of their own, which `exclude_layers` may name.
+
+    norms: whether norms (`is_norm`) are among them.
+    """
+    named = [(name, m) for name, m in model.named_modules() if m._parameters.get("weight") is not None]
+    return [name for name, module in named if norms or not is_norm(module)]
 
 
 def _without_norms(layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:

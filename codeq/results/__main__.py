@@ -9,7 +9,7 @@ from pathlib import Path
 
 from upath import UPath
 
-from codeq.config.arguments import as_text
+from codeq.config.arguments import ArgumentParser, as_text
 from codeq.config.environment import load_env_file
 from codeq.config.errors import BadInput, ConfigError
 from codeq.config.exit_codes import BAD_INPUT, DONE
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m codeq.results", description=__doc__)
+    parser = ArgumentParser(prog="python -m codeq.results", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     listed = commands.add_parser("list", help="one line for each sweep of a storage")
     listed.add_argument("storage", nargs="?", default="results", type=as_text, metavar="STORAGE")

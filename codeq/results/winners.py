@@ -15,6 +15,7 @@ import codeq
 from codeq.config import Template
 from codeq.config.document import to_yaml
 from codeq.config.metrics import MAIN
+from codeq.config.paths import escape_paths
 from codeq.config.run import RunConfig
 from codeq.plugins import stored_plugins
 from codeq.results.confirmation import Confirmed
@@ -64,7 +65,7 @@ def write_best(path: UPath, winner: TrialResult, found: SweepResult, template: T
     config = winner.folder.read_config()
     header = "".join(f"# {line}\n" for line in _header(path, winner, found, config, template))
     scheduler = {"grace_epochs": template.sweep.scheduler.grace_epochs}  # before which nothing counts as collapsed
-    write_atomically(path, header + to_yaml({**config.as_dict(), "sweep": {"scheduler": scheduler}}))
+    write_atomically(path, header + to_yaml(escape_paths({**config.as_dict(), "sweep": {"scheduler": scheduler}})))
 
 
 def _header(path: UPath, winner: TrialResult, found: SweepResult, config: RunConfig, template: Template) -> list[str]:

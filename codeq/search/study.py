@@ -47,14 +47,18 @@ def directions(sweep: SweepConfig) -> list[StudyDirection]:
 def study_url(sweep: SweepConfig, folder: Path) -> str:
     """Where the study is stored: `sweep.study`, or a SQLite file in the sweep's folder."""
     if sweep.study is not None:
-        return sweep.study
+        return optuna_url(sweep.study)
     return sqlite_url((folder / "study.db").absolute())
 
 
 def sqlite_url(database: Path) -> str:
     """The URL for Optuna of a SQLite file, whatever characters its path has."""
-    url = URL.create("sqlite", database=str(database)).render_as_string()
-    return url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
+    return optuna_url(URL.create("sqlite", database=str(database)).render_as_string())
+
+
+def optuna_url(url: str) -> str:
+    """A database's URL for Optuna, which formats it: with `{{` for `{`."""
+    return url.replace("{", "{{").replace("}", "}}")
 
 
 def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:

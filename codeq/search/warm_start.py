@@ -22,11 +22,12 @@ from codeq.config import Parameter, Template
 from codeq.config.document import parse_document
 from codeq.config.errors import BadInput, format_value
 from codeq.config.passwords import is_masked, mask_password, without_mask
+from codeq.config.paths import expand_paths
 from codeq.config.sweep import SweepConfig
 from codeq.config.text import first_line
 from codeq.search.outcome import TrialEnd
 from codeq.search.servers import ServerUnavailable, check_database, check_reading, database_engine
-from codeq.search.study import quiet_optuna, sqlite_url
+from codeq.search.study import optuna_url, quiet_optuna, sqlite_url
 from codeq.storage.atomic_files import is_local
 
 
@@ -93,7 +94,9 @@ def _open_study(folder: UPath, own_url: str | None) -> Iterator[optuna.Study]:
             copy.write_bytes(database.read_bytes())
             yield optuna.load_study(study_name=None, storage=sqlite_url(copy))
     elif (folder / "template.yaml").exists():
-        sweep = parse_document((folder / "template.yaml").read_text(), "template.yaml").data["sweep"]
+        document = parse_document((folder / "template.yaml").read_text(), "template.yaml")
+        expand_paths(document)
+        sweep = document.data["sweep"]
         if not (url := sweep["study"]):
             raise _Unusable("its study.db is missing")
         yield _load_from_server(sweep["name"], url, own_url)
@@ -115,7 +118,7 @@ def _load_from_server(name: str, url: str, own_url: str | None) -> optuna.Study:
             raise
         more = "no file holds its password: give this sweep the same sweep.study, or set PGPASSWORD"
         raise _Unusable(f"its study is {url}, {more} ({first_line(error)})") from None
-    return optuna.load_study(study_name=name, storage=usable)
+    return optuna.load_study(study_name=name, storage=optuna_url(usable))
 
 
 def _fitting(trials: list[FrozenTrial], template: Template) -> list[WarmStartTrial]:

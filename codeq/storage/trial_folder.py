@@ -26,6 +26,7 @@ from upath import UPath
 from codeq.config.document import parse_document, to_yaml
 from codeq.config.errors import ConfigError
 from codeq.config.metrics import REPORTED
+from codeq.config.paths import escape_paths, expand_paths
 from codeq.config.run import RunConfig
 from codeq.config.text import first_line, pluralize
 from codeq.storage.atomic_files import is_local, warn_once, with_path, write_atomically
@@ -95,12 +96,14 @@ class TrialFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Write the run config as YAML that trains by itself."""
-        write_atomically(self._config, to_yaml(config.as_dict()))
+        write_atomically(self._config, to_yaml(escape_paths(config.as_dict())))
 
     def read_config(self) -> RunConfig:
         """Return the run config. Raises StateDamaged."""
         try:
-            data = parse_document(self._config.read_text(encoding="utf-8"), str(self._config)).data
+            document = parse_document(self._config.read_text(encoding="utf-8"), str(self._config))
+            expand_paths(document)
+            data = document.data
             if isinstance(data, dict) and isinstance(data.get("quantizer"), dict):
                 data["quantizer"].setdefault("quantize_norms", True)  # as before there was this key
             return RunConfig.model_validate(data)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codeq.config import ConfigError, RunConfig, Template
-from codeq.config.arguments import as_text
+from codeq.config.arguments import ArgumentParser, as_text
 from codeq.config.environment import load_env_file
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, interrupted
 from codeq.config.paths import option_path
@@ -30,9 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = {} if options.device is None else {"--device": options.device}
     try:
         load_plugins(options.plugin)
-        template = Template.load(option_path("CONFIG", options.config), options.set, device, single_run=True)
+        path = option_path("CONFIG", options.config, local=True)
+        template = Template.load(path, options.set, device, single_run=True)
         config = template.run_config()
-        resume = None if options.resume is None else Path(option_path("--resume", options.resume))
+        resume = None if options.resume is None else Path(option_path("--resume", options.resume, local=True))
     except ConfigError as error:
         return _refuse(error, BAD_INPUT)
     code = 0
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m codeq.train", description="Train one config, without Ray.")
+    parser = ArgumentParser(prog="python -m codeq.train", description="Train one config, without Ray.")
     parser.add_argument("config", metavar="CONFIG", help="a YAML file without distributions")
     text = "auto, cpu, cuda, cuda:N or mps; overrides the file"
     parser.add_argument("--device", type=as_text, metavar="D", help=text)

@@ -24,7 +24,13 @@ def build_network(config: RunConfig, info: DatasetInfo, *, pretrained: bool) -> 
 
     pretrained: load published weights. Raises the exceptions of `build_model` and `attach_quantizers`.
     """
-    model = build_model(
+    model = build_plain(config, info, pretrained=pretrained)
+    return model, attach_quantizers(model, config)
+
+
+def build_plain(config: RunConfig, info: DatasetInfo, *, pretrained: bool = False) -> nn.Module:
+    """Return the config's network without quantizers. Raises the exceptions of `build_model`."""
+    return build_model(
         config.model.name,
         config.model.kwargs,
         in_channels=info.channels,
@@ -32,7 +38,6 @@ def build_network(config: RunConfig, info: DatasetInfo, *, pretrained: bool) -> 
         num_classes=info.num_classes,
         pretrained=pretrained,
     )
-    return model, attach_quantizers(model, config)
 
 
 def attach_quantizers(model: nn.Module, config: RunConfig) -> dict[str, str]:
@@ -44,15 +49,16 @@ def attach_quantizers(model: nn.Module, config: RunConfig) -> dict[str, str]:
     quantizer = config.quantizer
     if quantizer is None:
         return {}
-    layers = layer_names(model)
+    layers, quantizable = layer_names(model), layer_names(model, norms=quantizer.quantize_norms)
     attach_weight_quantizers(
         model, quantizer.exclude_layers, quantizer.name, quantizer.kwargs, quantize_norms=quantizer.quantize_norms
     )
     if next(quantized_layers(model), None) is None:
-        left = f"quantizer.exclude_layers: leaves no layer of {config.model} to quantize ({_listed(layers)})"
-        raise NothingQuantized(f"{left}; quantizer: null trains in full precision")
+        left = f"quantizer.exclude_layers: leaves no layer of {config.model} to quantize ({_listed(quantizable)})"
+        norms = "; quantize_norms: true quantizes its norms too" if len(quantizable) < len(layers) else ""
+        raise NothingQuantized(f"{left}{norms}; quantizer: null trains in full precision")
     unmatched = [part for part in quantizer.exclude_layers if not any(part in name for name in layers)]
-    return {part: f"{part} is in no layer's name of {config.model}{_nearest(part, layers)}" for part in unmatched}
+    return {part: f"{part} is in no layer's name of {config.model}{_nearest(part, quantizable)}" for part in unmatched}
 
 
 def _nearest(part: str, layers: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from codeq.config.arguments import as_number, as_text
+from codeq.config.arguments import ArgumentParser, as_number, as_text
+from codeq.config.errors import format_value
 from tests.config.texts import PLAIN, load, problems
 
 NAME = "must be at most 64 letters, digits, '.', '_' and '-', the first a letter or digit"
@@ -76,3 +77,12 @@ def test_bytes_that_the_locale_cannot_decode_are_read_as_utf_8(monkeypatch: pyte
 def test_a_byte_that_is_no_text_is_named_as_a_byte() -> None:
     (line,) = problems(PLAIN, "wandb_project=caf\udce9")
     assert line == "--set: wandb_project: holds the byte 0xe9, must be UTF-8 text"
+
+
+def test_bytes_that_the_locale_cannot_decode_are_shown_as_utf_8(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = ArgumentParser(prog="p")
+    parser.add_subparsers().add_parser("list")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["l\udcc3\udca9st"])
+    assert "invalid choice: 'lést' (choose from " in capsys.readouterr().err
+    assert format_value("\udcc3\udca9") == "'é'"

@@ -149,6 +149,8 @@ IMAGES = "accuracies on different images cannot be compared"
          "the sweep places all its trials alike"),
         ("device", "{same_as: save_dir}\nsave_dir: cpu", "a reference (same as save_dir)",
          "the sweep places all its trials alike"),
+        ("device", "{same_as: seed}", "a reference (same as seed)", "the sweep places all its trials alike"),
+        ("device", "{same_as: nowhere}", "a reference (same as nowhere)", "the sweep places all its trials alike"),
         ("wandb_project", "{distribution: choice, choices: [a, null]}", "a distribution (choice of a | null)",
          "a sweep is one group of runs in one project"),
         ("save_dir", "{distribution: choice, choices: [a, b]}", "a distribution (choice of a | b)",

@@ -74,7 +74,11 @@ def test_every_command_outlives_its_reader(command: list[str]) -> None:
         ("96.1 ± 0.2 é", "utf-8", "96.1 ± 0.2 é"),
         ("é", "ascii", "\\xe9"),
         ("日", "latin-1", "\\u65e5"),
-        ("caf\udce9", "utf-8", "caf\\udce9"),
+        ("--\udcc3\udca9", "ascii", "--\\xe9"),
+        ("--\udcc3\udca9 ±", "utf-8", "--é ±"),
+        ("\udcc3\udca9±", "ascii", "\\xe9+-"),
+        ("caf\udce9", "utf-8", "caf\\xe9"),
+        ("\ud800", "utf-8", "\\ud800"),
     ],
 )
 def test_what_the_terminal_cannot_spell_is_spelled_otherwise(text: str, encoding: str, spelled: str) -> None:

@@ -141,8 +141,6 @@ lr:
                                                "loguniform, int, choice"),
         ("a: {distribution: Unifrom, low: 0, high: 1}", "t.yaml:1: a.distribution: is 'Unifrom', must be one of "
          "uniform, loguniform, int, choice; did you mean uniform?"),
-        ("a: {distribution: Uniform, low: 0, high: 1}", 't.yaml:1: a: is {"distribution": "Uniform", "low": 0, '
-         '"high": 1}; write {distribution: uniform, low: 0, high: 1}'),
         ("a: {distribution: null}", "t.yaml:1: a.distribution: is null, must be one of uniform, loguniform, int, "
          "choice"),
         ("a: {distribution: [int]}", 't.yaml:1: a.distribution: is ["int"], must be one of uniform, loguniform, int, '
@@ -150,8 +148,6 @@ lr:
         ("a: {distribution: int, low: 1, high: 2, stp: 1}", "t.yaml:1: a.stp: unknown key; did you mean step?"),
         ("a: {distribution: loguniform, low: 1, high: 2, p: 1}", "t.yaml:1: a.p: unknown key; allowed: distribution, "
          "low, high"),
-        ("a: {distribution: loguniform, low: 1, high: 2, q: 1}", 't.yaml:1: a: is {"distribution": "loguniform", '
-         '"low": 1, "high": 2, "q": 1}; write {distribution: loguniform, low: 1, high: 2}'),
         ("a: {distribution: choice, choices: 3}", "t.yaml:1: a.choices: is 3, must be a list"),
         ("a: {distribution: choice, choices: []}", "t.yaml:1: a.choices: is [], must hold 1 or more entries"),
         ("a:\n  distribution: choice\n  choices: [1, 1]", "t.yaml:3: a: choices.1 (1) is the same as choices.0; leave "
@@ -166,8 +162,8 @@ def test_a_bad_distribution_is_told_at_its_line(text: str, line: str) -> None:
 
 
 def test_every_problem_of_a_distribution_is_told() -> None:
-    assert problems_of("a:\n  distribution: int\n  min: 1\n  low: x\n") == [
+    assert problems_of("a:\n  distribution: int\n  mim: 1\n  low: x\n") == [
         "t.yaml:4: a.low: is 'x', must be a whole number",
         "t.yaml:1: a.high: is missing",
-        "t.yaml:3: a.min: unknown key; allowed: distribution, low, high, step, log",
+        "t.yaml:3: a.mim: unknown key; allowed: distribution, low, high, step, log",
     ]

@@ -39,6 +39,9 @@ def with_kwargs(kwargs: str, *changes: tuple[str, str]) -> str:
          "optimizer.param_groups.base.dampening", "its momentum is 0"),
         (edited(("{lr: 0.001, weight_decay: 2.5}", "{distribution: choice, choices: [{lr: 0.1}, {lr: 0.2}]}"),
                 text=with_quantizer("null")), "optimizer.param_groups.dz", "quantizer is null"),
+        (edited(("dz: {lr: 0.001,", "dz: {lr: 0.0,"), SEARCHED), WEIGHT_DECAY, "its lr is 0"),
+        (edited(("lambda: 1.0", f"lambda: {RANGE}\n    kwargs: {{lambda_conv: 0.0, lambda_linear: 0.0}}")),
+         "loss_terms.group_lasso.lambda", "lambda_linear and lambda_conv are 0"),
     ],
 )  # fmt: skip
 def test_a_searched_value_that_nothing_reads_is_refused(text: str, key: str, reason: str) -> None:
@@ -58,6 +61,8 @@ def test_a_searched_value_that_nothing_reads_is_refused(text: str, key: str, rea
         edited(("lambda: 1.0", "lambda: {distribution: choice, choices: [0.0, 1.0]}\n"
                                f"    kwargs: {{lambda_conv: {RANGE}}}")),
         f"{PLAIN}lr_scheduler: {{distribution: choice, choices: [cosine, warmup_cosine]}}\nwarmup_epochs: {BITS}\n",
+        edited(("dz: {lr: 0.001,", "dz: {lr: {distribution: choice, choices: [0.0, 0.1]},"), SEARCHED),
+        edited(("lambda: 1.0", f"lambda: {RANGE}\n    kwargs: {{lambda_conv: 0.0}}")),
         with_kwargs("init_deadzone_logit: {distribution: choice, choices: [1.0, 3.0]}, learnable_deadzone: false"),
     ],
 )  # fmt: skip

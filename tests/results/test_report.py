@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from upath import UPath
 
 from codeq.config import RunConfig, Template
+from codeq.config.paths import option_path
 from codeq.config.sweep import METRICS
 from codeq.results.report import write_report
 from codeq.results.tables import print_front
@@ -96,6 +98,19 @@ def test_all_failed_means_that_every_trial_went_wrong(
     for number, status in enumerate(statuses):
         leave(tmp_path, tiny, number, status)
     assert write_report(UPath(tmp_path), template(), measure_test=None).all_failed is expected
+
+
+def test_the_best_config_and_its_command_survive_names_that_look_like_variables(
+    tmp_path: Path, tiny: dict[str, Any], template: Callable[..., Template]
+) -> None:
+    tiny["data_dir"] = str(tmp_path / "$HOME" / "~x")
+    folder = tmp_path / "$NOT_SET $$"
+    leave(folder, tiny, 0, val_acc=90.0)
+    write_report(UPath(folder), template(), measure_test=None)
+    *_, command = (line for line in header(folder).splitlines() if "Train it again: " in line)
+    *_, argument = shlex.split(command)
+    assert option_path("CONFIG", argument) == str(folder / "best.yaml")
+    assert Template.load(folder / "best.yaml").run_config().data_dir == tiny["data_dir"]
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 
 from upath import UPath
 
 from codeq.config import Template
 from codeq.config.distributions import Int, LogUniform, Uniform
+from codeq.config.document import to_line
+from codeq.config.paths import escape_path
 from codeq.config.text import first_line, join_and, pluralize
 from codeq.results.advice.advice import Advice, advise
 from codeq.results.advice.boundary_hits import BoundaryHit, position
@@ -54,7 +57,8 @@ def advice_lines(advice: Advice, template: Template) -> Iterator[str]:
         yield f"{template.missing_configs}; all have been tried: widen a range or add choices."
     if advice.boundary_hits or advice.tried_all:
         sweep = template.sweep
-        warm = f"; --set sweep.search.warm_start={sweep.storage}/{sweep.name} lets it learn from this one"
+        setting = f"sweep.search.warm_start={to_line(escape_path(f'{sweep.storage}/{sweep.name}'))}"
+        warm = f"; --set {shlex.quote(setting)} lets it learn from this one"
         yield f"{_OTHER_RANGES}{warm if sweep.search.learns else ''}."
     if advice.accuracies:
         yield from _accuracies(advice.accuracies)

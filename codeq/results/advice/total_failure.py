@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from codeq.config import Template
 from codeq.config.distributions import Distribution
 from codeq.config.tree import walk
+from codeq.config.unread import unread_keys, why_unread
 from codeq.results.sweep_result import FAILURES
 from codeq.results.trials import TrialResult
 
@@ -104,9 +105,15 @@ def _searched(
 
 
 def _fixed(template: Template) -> dict[str, tuple[list[float], Distribution | None]]:
-    """The numbers that the template gives every trial, by dotted path, without the arguments of parts."""
+    """The numbers that the template gives every trial and some config reads, by dotted path, without the arguments of
+    parts."""
+    unread = [unread_keys(config) for config in template.boundary_configs]
     values = ((name, value) for path, name, value in walk(template.tree) if not {"choices", "kwargs"} & {*path})
-    return {name: ([float(value)], None) for name, value in values if isinstance(value, int | float)}
+    return {
+        name: ([float(value)], None)
+        for name, value in values
+        if isinstance(value, int | float) and not all(why_unread(name, keys) for keys in unread)
+    }
 
 
 def _kind(name: str) -> str:

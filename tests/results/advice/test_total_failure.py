@@ -114,3 +114,20 @@ def test_a_config_without_ranges_is_told_of_its_values_too(
         HEAD,
         f"  {DECAY} is 5: lower it.",
     ]
+
+
+def test_fixed_values_that_nothing_reads_are_no_suspects(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], make_trial: Make
+) -> None:
+    groups = tiny["optimizer"]["param_groups"]
+    groups["bit"] = {"lr": 0.1}  # the bit-width is not learned
+    fixed = [f"optimizer.param_groups.{group}.lr" for group in ("base", "dz")]
+    diverged = [make_trial(0, status="diverged", epochs=0)]
+    found = total_failure(diverged, Template.load(write_yaml(tiny)))
+    assert found is not None
+    assert [suspect.parameter for suspect in found.suspects] == [*fixed, LAMBDA]
+    tiny["quantizer"] = {"name": "uniform"}
+    tiny["loss_terms"][0]["kwargs"] = {"lambda_linear": 0.0, "lambda_conv": 0.0}
+    found = total_failure(diverged, Template.load(write_yaml(tiny)))
+    assert found is not None
+    assert [suspect.parameter for suspect in found.suspects] == fixed[:1]
