@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 SWEEP ?= sweeps/dz_wd.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-networks test-oldest check bench browser schema pictures clean again
+.PHONY: help sweep test test-faults test-networks test-oldest check bench browser schema pictures clean again
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ sweep: $(READY)  ## run the example sweep; make sweep SWEEP=FILE ARGS="--trials 
 
 test: $(READY)  ## run the tests; make test ARGS="-k cluster"
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-faults: $(READY)  ## test whole sweeps on a machine that fails: kills, a full disk, damage
+	@$(PY) -m pytest tests/faults $(ARGS)
 
 test-networks: $(READY)  ## train the larger networks of timm's families too; four minutes
 	@$(PY) -m pytest -m slow $(ARGS)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from codeq.config.signals import handled_signals, on_first_signal, received_signal
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -64,7 +65,7 @@ with handled_signals():
 
 def test_a_second_signal_ends_the_process_at_once_without_a_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-c", TWICE, str(tmp_path / "atexit")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with contextlib.closing(process.stdout), contextlib.closing(process.stderr):  # type: ignore[type-var]
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline() == "ready\n"

@@ -1,0 +1,285 @@
+"""The whole command while the machine fails: kills, a full disk, damage, a locked study (`make test-faults`)."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tests.conftest import ROOT
+
+TRIALS, EPOCHS = 4, 30
+
+
+@pytest.fixture
+def sweep(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path) -> Callable[..., list[object]]:
+    """Returns the arguments of a sweep of four trials of 30 epochs; `changes` go into its section `sweep`."""
+
+    def arguments(storage: Path = tmp_path, **changes: Any) -> list[object]:
+        tiny["epochs"] = EPOCHS
+        tiny["optimizer"]["param_groups"]["dz"]["weight_decay"] = {"distribution": "uniform", "low": 1, "high": 5}
+        settings = {"name": "s", "trials": TRIALS, "scheduler": {"name": "asha", "grace_epochs": 10}, **changes}
+        return [write_yaml({**tiny, "sweep": settings}), "--storage", storage]
+
+    return arguments
+
+
+def start(arguments: list[object]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "tune_main.py", *map(str, arguments)],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def end(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=seconds)
+    return process.returncode, output
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The whole rows of every trial, by its number."""
+    found = {}
+    for path in sorted(folder.glob("trials/*/metrics.jsonl")):
+        lines = path.read_bytes().split(b"\n")[:-1]
+        found[path.parent.name] = [json.loads(line) for line in lines]
+    return found
+
+
+def count(folder: Path) -> int:
+    return sum(map(len, rows(folder).values()))
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    found = {path.parent.name: path.read_bytes() for path in folder.glob("trials/*/trial.json")}
+    return {number: json.loads(content) for number, content in found.items()}
+
+
+def check_whole(folder: Path, trials: int = TRIALS) -> None:
+    """Every trial has ended, with rows without a gap, under numbers without a gap, and the study agrees."""
+    ended = records(folder)
+    assert sorted(ended) == [f"{number:04d}" for number in range(trials)]
+    assert {record["status"] for record in ended.values()} <= {"finished", "stopped"}
+    for number, of_trial in rows(folder).items():
+        assert [row["epoch"] for row in of_trial] == list(range(1, len(of_trial) + 1)), number
+        if ended[number]["status"] == "finished":
+            assert len(of_trial) == EPOCHS
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{folder}/study.db")
+    expected = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
+    told = [trial.state for trial in study.trials]
+    assert told == [expected[ended[f"{number:04d}"]["status"]] for number in range(trials)]
+    with (folder / "trials.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == trials
+    assert (folder / "best.yaml").exists()
+
+
+def test_a_driver_that_is_killed_five_times_loses_nothing(sweep: Callable[..., list[object]], tmp_path: Path) -> None:
+    arguments, folder, draw = sweep(), tmp_path / "s", random.Random(0)
+    seen: dict[str, dict[int, float]] = {}  # the losses that were read of each trial, by epoch
+    repeated = dict[str, int]()
+    finished = dict[str, dict[str, Any]]()
+    for attempt in range(6):
+        process = start([*arguments, "--resume"] if attempt else arguments)
+        if attempt < 5:
+            before, more = count(folder), draw.randint(3, 14)
+            wait_until(lambda: count(folder) >= before + more or process.poll() is not None)  # noqa: B023
+            process.kill()
+        code, output = end(process)
+        assert code == (-9 if attempt < 5 else 0), output
+        for number, of_trial in rows(folder).items():
+            known = seen.setdefault(number, {})
+            for row in of_trial:
+                assert known.setdefault(row["epoch"], row["loss"]) == row["loss"], "an epoch was trained differently"
+            lost = max(known) - of_trial[-1]["epoch"]
+            repeated[number] = max(repeated.get(number, 0), lost)
+        for number, record in records(folder).items():
+            if number in finished:
+                assert record == finished[number], "a trial that had ended was changed"
+            elif record["status"] in ("finished", "stopped"):
+                finished[number] = {**record, "test_acc": record["test_acc"]}
+        finished = {} if attempt == 5 else finished
+    assert max(repeated.values()) <= 1
+    check_whole(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a file system of some kilobytes, or gives it another size; skips the test where that is not allowed."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def resize(kilobytes: int) -> Path:
+        options = f"{'remount,' if disk.is_mount() else ''}size={kilobytes}k"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        return disk
+
+    yield resize
+    if disk.is_mount():
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_ends_the_sweep_with_one_line_and_no_trial_for_good(
+    sweep: Callable[..., list[object]], small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = small_disk(20_000)
+    arguments, folder = sweep(disk, max_failures=0), disk / "s"
+    process = start(arguments)
+    wait_until(lambda: count(folder) >= 5)
+    ballast = disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb") as file:
+        while True:
+            file.write(bytes(4096))
+            file.flush()
+    code, output = end(process)
+    assert code == 4, output
+    assert "Traceback" not in output, output
+    *_, last = output.strip().splitlines()
+    assert re.search(r"(No space left on device|disk is full).*--resume goes on$", last), output
+    assert {record["status"] for record in records(folder).values()} <= {"running", "finished", "stopped"}
+    ballast.unlink()
+    code, output = end(start([*arguments, "--resume"]))
+    assert code == 0, output
+    check_whole(folder)
+
+
+def test_a_sweep_for_which_there_is_no_room_does_not_start(
+    sweep: Callable[..., list[object]], small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(3000)
+    code, output = end(start(sweep(disk)))
+    assert code == 4, output
+    assert re.search(r"too little room for this sweep; disk: at most [\d.]+ MB, [\d.]+ MB free", output)
+    assert not records(disk / "s")
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "flipped"])
+def test_damage_to_a_running_trials_files_costs_epochs_and_not_the_trial(
+    sweep: Callable[..., list[object]], tmp_path: Path, damage: str
+) -> None:
+    arguments, folder = sweep(), tmp_path / "s"
+    process = start(arguments)
+    wait_until(lambda: all(len(of_trial) >= 4 for of_trial in rows(folder).values()) and len(rows(folder)) >= 2)
+    process.kill()
+    end(process)
+    running = sorted(number for number, record in records(folder).items() if record["status"] == "running")
+    first, second = (folder / "trials" / number for number in running[:2])
+    checkpoint = (first / "checkpoint.th").read_bytes()
+    middle = len(checkpoint) // 2
+    damaged = {
+        "empty": b"", "half": checkpoint[:middle],
+        "flipped": checkpoint[:middle] + bytes([checkpoint[middle] ^ 1]) + checkpoint[middle + 1 :],
+    }  # fmt: skip
+    (first / "checkpoint.th").write_bytes(damaged[damage])
+    lines = (second / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (second / "metrics.jsonl").write_bytes(b"".join([*lines[:1], lines[1][:30] + b"\n", *lines[2:]]))
+    (folder / "template.yaml").write_bytes(b"")
+    (second / "config.yaml").write_bytes(b"")
+    (first / "trial.json").write_bytes(b"\x00" * 10)
+    code, output = end(start([*arguments, "--resume"]))
+    assert code == 0, output
+    for said in (
+        f"trial {first.name}: .*checkpoint.th.*goes on after epoch",
+        f"trial {second.name}: .*row of epoch 2",
+        "template.yaml.*copy in the study",
+        f"{second.name}/config.yaml",
+        f"{first.name}/trial.json.*rebuilt",
+    ):
+        assert len(re.findall(said, output)) == 1, (said, output)
+    check_whole(folder)
+
+
+def test_a_study_that_is_read_for_long_delays_the_record_and_nothing_else(
+    sweep: Callable[..., list[object]], tmp_path: Path
+) -> None:
+    arguments, folder = sweep(), tmp_path / "s"
+    process = start(arguments)
+    wait_until(lambda: count(folder) >= 5)
+    reader = sqlite3.connect(folder / "study.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT COUNT(*) FROM trials").fetchone()
+    wait_until(lambda: sum(record["status"] != "running" for record in records(folder).values()) >= 2)
+    reader.execute("ROLLBACK")
+    reader.close()
+    code, output = end(process)
+    assert code == 0, output
+    assert output.count("the study cannot be used now") == 1, output
+    check_whole(folder)
+
+
+def test_a_second_driver_is_refused_by_name_and_a_dead_ones_lock_is_taken_over(
+    sweep: Callable[..., list[object]], tmp_path: Path
+) -> None:
+    arguments, folder = sweep(), tmp_path / "s"
+    first = start(arguments)
+    wait_until(lambda: count(folder) >= 1)
+    code, output = end(start([*arguments, "--resume"]))
+    assert code == 2 and f"process {first.pid} on " in output, output
+    first.kill()
+    end(first)
+    code, output = end(start([*arguments, "--resume"]))
+    assert code == 0, output
+    check_whole(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_the_last_trial_and_the_report_is_heard(
+    sweep: Callable[..., list[object]], tmp_path: Path, number: signal.Signals
+) -> None:
+    arguments, folder = sweep(), tmp_path / "s"
+    process = start(arguments)
+    wait_until(lambda: (folder / "trials.csv").exists())
+    process.send_signal(number)
+    code, output = end(process, 30)
+    assert code == 128 + number, output
+    assert "--resume goes on" in output and "Traceback" not in output and "ignored" not in output, output
+    code, output = end(start([*arguments, "--resume"]))
+    assert code == 0, output
+    check_whole(folder)
+
+
+def test_two_signals_end_a_training_at_once_and_leave_a_valid_state(
+    sweep: Callable[..., list[object]], tmp_path: Path
+) -> None:
+    arguments, folder = sweep(), tmp_path / "s"
+    process = start(arguments)
+    wait_until(lambda: count(folder) >= 5)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    code, output = end(process, 30)
+    assert code == 130 and "Traceback" not in output, output
+    code, output = end(start([*arguments, "--resume"]))
+    assert code == 0, output
+    check_whole(folder)
+
+
+def test_only_what_is_needed_is_kept(sweep: Callable[..., list[object]], tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    code, output = end(start(sweep()))
+    assert code == 0, output
+    with (folder / "pareto.csv").open() as file:
+        front = {f"{int(row['trial']):04d}" for row in csv.DictReader(file)}
+    assert {path.parent.name for path in folder.glob("trials/*/checkpoint.th")} == front
+    assert not list(folder.glob("trials/*/checkpoint_previous.th"))
