@@ -226,16 +226,18 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     if not template.sweep.confirm:
         session.end(meanwhile=None if session.interrupt_signal else MEASURED_BY)
     found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
+    terminal.clear()
     print_front(found, template)
     confirmed = session.interrupt_signal is None and _confirm(state, session, found)
     terminal.wait("writing the report")
     session.end()
     if confirmed:
         found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
-    print_confirmation(found, template)
     page = try_write_page(state.folder, template, found)
-    print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
     advice = write_advice(state.folder, template, found.trials, found.front)
+    terminal.clear()
+    print_confirmation(found, template)
+    print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
     if terminal.verbosity != "quiet":
         print(advice, end="")
     if session.interrupt_signal is not None:

@@ -291,7 +291,8 @@ def test_ctrl_c_on_a_terminal_ends_the_view_and_prints_the_command_that_goes_on(
     assert terminal.first_after_s is not None and terminal.first_after_s < 3  # one second on an idle machine
     assert re.search(r"opening the sweep long.*starting Ray.*waiting for the first epoch", terminal.shown, re.DOTALL)
     assert "Traceback" not in terminal.shown and is_cursor_shown(terminal.shown)
-    *_, command = re.sub(r"\x1b\[[0-9;?]*\w", "", terminal.shown).strip().splitlines()
+    *lines, command = re.sub(r"\x1b\[[0-9;?]*\w", "", terminal.shown).strip().splitlines()
+    assert any(re.match(r"(The )?Pareto front", line) for line in lines)
     assert command.startswith("python tune_main.py ") and command.endswith(" --resume")
     resumed = subprocess.Popen(
         [sys.executable, *shlex.split(command)[1:]],

@@ -24,9 +24,10 @@ REDRAWS_PER_S = 4.0
 
 
 class Terminal:
-    """Standard output during a sweep: `with Terminal() as terminal:` starts the live view, if any, and ends it.
+    """Standard output during a sweep: after `with Terminal() as terminal:` there is no live view any more.
 
-    Everything that is printed or logged meanwhile appears above the view.
+    `wait` and `show` begin the view, where there may be one, and `clear` ends it. What is printed or logged meanwhile
+    appears above it; another `Console` of rich would write into it.
     """
 
     def __init__(self, verbosity: Verbosity = "normal", waits_for: str = "") -> None:
@@ -37,35 +38,47 @@ class Terminal:
         self._waits_for, self._waits_since = waits_for, self._began
         self._progress: SweepProgress | None = None
         is_terminal = sys.stdout is not None and sys.stdout.isatty() and self.console.is_interactive
-        self._view = _View(self) if is_terminal and verbosity != "quiet" else None
+        self._is_live = is_terminal and verbosity != "quiet"
+        self._view: _View | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles the session into an unused snapshot, and locks cannot be pickled."""
         return {}
 
     def __enter__(self) -> Terminal:
-        if self._view:
-            self._view.begin()
+        self._begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._view:
-            self._view.end()
+        self.clear()
 
     @property
     def line_width(self) -> int | None:
         """The width for lines above the live view; None where there is no such view."""
-        return self.console.width if self._view else None
+        return self.console.width if self._is_live else None
 
     def wait(self, what: str) -> None:
         """Show what the command is doing until the next call: a phrase such as `starting Ray`."""
         self._waits_for, self._waits_since, self._progress = what, time.monotonic(), None
+        self._begin()
 
     def show(self, progress: SweepProgress) -> None:
         """Show a sweep's progress until the next call of `wait`."""
         self._progress = progress
+        self._begin()
+
+    def clear(self) -> None:
+        """Erase the view."""
+        if self._view:
+            self._view.end()
+            self._view = None
+
+    def _begin(self) -> None:
+        if self._is_live and self._view is None:
+            self._view = _View(self)
+            self._view.begin()
 
     def render(self) -> Text:
         """The view of this moment."""
