@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import html
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import yaml
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from benchmarks.terminal_picture import main as draw_terminal
 from codeq.config import Template
 from codeq.config.dry_run import plan
 from codeq.config.metrics import REPORTED
@@ -209,6 +211,17 @@ def test_the_best_config_trains_again_by_itself_to_the_same_score(
     for name in ("loss", "val_acc", "sparsity", "rel_bops"):
         assert last[name] == pytest.approx(float(winner[name]), rel=1e-12), name
     assert f"test_acc {float(winner['test_acc']):.2f}" in again.stdout
+
+
+def test_the_terminal_can_be_drawn_as_it_was_during_the_sweep(mixed: Sweep, tmp_path: Path, own_registry: None) -> None:
+    load_stored(mixed.folder)
+    draw_terminal([str(mixed.folder), "--out", str(tmp_path / "terminal.svg"), "--at", "1"])
+    svg = (tmp_path / "terminal.svg").read_text()
+    shown = html.unescape(" ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))).replace("\xa0", " ")
+    assert "python tune_main.py mixed.yaml --plugin fragile.py" in shown
+    for status in ("1 finished", "1 stopped", "1 diverged", "1 collapsed", "1 failed", "5 of 5 trials"):
+        assert status in shown
+    assert not re.search(r"url\([\"']?http", svg)
 
 
 def test_wandb_has_one_run_per_trial_offline(tmp_path: Path, tiny: dict[str, Any]) -> None:
