@@ -13,8 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from upath import UPath
-
 from codeq.config import ConfigError, Template
 from codeq.config.arguments import as_number, as_text
 from codeq.config.document import read_document
@@ -116,6 +114,8 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 def _print_stored_plugins(options: argparse.Namespace) -> None:
     """Print the option that gives the sweep's stored plug-ins again: its template may name their parts."""
+    from upath import UPath
+
     with contextlib.suppress(OSError, ConfigError, ValueError, AttributeError):
         file = Path(option_path("FILE", options.template))
         sweep = read_document(file).data.get("sweep") or {}
@@ -173,7 +173,6 @@ def _sweep(
 ) -> int:
     # Imported here, since --help, --dry-run and a bad file must respond at once.
     from codeq.execution.progress.terminal import Terminal
-    from codeq.storage.trial_folder import StateDamaged
 
     try:
         with Terminal(options.verbosity, f"opening the sweep {template.sweep.name}") as terminal:
@@ -181,9 +180,6 @@ def _sweep(
     except BadInput as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    except StateDamaged as error:
-        print(error, file=sys.stderr)
-        return DAMAGED
 
 
 def _open_and_run(
@@ -197,10 +193,17 @@ def _open_and_run(
     from codeq.execution.session import RunOptions, Session
     from codeq.search.sweep_state import open_sweep
     from codeq.storage.run_log import recorded_run
+    from codeq.storage.trial_folder import StateDamaged
 
     _log_to_terminal(terminal.verbosity)
-    with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
-        return _run(state, Session(template, RunOptions(options.address, options.dashboard), terminal), options.pick)
+    try:
+        with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
+            session = Session(template, RunOptions(options.address, options.dashboard), terminal)
+            return _run(state, session, options.pick)
+    except StateDamaged as error:
+        terminal.clear()
+        print(error, file=sys.stderr)
+        return DAMAGED
 
 
 def _log_to_terminal(verbosity: Verbosity) -> None:

@@ -572,7 +572,7 @@ def test_questions_are_answered_without_torch_ray_or_optuna(run_python: Run, arg
         "sys.argv = ['tune_main.py', *sys.argv[1:]]\n"
         "try: runpy.run_path('tune_main.py', run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'ray', 'optuna', 'numpy'} & set(sys.modules)))\n"
+        "print(sorted({'torch', 'ray', 'optuna', 'numpy', 'fsspec'} & set(sys.modules)))\n"
     )
     done = run_python("-c", check, *arguments)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
