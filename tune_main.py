@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upath import UPath
-
 from codeq.config import ConfigError, Template
 from codeq.config.arguments import ArgumentParser, as_number, as_text
 from codeq.config.document import read_document
@@ -114,6 +112,8 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 def _print_stored_plugins(options: argparse.Namespace) -> None:
     """Print the option that gives the sweep's stored plug-ins again: its template may name their parts."""
+    from upath import UPath
+
     with contextlib.suppress(OSError, ConfigError, ValueError, AttributeError):
         file = Path(option_path("FILE", options.template, local=True))
         sweep = read_document(file).data.get("sweep") or {}
@@ -174,8 +174,6 @@ def _sweep(
 ) -> int:
     # Imported here, since --help, --dry-run and a bad file must respond at once.
     from codeq.execution.progress.terminal import Terminal
-    from codeq.storage.machine_fault import machine_fault
-    from codeq.storage.trial_folder import StateDamaged
 
     try:
         with Terminal(options.verbosity, f"opening the sweep {template.sweep.name}") as terminal:
@@ -183,14 +181,6 @@ def _sweep(
     except BadInput as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    except StateDamaged as error:
-        print(error, file=sys.stderr)
-        return DAMAGED
-    except Exception as error:
-        if (fault := machine_fault(error)) is None:
-            raise
-        print(f"{fault}; {GOES_ON}", file=sys.stderr)
-        return DAMAGED
 
 
 def _open_and_run(
@@ -203,11 +193,25 @@ def _open_and_run(
     # Imported here, since Optuna, Ray and torch take seconds, in which the terminal shows what it waits for.
     from codeq.execution.session import RunOptions, Session
     from codeq.search.sweep_state import open_sweep
+    from codeq.storage.machine_fault import machine_fault
     from codeq.storage.run_log import recorded_run
+    from codeq.storage.trial_folder import StateDamaged
 
     _log_to_terminal(terminal.verbosity)
-    with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
-        return _run(state, Session(template, RunOptions(options.address, options.dashboard), terminal), options.pick)
+    try:
+        with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
+            session = Session(template, RunOptions(options.address, options.dashboard), terminal)
+            return _run(state, session, options.pick)
+    except StateDamaged as error:
+        terminal.clear()
+        print(error, file=sys.stderr)
+        return DAMAGED
+    except Exception as error:
+        if (fault := machine_fault(error)) is None:
+            raise
+        terminal.clear()
+        print(f"{fault}; {GOES_ON}", file=sys.stderr)
+        return DAMAGED
 
 
 def _log_to_terminal(verbosity: Verbosity) -> None:
@@ -234,6 +238,7 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     if not template.sweep.confirm:
         session.end(meanwhile=None if session.is_interrupted else MEASURED_BY)
     found = write_report(state.folder, template, None if session.is_interrupted else test_accuracy_here, pick)
+    terminal.clear()
     print_front(found, template)
     confirmed = not session.is_interrupted and _confirm(state, session, found)
     terminal.wait("writing the report")
@@ -242,10 +247,11 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
         found = write_report(state.folder, template, None if session.is_interrupted else test_accuracy_here, pick)
     if not session.is_interrupted:
         remove_unneeded_checkpoints(found, template.sweep)
-    print_confirmation(found, template)
     page = try_write_page(state.folder, template, found)
-    print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
     advice = write_advice(state.folder, template, found.trials, found.front)
+    terminal.clear()
+    print_confirmation(found, template)
+    print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
     if terminal.verbosity != "quiet":
         print(advice, end="")
     if session.fault is not None:

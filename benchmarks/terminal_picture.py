@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -53,14 +52,16 @@ def replay(sweep: Path, console: Console, at: float, rows: int) -> None:
     events: list[tuple[float, Callable[[], object]]] = []  # seconds since 1970, what happens then
     for folder in trial_folders(UPath(sweep)):
         name, epochs, record, end = folder.path.name, folder.read_config().epochs, folder.read_record(), None
-        times = {event.step: event.wall_time for event in _scalars(folder.path)}
-        reports = [(times[row["epoch"]], row) for row in folder.rows()]
-        events.append((reports[0][0] - reports[0][1]["epoch_s"], partial(progress.start, name, epochs)))
+        times = _report_times(folder.path)
+        reports = [(times[row["epoch"]], row) for row in folder.rows() if row["epoch"] in times]
+        if reports:
+            events.append((reports[0][0] - reports[0][1]["epoch_s"], partial(progress.start, name, epochs)))
         events += [(time, partial(progress.report, name, row, time)) for time, row in reports]
         if record and (end := TrialEnd.recorded(folder)):
+            ended_at = reports[-1][0] if reports else (folder.path / "trial.json").stat().st_mtime
             line = ended_line(name, end, record.duration_s, epochs, goals.objectives, console.width)
-            events.append((reports[-1][0], partial(lines.append, line)))
-            events.append((reports[-1][0], partial(progress.end, name, end, epochs)))
+            events.append((ended_at, partial(lines.append, line)))
+            events.append((ended_at, partial(progress.end, name, end, epochs)))
     events.sort(key=lambda event: event[0])
     begin, last = events[0][0], events[-1][0]
     now = begin + at * (last - begin)
@@ -74,8 +75,11 @@ def replay(sweep: Path, console: Console, at: float, rows: int) -> None:
     console.print(view)
 
 
-def _scalars(folder: UPath) -> list[Any]:
-    return list(EventAccumulator(str(folder)).Reload().Scalars("val_acc"))
+def _report_times(folder: UPath) -> dict[int, float]:
+    """When the driver heard of each epoch of a trial."""
+    events = EventAccumulator(str(folder)).Reload()
+    recorded = events.Scalars("val_acc") if "val_acc" in events.Tags()["scalars"] else []
+    return {event.step: event.wall_time for event in recorded}
 
 
 if __name__ == "__main__":

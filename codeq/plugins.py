@@ -23,9 +23,7 @@ import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from upath import UPath
+from typing import TYPE_CHECKING, Any
 
 from codeq.config.errors import ConfigError, Problem, SourceLocation
 from codeq.config.paths import option_path
@@ -42,6 +40,9 @@ from codeq.registry import (
     line_in,
     plugin_source,
 )
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,8 @@ def _read(path: str | Path | UPath) -> bytes:
     """Return the content of a plug-in. Raises ConfigError if it is no Python file or cannot be read."""
     source = str(path)
     try:
+        from upath import UPath  # takes 0.2 s to import, which every command would wait for
+
         file = UPath(path)
         if file.is_dir():
             raise _refused(source, None, "is a folder, must be a Python file; a plug-in is one file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import html
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import yaml
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from benchmarks.terminal_picture import main as draw_terminal
 from codeq.config import Template
 from codeq.config.dry_run import plan
 from codeq.config.metrics import REPORTED
@@ -211,6 +213,17 @@ def test_the_best_config_trains_again_by_itself_to_the_same_score(
     assert f"test_acc {float(winner['test_acc']):.2f}" in again.stdout
 
 
+def test_the_terminal_can_be_drawn_as_it_was_during_the_sweep(mixed: Sweep, tmp_path: Path, own_registry: None) -> None:
+    load_stored(mixed.folder)
+    draw_terminal([str(mixed.folder), "--out", str(tmp_path / "terminal.svg"), "--at", "1"])
+    svg = (tmp_path / "terminal.svg").read_text()
+    shown = html.unescape(" ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))).replace("\xa0", " ")
+    assert "python tune_main.py mixed.yaml --plugin fragile.py" in shown
+    for status in ("1 finished", "1 stopped", "1 diverged", "1 collapsed", "1 failed", "5 of 5 trials"):
+        assert status in shown
+    assert not re.search(r"url\([\"']?http", svg)
+
+
 def test_wandb_has_one_run_per_trial_offline(tmp_path: Path, tiny: dict[str, Any]) -> None:
     tiny["wandb_project"] = "project"
     tiny["epochs"] = 1
@@ -291,7 +304,8 @@ def test_ctrl_c_on_a_terminal_ends_the_view_and_prints_the_command_that_goes_on(
     assert terminal.first_after_s is not None and terminal.first_after_s < 3  # one second on an idle machine
     assert re.search(r"opening the sweep long.*starting Ray.*waiting for the first epoch", terminal.shown, re.DOTALL)
     assert "Traceback" not in terminal.shown and is_cursor_shown(terminal.shown)
-    *_, command = re.sub(r"\x1b\[[0-9;?]*\w", "", terminal.shown).strip().splitlines()
+    *lines, command = re.sub(r"\x1b\[[0-9;?]*\w", "", terminal.shown).strip().splitlines()
+    assert any(re.match(r"(The )?Pareto front", line) for line in lines)
     assert command.startswith("python tune_main.py ") and command.endswith(" --resume")
     resumed = subprocess.Popen(
         [sys.executable, *shlex.split(command)[1:]],
@@ -558,7 +572,7 @@ def test_questions_are_answered_without_torch_ray_or_optuna(run_python: Run, arg
         "sys.argv = ['tune_main.py', *sys.argv[1:]]\n"
         "try: runpy.run_path('tune_main.py', run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'ray', 'optuna', 'numpy'} & set(sys.modules)))\n"
+        "print(sorted({'torch', 'ray', 'optuna', 'numpy', 'fsspec'} & set(sys.modules)))\n"
     )
     done = run_python("-c", check, *arguments)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr

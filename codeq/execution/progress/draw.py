@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from codeq.config.metrics import MAIN, REPORTED, describe_metrics, format_metric
-from codeq.config.objectives import Objectives
+from codeq.config.objectives import Objectives, Row
 from codeq.config.text import format_duration, pluralize
 from codeq.execution.progress.plot import Axis, Mark, scatter
 from codeq.execution.progress.state import Snapshot, TimeLeft, TrialProgress
-from codeq.storage.trial_folder import Row
 
 if TYPE_CHECKING:
     from codeq.search.outcome import TrialEnd  # imports Optuna, which takes a second

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from codeq.config.objectives import Constraints, Objectives, is_feasible, maximized_values
+from codeq.config.objectives import Constraints, Objectives, Row, is_feasible, maximized_values
 from codeq.execution.progress.remaining import EpochPlan
-from codeq.storage.trial_folder import EMPTY_METRICS, Row
 
 if TYPE_CHECKING:
     from codeq.search.outcome import TrialEnd  # imports Optuna, which takes a second
@@ -22,7 +21,7 @@ RATE_WINDOW = 500
 
 @dataclass(frozen=True)
 class TrialProgress:
-    """A trial with its newest row. epochs: to train. It has the name of its folder."""
+    """A trial with its newest row, whose `epoch` is 0 before the first one. epochs: to train. name: of its folder."""
 
     name: str
     epochs: int
@@ -82,7 +81,7 @@ class SweepProgress:
     def start(self, name: str, epochs: int) -> None:
         """A trial has a process; again after its process was lost."""
         with self._lock:
-            self._running.setdefault(name, TrialProgress(name, epochs, EMPTY_METRICS))
+            self._running.setdefault(name, TrialProgress(name, epochs, {"epoch": 0}))
             self._at_once = max(self._at_once, len(self._running))
 
     def report(self, name: str, row: Row, now: float) -> bool:

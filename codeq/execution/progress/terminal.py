@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import Any, Literal
@@ -23,48 +24,61 @@ REDRAWS_PER_S = 4.0
 
 
 class Terminal:
-    """Standard output during a sweep: `with Terminal() as terminal:` starts the live view, if any, and ends it.
+    """Standard output during a sweep: after `with Terminal() as terminal:` there is no live view any more.
 
-    Everything that is printed or logged meanwhile appears above the view.
+    `wait` and `show` begin the view, where there may be one, and `clear` ends it. What is printed or logged meanwhile
+    appears above it; another `Console` of rich would write into it.
     """
 
     def __init__(self, verbosity: Verbosity = "normal", waits_for: str = "") -> None:
         """waits_for: see `wait`."""
         self.verbosity = verbosity
-        self.console = Console(highlight=False)
+        self.console = _OneThreadConsole(highlight=False)
         self._began = time.monotonic()
         self._waits_for, self._waits_since = waits_for, self._began
         self._progress: SweepProgress | None = None
         is_terminal = sys.stdout is not None and sys.stdout.isatty() and self.console.is_interactive
-        self._view = _View(self) if is_terminal and verbosity != "quiet" else None
+        self._is_live = is_terminal and verbosity != "quiet"
+        self._view: _View | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles the session into an unused snapshot, and locks cannot be pickled."""
         return {}
 
     def __enter__(self) -> Terminal:
-        if self._view:
-            self._view.start(refresh=True)
+        self._begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._view:
-            self._view.stop()
+        self.clear()
 
     @property
     def line_width(self) -> int | None:
         """The width for lines above the live view; None where there is no such view."""
-        return self.console.width if self._view else None
+        return self.console.width if self._is_live else None
 
     def wait(self, what: str) -> None:
         """Show what the command is doing until the next call: a phrase such as `starting Ray`."""
         self._waits_for, self._waits_since, self._progress = what, time.monotonic(), None
+        self._begin()
 
     def show(self, progress: SweepProgress) -> None:
         """Show a sweep's progress until the next call of `wait`."""
         self._progress = progress
+        self._begin()
+
+    def clear(self) -> None:
+        """Erase the view."""
+        if self._view:
+            self._view.end()
+            self._view = None
+
+    def _begin(self) -> None:
+        if self._is_live and self._view is None:
+            self._view = _View(self)
+            self._view.begin()
 
     def render(self) -> Text:
         """The view of this moment."""
@@ -75,18 +89,55 @@ class Terminal:
         return draw(view, now - self._began, size.width, size.height - 1, ascii_only)
 
 
+class _OneThreadConsole(Console):
+    """A console on which one thread prints at a time: else the view's height could change between the moment in which
+    a line takes it to erase the view, and the moment in which it is erased.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._thread_lock = threading.RLock()
+        super().__init__(**options)
+
+    def __enter__(self) -> Console:
+        self._thread_lock.acquire()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            super().__exit__(*error)
+        finally:
+            self._thread_lock.release()
+
+
 class _View(Live):
     """A live view that knows how many rows it takes when the terminal has become narrower and has wrapped its lines."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal, self._text = terminal, Text()
         self._drawn_lengths, self._drawn_width = [0], 0
+        self._ended = threading.Event()
+        redirect_stderr = sys.stderr is not None and sys.stderr.isatty()
         super().__init__(
-            console=terminal.console,
-            refresh_per_second=REDRAWS_PER_S,
-            transient=True,
-            redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
+            console=terminal.console, auto_refresh=False, transient=True, redirect_stderr=redirect_stderr
         )
+
+    def begin(self) -> None:
+        """Draw the view now, and again and again until `end`."""
+        with self.console:
+            self.start(refresh=True)
+        threading.Thread(target=self._redraw, daemon=True).start()
+
+    def _redraw(self) -> None:
+        while not self._ended.wait(1 / REDRAWS_PER_S):
+            with self.console:  # always taken before the lock of `Live`
+                if not self._ended.is_set():
+                    self.refresh()
+
+    def end(self) -> None:
+        """Erase the view."""
+        self._ended.set()
+        with self.console:
+            self.stop()
 
     def get_renderable(self) -> Text:
         """The text to draw."""
