@@ -22,6 +22,7 @@ from codeq.config.dry_run import plan
 from codeq.config.environment import load_env_file
 from codeq.config.errors import BadInput, Problem, SourceLocation
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
+from codeq.config.libraries import check_libraries
 from codeq.config.merge import OPTIONS
 from codeq.config.paths import expand_path, is_url, option_path
 from codeq.config.selection import selection_objectives
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from codeq.execution.session import Session
     from codeq.results.sweep_result import SweepResult
     from codeq.search.sweep_state import SweepState
+    from codeq.train.tracking import Tracker
 
 INTERRUPTED = "interrupted; the same command with --resume goes on"
 
@@ -83,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--storage", type=as_text, metavar="WHERE", help=text)
     parser.add_argument("--device", type=as_text, metavar="D", help="auto, cpu, cuda or mps")
     parser.add_argument("--address", metavar="ADDRESS", help="join this Ray cluster (auto: the one on this machine)")
-    parser.add_argument("--dashboard", action="store_true", help="start Ray's dashboard and print its address")
+    text = "start Ray's and Optuna's dashboards and print their addresses"
+    parser.add_argument("--dashboard", action="store_true", help=text)
     parser.add_argument("--resume", action="store_true", help="go on with the trials that are in the folder already")
     parser.add_argument("--pick", metavar="METRIC", help="best.yaml is the front's best in this metric, or its knee")
     parser.add_argument("--dry-run", action="store_true", help="check the file, print what would be searched, and stop")
@@ -163,8 +166,14 @@ def _sweep(
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("codeq.train.tracking").setLevel(logging.INFO)
     try:
-        with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
-            return _run(state, Session(template, RunOptions(options.address, options.dashboard)), options.pick)
+        check_libraries(template, sweep=True, dashboard=options.dashboard)
+        with (
+            open_sweep(template, options.resume, plugins) as state,
+            recorded_run(state.folder, arguments),
+            contextlib.closing(_tracker(state)) as tracker,
+        ):
+            session = Session(template, RunOptions(options.address, options.dashboard))
+            return _run(state, session, tracker, options.pick)
     except BadInput as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
@@ -173,17 +182,25 @@ def _sweep(
         return DAMAGED
 
 
-def _run(state: SweepState, session: Session, pick: str | None) -> int:
+def _tracker(state: SweepState) -> Tracker:
+    from codeq.train.tracking import open_tracker
+
+    project = state.template.tree.get("wandb_project")
+    return open_tracker(project, state.local / "wandb", group=state.template.sweep.name)
+
+
+def _run(state: SweepState, session: Session, tracker: Tracker, pick: str | None) -> int:
     """Search, report, confirm the winners, report again."""
     from codeq.execution.run_sweep import run_sweep
     from codeq.results.advice import write_advice
     from codeq.results.page import try_write_page
     from codeq.results.report import write_report
     from codeq.results.tables import print_confirmation, print_front
+    from codeq.results.tracked import sweep_report
     from codeq.results.winners import MEASURED_BY, test_accuracy_here
 
     template = state.template
-    run_sweep(state, session, lambda: try_write_page(state.folder, template, pick=pick))
+    run_sweep(state, session, tracker, lambda: try_write_page(state.folder, template, pick=pick))
     if not template.sweep.confirm:
         session.end(meanwhile=None if session.interrupt_signal else MEASURED_BY)
     found = write_report(state.folder, template, None if session.interrupt_signal else test_accuracy_here, pick)
@@ -195,6 +212,7 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     print_confirmation(found, template)
     page = try_write_page(state.folder, template, found)
     print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
+    tracker.report(sweep_report(state.folder, template, found, page))
     print(write_advice(state.folder, template, found.trials, found.front), end="")
     if session.interrupt_signal is not None:
         print(INTERRUPTED, file=sys.stderr)

@@ -12,6 +12,7 @@ from codeq.execution import session
 from codeq.execution.cluster import start_ray
 from codeq.execution.run_sweep import run_sweep
 from codeq.search.sweep_state import open_sweep
+from codeq.train.tracking import Tracker
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     template = Template.load(ROOT / "sweeps" / "dz_wd.yaml", [*sizes, *plainly, *given.set])
     session.start_ray = _start_ray_and_replace_the_trial  # type: ignore[attr-defined]
     with open_sweep(template, resume=False) as state:
-        run_sweep(state, session.Session(template, session.RunOptions()))
+        run_sweep(state, session.Session(template, session.RunOptions()), Tracker())
 
 
 def _start_ray_and_replace_the_trial(address: str | None, dashboard: bool) -> str | None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from codeq.execution.callbacks import TensorBoardWriter, TrialRecorder
+from codeq.execution.callbacks import TrialRecorder
+from codeq.execution.row_feed import TensorBoardWriter
 from codeq.execution.schedulers import NoStopping
 from codeq.execution.session import Session
 from codeq.execution.trial import SweepTrial, trial_config

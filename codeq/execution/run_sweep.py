@@ -11,15 +11,17 @@ from codeq.config.text import join_and, pluralize
 from codeq.execution.session import Session
 from codeq.search.outcome import TrialEnd
 from codeq.search.sweep_state import SweepState
-from codeq.train.tracking import open_tracker
+from codeq.train.tracking import Tracker
 
 SHOW_EVERY_S = 30.0
 
 
-def run_sweep(state: SweepState, session: Session, show: Callable[[], object] = lambda: None) -> None:
+def run_sweep(
+    state: SweepState, session: Session, tracker: Tracker, show: Callable[[], object] = lambda: None
+) -> None:
     """Train the sweep's trials; all results are in `state.folder`.
 
-    show: called in a thread of its own every SHOW_EVERY_S seconds while trials train.
+    tracker: gets a run per trial. show: called in a thread of its own every SHOW_EVERY_S seconds while trials train.
     Raises BadInput if the data set's files, the cluster or a trial's resources are not available.
     """
     budget = state.template.sweep.time_budget
@@ -32,8 +34,9 @@ def run_sweep(state: SweepState, session: Session, show: Callable[[], object] = 
         if state.template.missing_configs:
             print(state.template.missing_configs, flush=True)
         session.start()
+        session.show_study(state)
         began = time.monotonic()
-        _tune(state, session, show)
+        _tune(state, session, tracker, show)
         took = time.monotonic() - began
         if session.interrupt_signal is None and budget:
             state.note_unfinished(f"time budget of {budget}; --resume goes on")
@@ -54,7 +57,7 @@ def _describe_progress(state: SweepState) -> str:
     return f"{ended}, {join_and(f'to {verb}: {number}' for verb, number in to_do.items() if number)}"
 
 
-def _tune(state: SweepState, session: Session, show: Callable[[], object]) -> None:
+def _tune(state: SweepState, session: Session, tracker: Tracker, show: Callable[[], object]) -> None:
     """Run Tune to its end."""
     from codeq.execution.schedulers import build_scheduler
     from codeq.execution.searcher import OptunaSearcher
@@ -69,22 +72,21 @@ def _tune(state: SweepState, session: Session, show: Callable[[], object]) -> No
         {"cpu": sweep.resources.cpu, "gpu": session.gpus},
         searcher=searcher,
         scheduler=build_scheduler(state.template, state.rows()),
-        callbacks=_callbacks(state, searcher.tell, show),
+        callbacks=_callbacks(state, searcher.tell, tracker, show),
         trials=state.remaining,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
 
 
 def _callbacks(
-    state: SweepState, tell: Callable[[str, TrialEnd], None], show: Callable[[], object]
+    state: SweepState, tell: Callable[[str, TrialEnd], None], tracker: Tracker, show: Callable[[], object]
 ) -> list[Any]:
-    from codeq.execution.callbacks import Periodically, TensorBoardWriter, TrackerFeed, TrialRecorder
+    from codeq.execution.callbacks import Periodically, TrialRecorder
+    from codeq.execution.row_feed import TensorBoardWriter, TrackerFeed
 
-    sweep = state.template.sweep
-    tracker = open_tracker(state.template.tree.get("wandb_project"), state.local / "wandb", group=sweep.name)
     return [
-        TrialRecorder(sweep.scheduler, tell),
+        TrialRecorder(state.template.sweep.scheduler, tell),
         TensorBoardWriter(state.local),
-        TrackerFeed(tracker),
+        TrackerFeed(tracker, state.local),
         Periodically(show, SHOW_EVERY_S),
     ]

@@ -21,8 +21,10 @@ from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
 from codeq.execution.capacity import check_resources, describe_sharing, free_slots, gpus_per_trial, trials_that_fit
 from codeq.execution.cluster import start_ray
+from codeq.execution.study_dashboard import StudyDashboard
 from codeq.plugins import error_line
 from codeq.registry import PluginError
+from codeq.search.study import study_url
 
 if TYPE_CHECKING:
     from ray.tune import Callback, Trainable
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from codeq.data import RawImages
     from codeq.execution.limiter import Capacity
     from codeq.execution.schedulers import NoStopping
+    from codeq.search.sweep_state import SweepState
 
 Images = dict[str, Any]
 """References to raw images in Ray's object store by `RunConfig.images_key`."""
@@ -60,6 +63,7 @@ class Session:
         self.interrupt_signal: int | None = None
         self._reuse_actors = True
         self._is_started = False
+        self._study_dashboard: StudyDashboard | None = None
 
     def start(self) -> None:
         """Start or join Ray, once. Raises BadInput if the data, the cluster or a trial's resources are missing."""
@@ -84,11 +88,20 @@ class Session:
         self.images = {key: ray.put(images) for key, images in raw.items()}
         self._is_started = True
 
+    def show_study(self, state: SweepState) -> None:
+        """Start Optuna's dashboard of the sweep's study, if the command asks for dashboards, and print its address."""
+        if self.options.dashboard:
+            self._study_dashboard = StudyDashboard(study_url(self.template.sweep, state.local))
+            if self._study_dashboard.address:
+                print(f"Optuna dashboard: {self._study_dashboard.address}", flush=True)
+
     def end(self, meanwhile: str | None = None) -> None:
         """Shut down a local Ray, which takes more than a second, or disconnect from the cluster.
 
         meanwhile: the name of a module that is needed afterwards; it is imported in a thread during the shutdown.
         """
+        if self._study_dashboard is not None:
+            self._study_dashboard.end()
         if not self._is_started:
             return
         import ray

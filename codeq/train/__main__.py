@@ -13,7 +13,9 @@ from types import FrameType
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.arguments import as_text
 from codeq.config.environment import load_env_file
+from codeq.config.errors import BadInput
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, interrupted
+from codeq.config.libraries import check_libraries
 from codeq.config.paths import option_path
 from codeq.config.streams import prepare_streams
 from codeq.plugins import add_plugin_option, error_line, load_plugins
@@ -32,8 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load_plugins(options.plugin)
         template = Template.load(option_path("CONFIG", options.config), options.set, device, single_run=True)
         config = template.run_config()
+        check_libraries(template, sweep=False)
         resume = None if options.resume is None else Path(option_path("--resume", options.resume))
-    except ConfigError as error:
+    except (ConfigError, BadInput) as error:
         return _refuse(error, BAD_INPUT)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
