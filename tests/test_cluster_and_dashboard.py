@@ -128,7 +128,7 @@ def test_the_dashboards_show_a_running_sweep_and_end_with_it(
     )  # fmt: skip
     try:
         ray = read_until(process, r"Ray dashboard: (http://127\.0\.0\.1:(\d+))")
-        optuna = read_until(process, r"Optuna dashboard: (http://127\.0\.0\.1:(\d+))/dashboard")
+        optuna = read_until(process, r"Optuna dashboard: (http://127\.0\.0\.1:(\d+))/dashboard/studies/1$")
         rows = tmp_path / "joined" / "trials" / "0000" / "metrics.jsonl"
         deadline = time.monotonic() + 90
         while not rows.exists() and time.monotonic() < deadline:
@@ -169,8 +169,11 @@ def gauges(address: str, deadline: float) -> dict[tuple[str, tuple[str, str]], f
         time.sleep(0.5)
         targets = [target for job in fetch(f"{address}/api/prometheus/sd", TOKEN) for target in job["targets"]]
         for target in targets:
-            with urllib.request.urlopen(f"http://{target}/metrics", timeout=10) as response:
-                families = text_string_to_metric_families(response.read().decode())
+            try:
+                with urllib.request.urlopen(f"http://{target}/metrics", timeout=10) as response:
+                    families = text_string_to_metric_families(response.read().decode())
+            except OSError:  # one of Ray's own that has not started yet
+                continue
             samples = [sample for family in families for sample in family.samples if "codeq" in sample.name]
             found |= {(each.name, (each.labels["sweep"], each.labels["trial"])): each.value for each in samples}
     return found

@@ -27,6 +27,7 @@ from codeq.config.dry_run import plan
 from codeq.config.metrics import REPORTED
 from codeq.plugins import load_stored
 from tests.conftest import ROOT, TINY
+from tests.wandb_runs import wandb_runs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LR = "optimizer.param_groups.base.lr"
@@ -209,13 +210,14 @@ def test_the_best_config_trains_again_by_itself_to_the_same_score(
     assert f"test_acc {float(winner['test_acc']):.2f}" in again.stdout
 
 
-def test_wandb_has_one_run_per_trial_offline(tmp_path: Path, tiny: dict[str, Any]) -> None:
-    tiny["wandb_project"] = "project"
+def test_wandb_has_one_run_per_trial_and_one_of_the_report_offline(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    tiny["wandb_project"] = "team/project"
     tiny["epochs"] = 1
     tiny["seed"] = {"distribution": "choice", "choices": [0, 1]}
     tiny["sweep"] = {"trials": 2, "search": {"sampler": "grid"}}
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(tiny))
-    (tmp_path / ".env").write_text("WANDB_MODE=offline\n")
+    key = "5ec2e7" * 8
+    (tmp_path / ".env").write_text(f"WANDB_MODE=offline\nWANDB_API_KEY={key}\n")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     done = subprocess.run(
         [sys.executable, str(ROOT / "tune_main.py"), "sweep.yaml"],
@@ -223,13 +225,25 @@ def test_wandb_has_one_run_per_trial_offline(tmp_path: Path, tiny: dict[str, Any
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "W&B is off" not in done.stdout
-    assert len(list((tmp_path / "results" / "sweep" / "wandb").glob("wandb/offline-run-*/*.wandb"))) == 2
+    folder = tmp_path / "results" / "sweep"
+    runs = {run.run.display_name: run for run in wandb_runs(folder / "wandb")}
+    assert set(runs) == {f"000{number}_mlp_deadzone4b_e1_lr0.005" for number in (0, 1)} | {"sweep report"}
+    assert all((run.run.entity, run.run.project, run.run.run_group) == ("team", "project", "sweep")
+               for run in runs.values())  # fmt: skip
+    report = runs.pop("sweep report")
+    assert all((run.steps, run.exit_code, list(run.run.tags)) == ([1], 0, ["finished"]) for run in runs.values())
+    assert report.artifacts["sweep-report"] == ["report.html"]
+    with (folder / "pareto.csv").open() as file:
+        front = [f"front/{int(row['trial']):04d}.yaml" for row in csv.DictReader(file)]
+    assert report.artifacts["sweep-winners"] == ["best.yaml", *sorted(front), "pareto.csv"]
+    assert not any(key.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 def start(arguments: list[object]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "tune_main.py", *map(str, arguments)],
-        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=ROOT, env={**os.environ, "WANDB_MODE": "offline"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
@@ -246,8 +260,9 @@ def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
 
 @pytest.fixture
 def long_sweep(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path) -> list[object]:
-    """Arguments of a sweep of three trials of 30 epochs that nobody stops early."""
+    """Arguments of a sweep of three trials of 30 epochs that nobody stops early, recorded for W&B."""
     tiny["epochs"] = 30
+    tiny["wandb_project"] = "project"
     tiny["optimizer"]["param_groups"]["dz"]["weight_decay"] = {"distribution": "uniform", "low": 1, "high": 5}
     tiny["sweep"] = {"name": "long", "trials": 3, "scheduler": {"name": "none"}}
     return [write_yaml(tiny), "--storage", tmp_path]
@@ -286,8 +301,12 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
         epochs = [json.loads(line)["epoch"] for line in trial.read_text().splitlines()]
         assert epochs == list(range(1, 31)), trial
         events = EventAccumulator(str(trial.parent)).Reload()
-        assert [event.step for event in events.Scalars("val_acc")] == epochs
+        assert all([event.step for event in events.Scalars(name)] == epochs for name in REPORTED)
     assert len(list(folder.glob("trials/*"))) == 3
+    steps: dict[str, list[int]] = {}
+    for run in wandb_runs(folder / "wandb"):
+        steps.setdefault(f"{run.run.job_type} {run.run.run_id}", []).extend(run.steps)
+    assert [found for name, found in steps.items() if name.startswith("trial")] == [list(range(1, 31))] * 3
     assert states(folder) == [TrialState.COMPLETE] * 3
 
 

@@ -21,10 +21,8 @@ from codeq.config.errors import BadInput
 from codeq.config.run import EMBEDDED_DATASETS
 from codeq.execution.capacity import check_resources, describe_sharing, free_slots, gpus_per_trial, trials_that_fit
 from codeq.execution.cluster import start_ray
-from codeq.execution.study_dashboard import StudyDashboard
 from codeq.plugins import error_line
 from codeq.registry import PluginError
-from codeq.search.study import study_url
 
 if TYPE_CHECKING:
     from ray.tune import Callback, Trainable
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from codeq.data import RawImages
     from codeq.execution.limiter import Capacity
     from codeq.execution.schedulers import NoStopping
+    from codeq.execution.study_dashboard import StudyDashboard
     from codeq.search.sweep_state import SweepState
 
 Images = dict[str, Any]
@@ -91,7 +90,10 @@ class Session:
     def show_study(self, state: SweepState) -> None:
         """Start Optuna's dashboard of the sweep's study, if the command asks for dashboards, and print its address."""
         if self.options.dashboard:
-            self._study_dashboard = StudyDashboard(study_url(self.template.sweep, state.local))
+            from codeq.execution.study_dashboard import StudyDashboard
+            from codeq.search.study import study_url  # imports Optuna, as does the line above
+
+            self._study_dashboard = StudyDashboard(state.study, study_url(self.template.sweep, state.local))
             if self._study_dashboard.address:
                 print(f"Optuna dashboard: {self._study_dashboard.address}", flush=True)
 

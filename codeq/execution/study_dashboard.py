@@ -7,13 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
+
 log = logging.getLogger(__name__)
 
 
 class StudyDashboard:
-    """A server of the studies behind an Optuna storage URL. address: None if it could not start, which is logged."""
+    """A server of a study. address: of its page; None if the server could not start, which is logged."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, study: optuna.Study, url: str) -> None:
         """Start the server and wait until it listens."""
         self._process = subprocess.Popen(
             # Run by its path, so that the package need not be importable; -P keeps our modules off its search path.
@@ -26,10 +28,14 @@ class StudyDashboard:
         self._process.stdin.write(url + "\n")
         self._process.stdin.flush()
         port = self._process.stdout.readline().strip()
-        self.address = f"http://127.0.0.1:{port}/dashboard" if port else None
+        self.address = f"http://127.0.0.1:{port}/dashboard/studies/{study._study_id}" if port else None
         if not port:
             _, error = self._process.communicate()
             log.warning("no Optuna dashboard: %s", (error.strip().splitlines() or ["it ended"])[-1])
+
+    def __getstate__(self) -> dict[str, str | None]:
+        """The address: Tune pickles the session into an unused snapshot, and a process cannot be pickled."""
+        return {"address": self.address}
 
     def end(self) -> None:
         """Stop the server."""
