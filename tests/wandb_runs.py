@@ -17,8 +17,9 @@ _HEADER, _BLOCK = 7, 32768
 
 @dataclass(frozen=True)
 class WandbRun:
-    """One recorded run. history: logged rows. exit_code: None while it is open."""
+    """One recorded run. history: logged rows. exit_code: None if it was never finished."""
 
+    id: str
     run: Any
     config: dict[str, Any]
     history: list[dict[str, Any]]
@@ -49,10 +50,11 @@ def _read(path: Path) -> WandbRun:
             summary[item.key or ".".join(item.nested_key)] = json.loads(item.value_json)
     artifacts = [r.artifact for r in records if r.HasField("artifact")]
     artifacts += [r.request.log_artifact.artifact for r in records if r.request.HasField("log_artifact")]
-    run = kinds["run"][-1].run  # the newest: tags are added at the end
+    runs = [record.run for record in kinds["run"]] or [Record().run]  # none if its driver was killed at once
     return WandbRun(
-        run=run,
-        config={item.key: json.loads(item.value_json) for item in kinds["run"][0].run.config.update},
+        id=path.parent.name.rpartition("-")[2],
+        run=runs[-1],  # the newest: tags are added at the end
+        config={item.key: json.loads(item.value_json) for item in runs[0].config.update},
         history=[
             {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
             | {"_step": record.history.step.num}

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 _ENVIRONMENT = {
     "WANDB_SILENT": "true",  # otherwise it asks the server for the user's name, to print it
+    "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "1",  # seconds; what is not on disk is lost if the driver is killed
     "WANDB_ERROR_REPORTING": "false",  # W&B's reports about itself delay the end by 10 s if they do not arrive
 }
 """Read by W&B when it is imported."""

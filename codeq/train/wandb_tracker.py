@@ -123,16 +123,19 @@ class WandbTracker(Tracker):
             wandb.teardown()  # returns when its service has sent everything and has ended
 
     def _start(self, key: int, memory: Path, **options: Any) -> None:
-        known = StoredRun.read(memory, self._project)
-        stored = known or StoredRun(self._project, secrets.token_hex(4))
-        self._runs[key] = _OpenRun(self._open(stored, **options), stored, memory)
+        stored = StoredRun.read(memory, self._project) or StoredRun(self._project, secrets.token_hex(4))
         stored.write(memory)
+        run = self._open(stored, **options)
+        if not run.offline:  # a killed driver had logged rows that never reached the server
+            stored = replace(stored, step=min(stored.step, run.starting_step - 1))
+        self._runs[key] = _OpenRun(run, stored, memory)
 
     def _log(self, key: int, row: dict[str, Any]) -> None:
         """A resumed sweep repeats rows of which it does not know whether the last driver has logged them."""
         opened = self._runs[key]
         if row["epoch"] > opened.stored.step:
-            opened.run.log({name: row[name] for name in REPORTED if name in row}, step=row["epoch"])
+            metrics = {name: row[name] for name in REPORTED if name in row}
+            opened.run.log(metrics, step=row["epoch"], commit=True)  # by default W&B keeps a row until the next one
             opened.stored = replace(opened.stored, step=row["epoch"])
             opened.stored.write(opened.memory)
 
@@ -153,8 +156,8 @@ class WandbTracker(Tracker):
 
         memory = self._folder / "report.json"
         stored = StoredRun.read(memory, self._project) or StoredRun(self._project, secrets.token_hex(4))
-        run = self._open(stored, name=f"{self._group} report", job_type="report")
         stored.write(memory)
+        run = self._open(stored, name=f"{self._group} report", job_type="report")
         run.log({"front": wandb.Table(columns=list(report.columns), data=[list(row) for row in report.rows])})
         run.summary.update(dict(report.summary))
         files = {f"{self._group}-winners": report.configs}
@@ -178,10 +181,9 @@ class WandbTracker(Tracker):
             silent=True,
             console="off",
         )
-        offline = os.environ.get("WANDB_MODE") == "offline"
-        resume: Any = None if offline else "allow"  # offline, runs of one id become one when they are sent
+        # Offline, too: `wandb sync` then appends what a resumed run has logged to what it had before.
         run = wandb.init(
-            **self._common, **options, id=stored.id, resume=resume, reinit="create_new", settings=settings
+            **self._common, **options, id=stored.id, resume="allow", reinit="create_new", settings=settings
         )
         with contextlib.suppress(AttributeError):  # not public
             setup: Any = wandb.setup()

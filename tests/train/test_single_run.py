@@ -78,7 +78,7 @@ def test_a_run_that_is_resumed_ends_as_one_that_was_not_interrupted(
     assert metrics(read_rows(tmp_path)) == expected
 
     other, before, after = wandb_runs(tmp_path / "out")
-    assert other.run.run_id != before.run.run_id == after.run.run_id
+    assert other.id != before.id == after.id
     assert [each.steps for each in (other, before, after)] == [[1, 2, 3, 4], [1, 2], [3, 4]]
 
 

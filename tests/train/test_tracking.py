@@ -120,7 +120,7 @@ def test_two_runs_at_once_are_recorded_whole(offline: None, tmp_path: Path) -> N
         assert run.config["optimizer"] == {"lr": 0.5 + key}
         assert [(each["_step"], each["val_acc"]) for each in run.history] == [(1, 10.0 + key), (2, 20.0 + key)]
     for text in ("finished (exit code 0)", "20", "optimizer", "0.5"):  # as wandb itself reads it
-        assert text in inspect(next(path for path in tmp_path.glob(f"wandb/*-{runs['run-0'].run.run_id}")))
+        assert text in inspect(next(path for path in tmp_path.glob(f"wandb/*-{runs['run-0'].id}")))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_resumed_run_goes_on_under_its_id_after_its_last_step(offline: None, t
     second.finish(0, "finished")
     second.close()
     before, after = wandb_runs(tmp_path)
-    assert before.run.run_id == after.run.run_id
+    assert before.id == after.id
     assert (before.steps, after.steps) == ([1, 2], [3, 4])
     assert (before.summary["status"], before.exit_code, before.is_preempting) == ("interrupted", 1, True)
     assert (after.summary["status"], after.exit_code, after.is_preempting) == ("finished", 0, False)
@@ -169,7 +169,7 @@ def test_a_run_that_is_not_remembered_in_this_project_is_a_new_one(
     tracker.log(0, row(1, 10.0))
     tracker.close()
     (run,) = wandb_runs(tmp_path)
-    assert run.run.run_id != "x" and run.steps == [1]
+    assert run.id != "x" and run.steps == [1]
 
 
 def test_the_report_the_front_and_the_winners_are_attached_to_the_group(offline: None, tmp_path: Path) -> None:
