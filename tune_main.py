@@ -18,6 +18,7 @@ from codeq.config.dry_run import plan
 from codeq.config.environment import load_env_file
 from codeq.config.errors import BadInput, Problem, SourceLocation
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
+from codeq.config.libraries import check_libraries
 from codeq.config.merge import OPTIONS
 from codeq.config.passwords import mask_password
 from codeq.config.paths import expand_path, is_url, option_path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from codeq.execution.session import Session
     from codeq.results.sweep_result import SweepResult
     from codeq.search.sweep_state import SweepState
+    from codeq.train.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--storage", type=as_text, metavar="WHERE", help=text)
     parser.add_argument("--device", type=as_text, metavar="D", help="auto, cpu, cuda or mps")
     parser.add_argument("--address", metavar="ADDRESS", help="join this Ray cluster (auto: the one on this machine)")
-    parser.add_argument("--dashboard", action="store_true", help="start Ray's dashboard and print its address")
+    text = "start Ray's and Optuna's dashboards and print their addresses"
+    parser.add_argument("--dashboard", action="store_true", help=text)
     parser.add_argument("--resume", action="store_true", help="go on with the trials that are in the folder already")
     parser.add_argument("--pick", metavar="METRIC", help="best.yaml is the front's best in this metric, or its knee")
     output = parser.add_mutually_exclusive_group()
@@ -176,6 +179,7 @@ def _sweep(
     from codeq.execution.progress.terminal import Terminal
 
     try:
+        check_libraries(template, sweep=True, dashboard=options.dashboard)
         with Terminal(options.verbosity, f"opening the sweep {template.sweep.name}") as terminal:
             return _open_and_run(template, plugins, options, arguments, terminal)
     except BadInput as error:
@@ -199,9 +203,13 @@ def _open_and_run(
 
     _log_to_terminal(terminal.verbosity)
     try:
-        with open_sweep(template, options.resume, plugins) as state, recorded_run(state.folder, arguments):
+        with (
+            open_sweep(template, options.resume, plugins) as state,
+            recorded_run(state.folder, arguments),
+            contextlib.closing(_tracker(state)) as tracker,
+        ):
             session = Session(template, RunOptions(options.address, options.dashboard), terminal)
-            return _run(state, session, options.pick)
+            return _run(state, session, tracker, options.pick)
     except StateDamaged as error:
         terminal.clear()
         print(error, file=sys.stderr)
@@ -222,7 +230,14 @@ def _log_to_terminal(verbosity: Verbosity) -> None:
         logging.getLogger(name).setLevel(logging.WARNING if is_quiet else logging.INFO)
 
 
-def _run(state: SweepState, session: Session, pick: str | None) -> int:
+def _tracker(state: SweepState) -> Tracker:
+    from codeq.train.tracking import open_tracker
+
+    project = state.template.tree.get("wandb_project")
+    return open_tracker(project, state.local / "wandb", group=state.template.sweep.name)
+
+
+def _run(state: SweepState, session: Session, tracker: Tracker, pick: str | None) -> int:
     """Search, report, confirm the winners, report again."""
     from codeq.execution.run_sweep import run_sweep
     from codeq.results.advice import write_advice
@@ -230,10 +245,11 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     from codeq.results.report import write_report
     from codeq.results.retention import remove_unneeded_checkpoints
     from codeq.results.tables import print_confirmation, print_front
+    from codeq.results.tracked import sweep_report
     from codeq.results.winners import MEASURED_BY, test_accuracy_here
 
     template, terminal = state.template, session.terminal
-    run_sweep(state, session, lambda: try_write_page(state.folder, template, pick=pick))
+    run_sweep(state, session, tracker, lambda: try_write_page(state.folder, template, pick=pick))
     terminal.wait("testing the winners")
     if not template.sweep.confirm:
         session.end(meanwhile=None if session.is_interrupted else MEASURED_BY)
@@ -254,6 +270,7 @@ def _run(state: SweepState, session: Session, pick: str | None) -> int:
     print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
     if terminal.verbosity != "quiet":
         print(advice, end="")
+    tracker.report(sweep_report(state.folder, template, found, page))
     if session.fault is not None:
         print(f"{session.fault}; {GOES_ON}", file=sys.stderr)
         return DAMAGED

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -18,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from codeq.config.metrics import METRICS
+from codeq.execution.gauges import GAUGES
 from tests.conftest import ROOT
 
 BIN = Path(sys.executable).parent
@@ -115,52 +119,74 @@ def listening_beyond_loopback(port: int) -> list[str]:
     return [line for line in listed.splitlines() if "127.0.0.1" not in line and "[::1]" not in line]
 
 
-def test_the_dashboards_show_a_running_sweep_to_whoever_has_the_token(
+def test_the_dashboards_show_a_running_sweep_and_end_with_it(
     sweep: Callable[..., list[str]], environment: dict[str, str], home: Path, tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
         sweep(4000, "--dashboard"), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    optuna_dashboard = None
     try:
-        address = read_until(process, r"Ray dashboard: (http://127\.0\.0\.1:(\d+))")
+        ray = read_until(process, r"Ray dashboard: (http://127\.0\.0\.1:(\d+))")
+        optuna = read_until(process, r"Optuna dashboard: (http://127\.0\.0\.1:(\d+))/dashboard/studies/1$")
         rows = tmp_path / "joined" / "trials" / "0000" / "metrics.jsonl"
         deadline = time.monotonic() + 90
         while not rows.exists() and time.monotonic() < deadline:
             time.sleep(0.2)
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            fetch(f"{address[1]}/logical/actors")
-        actors = fetch(f"{address[1]}/logical/actors", TOKEN)["data"]["actors"].values()
-        named = {actor["reprName"] for actor in actors if "SweepTrial" in actor["actorClass"]}
-        assert "joined_0000" in named
-        assert all(re.fullmatch(r"joined_000[01]", name) for name in named)
-        assert listening_beyond_loopback(int(address[2])) == []
+            fetch(f"{ray[1]}/api/v0/actors")
+        assert trial_actors(ray[1]) == {"joined_0000", "joined_0001"}
+        assert listening_beyond_loopback(int(ray[2])) == listening_beyond_loopback(int(optuna[2])) == []
         assert stat.S_IMODE((home / ".ray" / "auth_token").stat().st_mode) == 0o600
+        assert study_names(int(optuna[2])) == ["joined"]
 
-        port = free_port()
-        optuna_dashboard = subprocess.Popen(
-            [BIN / "optuna-dashboard", f"sqlite:///{tmp_path}/joined/study.db", "--host=127.0.0.1", f"--port={port}"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert study_names(port, time.monotonic() + 60) == ["joined"]
+        exported = gauges(ray[1], time.monotonic() + 60)
+        assert {labels for name, labels in exported} == {("joined", "0000"), ("joined", "0001")}
+        assert {name for name, labels in exported} == {f"ray_codeq_{name}" for name in GAUGES}
+        assert all(0 <= value <= METRICS[name.removeprefix("ray_codeq_")].scale for (name, _), value in exported.items()
+                   if not name.endswith("epoch"))  # fmt: skip
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
-        if optuna_dashboard:
-            optuna_dashboard.terminate()
-            optuna_dashboard.wait(30)
-    assert process.returncode == 143
+    assert process.returncode == 130
+    assert not is_listening(int(ray[2])) and not is_listening(int(optuna[2]))
 
 
-def study_names(port: int, deadline: float) -> list[str]:
-    while True:
-        try:
-            studies = fetch(f"http://127.0.0.1:{port}/api/studies")["study_summaries"]
-            return [study["study_name"] for study in studies]
-        except OSError:
-            assert time.monotonic() < deadline, "optuna-dashboard did not answer"
-            time.sleep(0.3)
+def trial_actors(address: str) -> set[str]:
+    """The names of the trials' actors as Ray's dashboard lists them."""
+    listed = fetch(f"{address}/api/v0/actors?detail=true", TOKEN)["data"]["result"]["result"]
+    return {actor["repr_name"] for actor in listed if "SweepTrial" in actor["class_name"]}
+
+
+def gauges(address: str, deadline: float) -> dict[tuple[str, tuple[str, str]], float]:
+    """The newest value of each of our gauges by name and labels (sweep, trial), of all trials that run.
+
+    Found as Prometheus finds them, by the dashboard's service discovery.
+    """
+    found: dict[tuple[str, tuple[str, str]], float] = {}
+    while len(found) < 2 * len(GAUGES):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+        targets = [target for job in fetch(f"{address}/api/prometheus/sd", TOKEN) for target in job["targets"]]
+        for target in targets:
+            try:
+                with urllib.request.urlopen(f"http://{target}/metrics", timeout=10) as response:
+                    families = text_string_to_metric_families(response.read().decode())
+            except OSError:  # one of Ray's own that has not started yet
+                continue
+            samples = [sample for family in families for sample in family.samples if "codeq" in sample.name]
+            found |= {(each.name, (each.labels["sweep"], each.labels["trial"])): each.value for each in samples}
+    return found
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def study_names(port: int) -> list[str]:
+    studies = fetch(f"http://127.0.0.1:{port}/api/studies")["study_summaries"]
+    return [study["study_name"] for study in studies]
 
 
 def test_a_local_sweep_listens_on_the_loopback_interface_only(

@@ -41,7 +41,7 @@ LIBRARIES: dict[str, set[str]] = {
     "kwargs_schema": {"pydantic"},
     "plugins": {"upath"},
     "builtin_parts": {"pydantic", "torch"},
-    "execution": {"joblib", "optuna", "ray", "rich", "tensorboard", "upath"},
+    "execution": {"joblib", "optuna", "optuna_dashboard", "ray", "rich", "tensorboard", "upath"},
 }
 """The libraries that each room may import, besides the standard library."""
 

@@ -31,6 +31,7 @@ from codeq.config.metrics import REPORTED
 from codeq.plugins import load_stored
 from tests.conftest import ROOT, TINY
 from tests.terminals import InTerminal, is_cursor_shown
+from tests.wandb_runs import wandb_runs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LR = "optimizer.param_groups.base.lr"
@@ -224,13 +225,14 @@ def test_the_terminal_can_be_drawn_as_it_was_during_the_sweep(mixed: Sweep, tmp_
     assert not re.search(r"url\([\"']?http", svg)
 
 
-def test_wandb_has_one_run_per_trial_offline(tmp_path: Path, tiny: dict[str, Any]) -> None:
-    tiny["wandb_project"] = "project"
+def test_wandb_has_one_run_per_trial_and_one_of_the_report_offline(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    tiny["wandb_project"] = "team/project"
     tiny["epochs"] = 1
     tiny["seed"] = {"distribution": "choice", "choices": [0, 1]}
     tiny["sweep"] = {"trials": 2, "search": {"sampler": "grid"}}
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(tiny))
-    (tmp_path / ".env").write_text("WANDB_MODE=offline\n")
+    key = "5ec2e7" * 8
+    (tmp_path / ".env").write_text(f"WANDB_MODE=offline\nWANDB_API_KEY={key}\n")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     done = subprocess.run(
         [sys.executable, str(ROOT / "tune_main.py"), "sweep.yaml"],
@@ -238,13 +240,25 @@ def test_wandb_has_one_run_per_trial_offline(tmp_path: Path, tiny: dict[str, Any
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "W&B is off" not in done.stdout
-    assert len(list((tmp_path / "results" / "sweep" / "wandb").glob("wandb/offline-run-*/*.wandb"))) == 2
+    folder = tmp_path / "results" / "sweep"
+    runs = {run.run.display_name: run for run in wandb_runs(folder / "wandb")}
+    assert set(runs) == {f"000{number}_mlp_deadzone4b_e1_lr0.005" for number in (0, 1)} | {"sweep report"}
+    assert all((run.run.entity, run.run.project, run.run.run_group) == ("team", "project", "sweep")
+               for run in runs.values())  # fmt: skip
+    report = runs.pop("sweep report")
+    assert all((run.steps, run.exit_code, list(run.run.tags)) == ([1], 0, ["finished"]) for run in runs.values())
+    assert report.artifacts["sweep-report"] == ["report.html"]
+    with (folder / "pareto.csv").open() as file:
+        front = [f"front/{int(row['trial']):04d}.yaml" for row in csv.DictReader(file)]
+    assert report.artifacts["sweep-winners"] == ["best.yaml", *sorted(front), "pareto.csv"]
+    assert not any(key.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 def start(arguments: list[object]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "tune_main.py", *map(str, arguments)],
-        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=ROOT, env={**os.environ, "WANDB_MODE": "offline"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
@@ -280,6 +294,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
     long_sweep: list[object], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     folder = tmp_path / "long"
+    long_sweep += ["--set", "wandb_project=project"]
     process = start(long_sweep)
     wait_until(lambda: count_rows(folder) >= 10)
     process.send_signal(number)
@@ -291,6 +306,14 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
             assert {row["status"] for row in csv.DictReader(file)} <= {"stopped", "finished"}
         assert TrialState.RUNNING not in states(folder)
     check_that_it_goes_on(start([*long_sweep, "--resume"]), folder)
+    steps: dict[str, list[int]] = {}
+    for run in wandb_runs(folder / "wandb"):
+        if run.run.job_type != "report":
+            steps.setdefault(run.id, []).extend(run.steps)
+    # W&B writes every second, so that a killed driver loses a few of these quick epochs.
+    kept = {30} if number is signal.SIGKILL else set(range(1, 31))
+    assert len(steps) == 3
+    assert all(found == sorted(set(found)) and kept <= set(found) for found in steps.values()), steps
 
 
 def test_ctrl_c_on_a_terminal_ends_the_view_and_prints_the_command_that_goes_on(
@@ -324,7 +347,7 @@ def check_that_it_goes_on(resumed: subprocess.Popen[str], folder: Path) -> None:
         epochs = [json.loads(line)["epoch"] for line in trial.read_text().splitlines()]
         assert epochs == list(range(1, 31)), trial
         events = EventAccumulator(str(trial.parent)).Reload()
-        assert [event.step for event in events.Scalars("val_acc")] == epochs
+        assert all([event.step for event in events.Scalars(name)] == epochs for name in REPORTED)
     assert len(list(folder.glob("trials/*"))) == 3
     assert states(folder) == [TrialState.COMPLETE] * 3
 

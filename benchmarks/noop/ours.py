@@ -16,6 +16,7 @@ from codeq.execution.cluster import start_ray
 from codeq.execution.progress.terminal import Terminal
 from codeq.execution.run_sweep import run_sweep
 from codeq.search.sweep_state import open_sweep
+from codeq.train.tracking import Tracker
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("codeq.execution").setLevel(logging.INFO)
     with open_sweep(template, resume=False) as state, Terminal() as terminal:
-        run_sweep(state, session.Session(template, session.RunOptions(), terminal))
+        run_sweep(state, session.Session(template, session.RunOptions(), terminal), Tracker())
 
 
 def _start_ray_and_replace_the_trial(address: str | None, dashboard: bool, log_level: int = 0) -> str | None:

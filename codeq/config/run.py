@@ -60,6 +60,13 @@ def _known_device(name: str) -> str:
     return name
 
 
+def _wandb_project(path: str) -> str:
+    if not re.fullmatch(r"([^/\\#?%:]+/)?[^/\\#?%:]{1,128}", path):
+        allowed = "PROJECT or ENTITY/PROJECT; a project's name has at most 128 characters and none of / \\ # ? % :"
+        raise invalid(f"is {format_value(path)}, must be {allowed}")
+    return path
+
+
 def _zero_or_one(value: Any) -> Any:
     return int(value) if isinstance(value, bool) else value
 
@@ -272,7 +279,9 @@ class RunConfig(StrictModel):
         "Compiled results differ by rounding",
     )
     save_dir: LocalPath = Field("save_temp", description="where a single run leaves its checkpoint")
-    wandb_project: NonEmptyString | None = Field(None, description="W&B project; null: no W&B")
+    wandb_project: Annotated[NonEmptyString, AfterValidator(_wandb_project)] | None = Field(
+        None, description="W&B project: PROJECT or ENTITY/PROJECT; null: no W&B"
+    )
 
     @model_validator(mode="after")
     def _check_data_dir(self) -> RunConfig:

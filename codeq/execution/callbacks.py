@@ -1,4 +1,4 @@
-"""Tune callbacks of the driver: write trial records, feed TensorBoard and W&B."""
+"""Tune callbacks of the driver: record how trials end, call a function now and then."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from upath import UPath
 
-from codeq.config.metrics import finite_metrics
 from codeq.config.sweep import SweepConfig
 from codeq.execution.trial import folder_name
 from codeq.search.outcome import TrialEnd, trial_end
 from codeq.storage.machine_fault import MachineFault
-from codeq.storage.trial_folder import Row, TrialFolder
-from codeq.train.tracking import Tracker
+from codeq.storage.trial_folder import TrialFolder
 
 log = logging.getLogger(__name__)
 
@@ -104,61 +99,6 @@ def _first_sentence(report: str) -> str:
     return (found[1] or found[2]) if found else "its process died"
 
 
-class TensorBoardWriter(Callback):
-    """Writes each trial's metrics as TensorBoard events into its local folder, each epoch once."""
-
-    def __init__(self, sweep_folder: Path) -> None:
-        """sweep_folder: a local folder, even if the trials' folders are behind a URL."""
-        self._sweep_folder = sweep_folder
-        self._writers: dict[str, EventFileWriter] = {}
-        self._written: dict[str, int] = {}  # the last epoch of each trial
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Write the row, after earlier rows that no driver has received."""
-        folder = trial.config["folder"]
-        for row in self._unwritten(folder, result):
-            self._write(folder, row)
-            self._written[folder] = row["epoch"]
-
-    def _unwritten(self, folder: str, row: Row) -> list[Row]:
-        """The rows up to this one that are not written yet.
-
-        A trial trains ahead of its reports, so rows can be lost when its process dies or the sweep is interrupted.
-        """
-        last = self._written.get(folder, 0)
-        if row["epoch"] <= last:  # a trial that failed repeats its last row
-            return []
-        between = TrialFolder(UPath(folder)).rows() if row["epoch"] > last + 1 else []
-        return [*(recorded for recorded in between if last < recorded["epoch"] < row["epoch"]), row]
-
-    def _write(self, folder: str, row: Row) -> None:
-        epoch = row["epoch"]
-        if folder not in self._writers:
-            local = self._sweep_folder.joinpath(*PurePosixPath(folder).parts[-2:])
-            self._writers[folder] = EventFileWriter(str(local), flush_secs=5)
-            # Makes TensorBoard discard events of this and later epochs that an interrupted sweep has written.
-            self._add(folder, epoch, session_log=SessionLog(status=SessionLog.START))
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in finite_metrics(row).items()]
-        self._add(folder, epoch, summary=Summary(value=values))
-
-    def _add(self, folder: str, epoch: int, **content: Any) -> None:
-        self._writers[folder].add_event(Event(wall_time=time.time(), step=epoch, **content))
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Close the trial's event file."""
-        if (writer := self._writers.pop(trial.config["folder"], None)) is not None:
-            writer.close()
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Close the trial's event file."""
-        self.on_trial_complete(iteration, trials, trial)
-
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Close the files that an interrupt left open."""
-        for writer in self._writers.values():
-            writer.close()
 
 
 class Periodically(Callback):
@@ -186,43 +126,3 @@ class Periodically(Callback):
         """Wait for the last call."""
         if self._thread is not None:
             self._thread.join()
-
-
-class TrackerFeed(Callback):
-    """Feeds the tracker (W&B) one run per trial."""
-
-    def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
-        self._open: set[int] = set()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles callbacks into an unused snapshot, and a tracker's threads cannot be pickled."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Begin the trial's run; it continues over a restart after a lost process."""
-        number = trial.config["trial"]
-        if number not in self._open:
-            self._open.add(number)
-            config = TrialFolder(UPath(trial.config["folder"])).read_config()
-            values = {**config.as_dict(), **trial.config["place"]}
-            self._tracker.start(number, f"{number:04d}_{config.run_name}", values)
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Log one row."""
-        self._tracker.log(trial.config["trial"], result)
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """End the run as `TrialRecorder` has recorded it."""
-        if record := TrialFolder(UPath(trial.config["folder"])).read_record():
-            self._tracker.finish(record.trial, record.status, record.reason)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """End the run as `TrialRecorder` has recorded it."""
-        self.on_trial_complete(iteration, trials, trial)
-
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Flush and close the tracker."""
-        self._tracker.close()

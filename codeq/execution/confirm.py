@@ -7,10 +7,11 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from codeq.execution.callbacks import TensorBoardWriter, TrialRecorder
+from codeq.execution.callbacks import TrialRecorder
 from codeq.execution.progress.feed import ProgressFeed
 from codeq.execution.progress.remaining import EpochPlan
 from codeq.execution.progress.state import SweepProgress
+from codeq.execution.row_feed import TensorBoardWriter
 from codeq.execution.schedulers import NoStopping
 from codeq.execution.session import Session
 from codeq.execution.trial import SweepTrial, trial_config

@@ -15,7 +15,7 @@ from codeq.execution.session import Session
 from codeq.search.outcome import TrialEnd
 from codeq.search.sweep_state import SweepState
 from codeq.storage.trial_folder import trial_folders
-from codeq.train.tracking import open_tracker
+from codeq.train.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,12 @@ STUDY_WAIT_S = 60.0
 """How long the end of a sweep waits for a study that cannot be used."""
 
 
-def run_sweep(state: SweepState, session: Session, show: Callable[[], object] = lambda: None) -> None:
+def run_sweep(
+    state: SweepState, session: Session, tracker: Tracker, show: Callable[[], object] = lambda: None
+) -> None:
     """Train the sweep's trials; all results are in `state.folder`.
 
-    show: called in a thread of its own every SHOW_EVERY_S seconds while trials train.
+    tracker: gets a run per trial. show: called in a thread of its own every SHOW_EVERY_S seconds while trials train.
     Raises BadInput if the data set's files, the cluster or a trial's resources are not available.
     """
     budget = state.template.sweep.time_budget
@@ -40,8 +42,9 @@ def run_sweep(state: SweepState, session: Session, show: Callable[[], object] = 
         if state.template.missing_configs:
             log.info("%s", state.template.missing_configs)
         session.start()
+        session.show_study(state)
         began = time.monotonic()
-        _tune(state, session, show)
+        _tune(state, session, tracker, show)
         took = time.monotonic() - began
         if not session.is_interrupted and budget:
             state.note_unfinished(f"time budget of {budget}; --resume goes on")
@@ -62,7 +65,7 @@ def _describe_progress(state: SweepState) -> str:
     return f"{ended}, {join_and(f'to {verb}: {number}' for verb, number in to_do.items() if number)}"
 
 
-def _tune(state: SweepState, session: Session, show: Callable[[], object]) -> None:
+def _tune(state: SweepState, session: Session, tracker: Tracker, show: Callable[[], object]) -> None:
     """Run Tune to its end."""
     from codeq.execution.schedulers import build_scheduler
     from codeq.execution.searcher import OptunaSearcher
@@ -77,7 +80,7 @@ def _tune(state: SweepState, session: Session, show: Callable[[], object]) -> No
         {"cpu": sweep.resources.cpu, "gpu": session.gpus},
         searcher=searcher,
         scheduler=build_scheduler(state.template, state.rows()),
-        callbacks=_callbacks(state, session, searcher.tell, show),
+        callbacks=_callbacks(state, session, searcher.tell, tracker, show),
         trials=state.remaining,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,
     )
@@ -86,21 +89,24 @@ def _tune(state: SweepState, session: Session, show: Callable[[], object]) -> No
 
 
 def _callbacks(
-    state: SweepState, session: Session, tell: Callable[[str, TrialEnd], None], show: Callable[[], object]
+    state: SweepState,
+    session: Session,
+    tell: Callable[[str, TrialEnd], None],
+    tracker: Tracker,
+    show: Callable[[], object],
 ) -> list[Any]:
-    from codeq.execution.callbacks import Periodically, TensorBoardWriter, TrackerFeed, TrialRecorder
+    from codeq.execution.callbacks import Periodically, TrialRecorder
     from codeq.execution.progress.feed import ProgressFeed
+    from codeq.execution.row_feed import TensorBoardWriter, TrackerFeed
 
-    sweep = state.template.sweep
     progress = _progress(state)
     feed = ProgressFeed(progress, session.terminal)
     session.terminal.show(progress)
-    tracker = open_tracker(state.template.tree.get("wandb_project"), state.local / "wandb", group=sweep.name)
     return [
-        TrialRecorder(sweep, feed.end, session.stop_for, tell),
+        TrialRecorder(state.template.sweep, feed.end, session.stop_for, tell),
         feed,
         TensorBoardWriter(state.local),
-        TrackerFeed(tracker),
+        TrackerFeed(tracker, state.local),
         Periodically(show, SHOW_EVERY_S),
     ]
 

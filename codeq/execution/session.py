@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from codeq.data import RawImages
     from codeq.execution.limiter import Capacity
     from codeq.execution.schedulers import NoStopping
+    from codeq.execution.study_dashboard import StudyDashboard
     from codeq.execution.trial import Placement
+    from codeq.search.sweep_state import SweepState
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Session:
         self.fault: str | None = None
         self._reuse_actors = True
         self._is_started = False
+        self._study_dashboard: StudyDashboard | None = None
 
     def start(self) -> None:
         """Start or join Ray, once. Raises BadInput if the data, the cluster or a trial's resources are missing."""
@@ -116,11 +119,23 @@ class Session:
 
         return Placement(self.device, self.images, token)
 
+    def show_study(self, state: SweepState) -> None:
+        """Start Optuna's dashboard of the sweep's study, if the command asks for dashboards, and print its address."""
+        if self.options.dashboard:
+            from codeq.execution.study_dashboard import StudyDashboard
+            from codeq.search.study import study_url  # imports Optuna, as does the line above
+
+            self._study_dashboard = StudyDashboard(state.study, study_url(self.template.sweep, state.local))
+            if self._study_dashboard.address:
+                log.info("Optuna dashboard: %s", self._study_dashboard.address)
+
     def end(self, meanwhile: str | None = None) -> None:
         """Shut down a local Ray, which takes more than a second, or disconnect from the cluster.
 
         meanwhile: the name of a module that is needed afterwards; it is imported in a thread during the shutdown.
         """
+        if self._study_dashboard is not None:
+            self._study_dashboard.end()
         if not self._is_started:
             return
         import ray

@@ -14,6 +14,7 @@ from ray import tune
 from upath import UPath
 
 from codeq.config import RunConfig, SweepConfig
+from codeq.execution.gauges import TrialGauges
 from codeq.plugins import load_stored
 from codeq.storage.driver_lock import check_token
 from codeq.storage.machine_fault import MachineFault, machine_fault
@@ -67,6 +68,7 @@ class SweepTrial(tune.Trainable):
         self._folder = TrialFolder(UPath(config["folder"]))
         images = ray.get(config["images"]) if config.get("images") is not None else None
         self._rows = epochs(self._folder, config["place"], config["grace_epochs"], images, config["token"])
+        self._gauges = TrialGauges(self._folder.sweep_folder.name, folder_name(config))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Run the next trial in this process, which saves the imports; everything else is created again."""
@@ -78,6 +80,7 @@ class SweepTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch and return the report to Tune: the row, whose keys are always the same, and `done`."""
         row = next(self._rows)
+        self._gauges.set(row)
         return {**row, "done": row["status"] != "running"}
 
     def __repr__(self) -> str:

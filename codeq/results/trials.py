@@ -79,11 +79,15 @@ def write_csv(
 
     with_test: add a column `test_acc`, which must not be in a table from which a trial is chosen.
     """
+    write_rows(path, columns(trials, parameters, with_test), [trial.as_row() for trial in trials])
+
+
+def columns(trials: Sequence[TrialResult], parameters: Iterable[str], with_test: bool = False) -> list[str]:
+    """The columns of a table of the trials: see `write_csv`."""
     test = ["test_acc"] if with_test else []
     drawn = dict.fromkeys([*parameters, *(name for trial in trials for name in trial.record.parameters)])
-    columns = ["trial", "status", "reason", "epoch", *REPORTED, *test, *drawn, "seed", "run_name", "duration_s"]
-    each_once = list(dict.fromkeys(columns))  # the seed may be drawn
-    write_rows(path, each_once, [trial.as_row() for trial in trials])
+    names = ["trial", "status", "reason", "epoch", *REPORTED, *test, *drawn, "seed", "run_name", "duration_s"]
+    return list(dict.fromkeys(names))  # the seed may be drawn
 
 
 def write_rows(path: UPath, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -8,6 +8,7 @@ layers.json     the compression of each layer, of a trial that has trained all i
 error.txt       the traceback, if the trial failed
 trial.json      number, parameters, seed and, in the end, status, reason, duration and, of a winner, test accuracy;
                 written by the driver, with the last row once the trial has ended
+wandb.json      the trial's run at W&B, if it is on; written by `codeq.train.wandb_tracker` on the driver's machine
 """
 
 from __future__ import annotations

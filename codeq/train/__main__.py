@@ -12,7 +12,9 @@ from pathlib import Path
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.arguments import ArgumentParser, as_text
 from codeq.config.environment import load_env_file
+from codeq.config.errors import BadInput
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, interrupted
+from codeq.config.libraries import check_libraries
 from codeq.config.paths import option_path
 from codeq.config.signals import handled_signals, received_signal
 from codeq.config.streams import prepare_streams
@@ -33,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = option_path("CONFIG", options.config, local=True)
         template = Template.load(path, options.set, device, single_run=True)
         config = template.run_config()
+        check_libraries(template, sweep=False)
         resume = None if options.resume is None else Path(option_path("--resume", options.resume, local=True))
-    except ConfigError as error:
+    except (ConfigError, BadInput) as error:
         return _refuse(error, BAD_INPUT)
     code = 0
     with handled_signals(), contextlib.suppress(KeyboardInterrupt):

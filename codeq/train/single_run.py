@@ -37,7 +37,10 @@ def _train(state: TrainState, grace_epochs: int) -> EpochMetrics:
     """Train the epochs that are left, at least one; the tracker's run ends as the training does."""
     config = state.config
     tracker = open_tracker(config.wandb_project, Path(config.save_dir))
-    tracker.start(0, config.run_name, config.as_dict())
+    memory = Path(config.save_dir) / f"wandb_{config.run_name}.json"
+    if state.epoch == 0:
+        memory.unlink(missing_ok=True)  # another run than the one before
+    tracker.start(0, config.run_name, config.as_dict(), memory)
     try:
         for row in fit(state, grace_epochs):
             _save(state, row)
@@ -46,7 +49,7 @@ def _train(state: TrainState, grace_epochs: int) -> EpochMetrics:
         tracker.finish(0, row.status, row.reason)
         return row
     except KeyboardInterrupt:
-        tracker.finish(0, "stopped", "interrupted; --resume goes on")
+        tracker.finish_all()
         raise
     except Exception as error:
         tracker.finish(0, "failed", f"{type(error).__name__}: {first_line(error)}")

@@ -1,23 +1,24 @@
-"""Weights & Biases: one run per training run, sent from a separate thread so that it cannot stop training."""
+"""Weights & Biases: whether it is on, and what a training loop or a sweep tells it."""
 
 from __future__ import annotations
 
 import logging
 import os
-import queue
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codeq.config.metrics import REPORTED
 from codeq.config.text import first_line
 
 log = logging.getLogger(__name__)
 
-INIT_TIMEOUT_S = 15
-CLOSE_TIMEOUT_S = 60
+_ENVIRONMENT = {
+    "WANDB_SILENT": "true",  # otherwise it asks the server for the user's name, to print it
+    "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "1",  # seconds; what is not on disk is lost if the driver is killed
+    "WANDB_ERROR_REPORTING": "false",  # W&B's reports about itself delay the end by 10 s if they do not arrive
+}
+"""Read by W&B when it is imported."""
 
 
 def wandb_off_reason(project: str | None) -> str | None:
@@ -25,128 +26,74 @@ def wandb_off_reason(project: str | None) -> str | None:
 
     It is on if `wandb_project` is set and there is WANDB_MODE=offline, WANDB_API_KEY, or the key of `wandb login`.
     """
-    mode = os.environ.get("WANDB_MODE", "online")
     if project is None:
         return "wandb_project is not set"
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    mode = os.environ.get("WANDB_MODE", "online")
     if mode == "disabled":
         return "WANDB_MODE=disabled"
     if mode == "offline" or os.environ.get("WANDB_API_KEY"):
         return None
-    os.environ.setdefault("WANDB_SILENT", "true")  # otherwise it asks the server for the user's name, to print it
-    import wandb  # takes 1 s to import
-
     try:
+        import wandb  # takes 1 s to import
+
         if wandb.login(prompt=False, verify=False):
             return None
-    except Exception as error:  # a key or an address that is none
+    except Exception as error:  # a key or an address that is none, a broken installation
         return first_line(error)
     return "no key; run `wandb login` or set WANDB_API_KEY, or WANDB_MODE=offline to record without a server"
 
 
 @dataclass(frozen=True)
-class _Start:
-    key: int
-    options: dict[str, Any]
+class SweepReport:
+    """What a sweep has found, for its group of runs.
 
+    summary: scores by name. columns, rows: the front as a table. page: report.html, None if there is none.
+    configs: the winners' configs and tables by file name.
+    """
 
-@dataclass(frozen=True)
-class _Log:
-    key: int
-    row: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Finish:
-    key: int
-    row: dict[str, Any]
+    summary: Mapping[str, Any]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    page: bytes | None = None
+    configs: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Tracker:
     """Interface for sending rows to an experiment tracker; this class discards them."""
 
-    def start(self, key: int, name: str, config: dict[str, Any]) -> None:
-        """Begin a run; later calls refer to it by `key`. `config` is logged completely."""
+    def start(self, key: int, name: str, config: dict[str, Any], memory: Path) -> None:
+        """Begin a run, or continue the one that the file `memory` names; later calls refer to it by `key`.
+
+        config: logged completely. memory: where the run's id and last step are kept.
+        """
 
     def log(self, key: int, row: dict[str, Any]) -> None:
-        """Log one epoch's row; its `epoch` is the step."""
+        """Log one epoch's row; its `epoch` is the step. Rows that the run has already are ignored."""
 
     def finish(self, key: int, status: str, reason: str = "") -> None:
-        """End a run; `status` and `reason` go to its summary, any status but finished or stopped marks it failed."""
+        """End a run; `status` and `reason` go to its summary; any status but finished or stopped marks it failed."""
+
+    def finish_all(self) -> None:
+        """End the runs that are open as interrupted: a later `start` continues them."""
+
+    def report(self, report: SweepReport) -> None:
+        """Attach what the sweep has found to its group, as a run of its own."""
 
     def close(self) -> None:
         """Wait until everything is sent."""
 
 
 def open_tracker(project: str | None, folder: Path, group: str | None = None) -> Tracker:
-    """Return a tracker that sends runs to the W&B project, or discards them if W&B is off; the reason is logged."""
+    """Return a tracker that sends runs to the W&B project, or discards them if W&B is off; the reason is logged.
+
+    project: `PROJECT` or `ENTITY/PROJECT`. folder: where W&B keeps its files. group: the sweep's name.
+    """
     off = wandb_off_reason(project)
     if project is None or off is not None:
         log.info("W&B is off: %s", off)
         return Tracker()
+    from codeq.train.wandb_tracker import WandbTracker
+
     return WandbTracker(project, folder, group)
-
-
-class WandbTracker(Tracker):
-    """Sends runs to W&B in the background; the first failure turns it off with one log line and training continues.
-
-    project, group: as in W&B; a sweep's runs share the sweep's name as their group. folder: where W&B keeps files.
-    """
-
-    def __init__(self, project: str, folder: Path, group: str | None = None) -> None:
-        self._common: dict[str, Any] = {"project": project, "group": group, "dir": str(folder)}
-        self._runs: dict[int, Any] = {}
-        self._actions: queue.Queue[_Start | _Log | _Finish | None] = queue.Queue()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
-        self._thread.start()
-
-    def start(self, key: int, name: str, config: dict[str, Any]) -> None:
-        self._actions.put(_Start(key, {"name": name, "config": config}))
-
-    def log(self, key: int, row: dict[str, Any]) -> None:
-        self._actions.put(_Log(key, dict(row)))
-
-    def finish(self, key: int, status: str, reason: str = "") -> None:
-        self._actions.put(_Finish(key, {"status": status, "reason": reason}))
-
-    def close(self) -> None:
-        """Wait until everything is sent, at most a minute."""
-        self._actions.put(None)
-        self._thread.join(CLOSE_TIMEOUT_S)
-        if self._thread.is_alive():
-            log.warning("W&B did not answer within %d s; `wandb sync` sends what is left later", CLOSE_TIMEOUT_S)
-
-    def _work(self) -> None:
-        while (action := self._actions.get()) is not None:
-            try:
-                self._do(action)
-            except Exception as error:  # no exception of W&B may stop the training
-                log.warning("W&B is off from here on: %s", first_line(error))
-                break
-        for run in self._runs.values():
-            _quietly(run.finish)
-
-    def _do(self, action: _Start | _Log | _Finish) -> None:
-        match action:
-            case _Start(key, options):
-                self._runs[key] = self._open(options)
-            case _Log(key, row):
-                metrics = {name: row[name] for name in REPORTED if name in row}
-                self._runs[key].log(metrics, step=row["epoch"])
-            case _Finish(key, row):
-                run = self._runs.pop(key)
-                run.summary.update(row)
-                run.finish(exit_code=0 if row["status"] in ("finished", "stopped") else 1)
-
-    def _open(self, options: dict[str, Any]) -> Any:
-        import wandb  # takes 1 s to import and is needed only here
-
-        settings = wandb.Settings(init_timeout=INIT_TIMEOUT_S, silent=True, console="off")
-        return wandb.init(**self._common, **options, reinit="create_new", settings=settings)
-
-
-def _quietly(action: Callable[[], object]) -> None:
-    try:
-        action()
-    except Exception as error:  # the run has ended; `wandb sync` can send the files on disk
-        log.debug("W&B: %s", error)

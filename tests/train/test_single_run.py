@@ -23,6 +23,7 @@ from codeq.train.__main__ import _train
 from codeq.train.loop import EpochMetrics, TrainState
 from codeq.train.tracking import Tracker
 from tests.conftest import ROOT
+from tests.wandb_runs import wandb_runs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -53,7 +54,8 @@ def test_a_run_leaves_checkpoint_and_rows_under_its_name(run_python: Run, config
 def test_a_run_that_is_resumed_ends_as_one_that_was_not_interrupted(
     run_python: Run, config: Path, tmp_path: Path
 ) -> None:
-    run_python("-m", "codeq.train", config)
+    wandb = ("--set", "wandb_project=team/project")
+    run_python("-m", "codeq.train", config, *wandb, WANDB_MODE="offline")
     expected = metrics(read_rows(tmp_path))
     checkpoint = tmp_path / "out" / "checkpoint_mlp_deadzone4b_e4_lr0.005.th"
     checkpoint.unlink()
@@ -68,12 +70,16 @@ def test_a_run_that_is_resumed_ends_as_one_that_was_not_interrupted(
         "single.fit = two\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    stopped = run_python("-c", stop_after_two, config)
+    stopped = run_python("-c", stop_after_two, config, *wandb, WANDB_MODE="offline")
     assert stopped.returncode == 130
-    resumed = run_python("-m", "codeq.train", config, "--resume", checkpoint)
+    resumed = run_python("-m", "codeq.train", config, *wandb, "--resume", checkpoint, WANDB_MODE="offline")
     assert resumed.returncode == 0, resumed.stderr
     assert "after epoch 2" in resumed.stdout
     assert metrics(read_rows(tmp_path)) == expected
+
+    other, before, after = wandb_runs(tmp_path / "out")
+    assert other.id != before.id == after.id
+    assert [each.steps for each in (other, before, after)] == [[1, 2, 3, 4], [1, 2], [3, 4]]
 
 
 class Told(Tracker):
@@ -82,18 +88,21 @@ class Told(Tracker):
     def __init__(self) -> None:
         self.runs: list[Any] = []
 
-    def start(self, key: int, name: str, config: dict[str, Any]) -> None:
+    def start(self, key: int, name: str, config: dict[str, Any], memory: Path) -> None:
         self.runs.append(name)
 
     def finish(self, key: int, status: str, reason: str = "") -> None:
         self.runs.append((status, reason))
+
+    def finish_all(self) -> None:
+        self.runs.append("interrupted")
 
 
 @pytest.mark.parametrize(
     ("raised", "end"),
     [
         (None, ("finished", "")),
-        (KeyboardInterrupt(), ("stopped", "interrupted; --resume goes on")),
+        (KeyboardInterrupt(), "interrupted"),
         (RuntimeError("out of memory\nat step 3"), ("failed", "RuntimeError: out of memory")),
     ],
 )

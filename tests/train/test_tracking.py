@@ -1,19 +1,27 @@
-"""W&B: when it is on, what it records offline, and that a dead server stops nothing."""
+"""W&B: when it is on, what it records offline, and that a server that does not answer stops nothing."""
 
 from __future__ import annotations
 
+import gzip
+import json
 import logging
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import wandb
 
-from codeq.train.tracking import Tracker, open_tracker, wandb_off_reason
+from codeq.train.tracking import SweepReport, Tracker, open_tracker, wandb_off_reason
 from tests.conftest import ROOT
+from tests.wandb_runs import wandb_runs
 
 KEY = "0" * 40
 
@@ -84,23 +92,101 @@ def test_when_it_is_off_one_line_says_so_and_nothing_happens(tmp_path: Path, cap
     assert caplog.text.count("W&B is off") == 1
 
 
-def test_two_runs_at_once_are_recorded_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+def row(epoch: int, val_acc: float) -> dict[str, Any]:
+    return {"epoch": epoch, "val_acc": val_acc, "status": "running", "reason": ""}
+
+
+def test_two_runs_at_once_are_recorded_whole(offline: None, tmp_path: Path) -> None:
     tracker = open_tracker("project", tmp_path, group="sweep")
     for key in (0, 1):
-        tracker.start(key, f"run-{key}", {"optimizer": {"lr": 0.5 + key}})
+        tracker.start(key, f"run-{key}", {"optimizer": {"lr": 0.5 + key}}, tmp_path / f"{key}.json")
     for epoch in (1, 2):
         for key in (0, 1):
-            tracker.log(key, {"epoch": epoch, "val_acc": 10.0 * epoch + key, "status": "running", "reason": ""})
+            tracker.log(key, row(epoch, 10.0 * epoch + key))
     tracker.finish(0, "finished")
     tracker.finish(1, "diverged", "loss is nan")
     tracker.close()
-    runs = {summary.split()[1]: summary for summary in map(inspect, sorted(tmp_path.glob("wandb/offline-run-*")))}
+    runs = {run.run.display_name: run for run in wandb_runs(tmp_path)}
     assert set(runs) == {"run-0", "run-1"}
-    for text in ("finished (exit code 0)", "20", "optimizer", "0.5"):
-        assert text in runs["run-0"]
-    for text in ("diverged", "loss is nan", "21", "1.5"):
-        assert text in runs["run-1"]
+    for key in (0, 1):
+        run = runs[f"run-{key}"]
+        where = (run.run.project, run.run.entity, run.run.run_group, run.run.job_type)
+        assert where == ("project", "", "sweep", "trial")
+        assert run.config["optimizer"] == {"lr": 0.5 + key}
+        assert [(each["_step"], each["val_acc"]) for each in run.history] == [(1, 10.0 + key), (2, 20.0 + key)]
+    for text in ("finished (exit code 0)", "20", "optimizer", "0.5"):  # as wandb itself reads it
+        assert text in inspect(next(path for path in tmp_path.glob(f"wandb/*-{runs['run-0'].id}")))
+
+
+@pytest.mark.parametrize(
+    ("status", "exit_code"), [("finished", 0), ("stopped", 0), ("diverged", 1), ("collapsed", 1), ("failed", 1)]
+)
+def test_a_run_is_marked_for_how_its_trial_ended(offline: None, tmp_path: Path, status: str, exit_code: int) -> None:
+    tracker = open_tracker("team/project", tmp_path, group="sweep")
+    tracker.start(0, "run", {}, tmp_path / "run.json")
+    tracker.log(0, row(1, 50.0))
+    tracker.finish(0, status, "because")
+    tracker.close()
+    (run,) = wandb_runs(tmp_path)
+    assert (run.run.entity, run.run.project) == ("team", "project")
+    assert (run.exit_code, list(run.run.tags)) == (exit_code, [status])
+    assert (run.summary["status"], run.summary["reason"], run.summary["val_acc"]) == (status, "because", 50.0)
+    assert not run.is_preempting
+
+
+def test_a_resumed_run_goes_on_under_its_id_after_its_last_step(offline: None, tmp_path: Path) -> None:
+    memory = tmp_path / "trial" / "wandb.json"
+    first = open_tracker("project", tmp_path, group="sweep")
+    first.start(0, "run", {}, memory)
+    for epoch in (1, 2):
+        first.log(0, row(epoch, 10.0))
+    first.close()  # an interrupt
+    second = open_tracker("project", tmp_path, group="sweep")
+    second.start(0, "run", {}, memory)
+    for epoch in (1, 2, 3, 4):
+        second.log(0, row(epoch, 20.0))
+    second.finish(0, "finished")
+    second.close()
+    before, after = wandb_runs(tmp_path)
+    assert before.id == after.id
+    assert (before.steps, after.steps) == ([1, 2], [3, 4])
+    assert (before.summary["status"], before.exit_code, before.is_preempting) == ("interrupted", 1, True)
+    assert (after.summary["status"], after.exit_code, after.is_preempting) == ("finished", 0, False)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"id": "x"}', '{"project": "other", "id": "x", "step": 9}'])
+def test_a_run_that_is_not_remembered_in_this_project_is_a_new_one(
+    offline: None, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "run.json").write_text(content)
+    tracker = open_tracker("project", tmp_path)
+    tracker.start(0, "run", {}, tmp_path / "run.json")
+    tracker.log(0, row(1, 10.0))
+    tracker.close()
+    (run,) = wandb_runs(tmp_path)
+    assert run.id != "x" and run.steps == [1]
+
+
+def test_the_report_the_front_and_the_winners_are_attached_to_the_group(offline: None, tmp_path: Path) -> None:
+    tracker = open_tracker("project", tmp_path, group="sweep")
+    columns, rows = ["trial", "val_acc", "model"], [[3, 97.5, "mlp"], [5, 96.0, None]]
+    configs = {"best.yaml": b"model: mlp\n", "front/0003.yaml": b"seed: 3\n"}
+    tracker.report(SweepReport({"hypervolume": 0.75, "winner": 3}, columns, rows, b"<html>", configs))
+    tracker.close()
+    (run,) = wandb_runs(tmp_path)
+    assert (run.run.run_group, run.run.job_type, run.exit_code) == ("sweep", "report", 0)
+    assert (run.summary["hypervolume"], run.summary["winner"]) == (0.75, 3)
+    assert run.artifacts["sweep-report"] == ["report.html"]
+    assert run.artifacts["sweep-winners"] == ["best.yaml", "front/0003.yaml"]
+    tables = [json.loads(path.read_text()) for path in tmp_path.glob("wandb/*/files/media/table/*.json")]
+    assert tables and all((table["columns"], table["data"]) == (columns, rows) for table in tables)
+    kept = [path.read_bytes() for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+    assert b"<html>" in kept and b"model: mlp\n" in kept  # for `wandb sync`
 
 
 def inspect(run: Path) -> str:
@@ -108,25 +194,90 @@ def inspect(run: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_dead_server_turns_it_off_and_holds_nobody_up(tmp_path: Path) -> None:
-    script = (
-        "import sys, time\n"
-        "from pathlib import Path\n"
-        "from codeq.train import tracking\n"
-        "tracking.INIT_TIMEOUT_S = 1\n"
-        "tracker = tracking.open_tracker('project', Path(sys.argv[1]))\n"
-        "started = time.monotonic()\n"
-        "tracker.start(0, 'run', {})\n"
-        "tracker.log(0, {'epoch': 1, 'val_acc': 1.0})\n"
-        "tracker.finish(0, 'finished')\n"
-        "print('waited', time.monotonic() - started)\n"
-        "tracker.close()\n"
-    )
-    environment = {**os.environ, "WANDB_API_KEY": KEY, "WANDB_BASE_URL": "http://127.0.0.1:9"}
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0
-    assert float(done.stdout.split()[1]) < 1
-    assert "W&B is off from here on" in done.stderr
-    assert "Traceback" not in done.stderr
+SCRIPT = """\
+import sys, time
+from pathlib import Path
+from codeq.train import tracking, wandb_tracker
+assert wandb_tracker.CLOSE_TIMEOUT_S + 1 < 30
+wandb_tracker.INIT_TIMEOUT_S, wandb_tracker.CLOSE_TIMEOUT_S = 3, 4
+folder = Path(sys.argv[1])
+tracker = tracking.open_tracker('project', folder, 'sweep')
+started = time.monotonic()
+tracker.start(0, 'run', {}, folder / 'run.json')
+tracker.log(0, {'epoch': 1, 'val_acc': 1.0})
+tracker.report(tracking.SweepReport({}, ['trial'], [[0]], b'<html>', {'best.yaml': b''}))
+print('waited', time.monotonic() - started, flush=True)
+input()
+print('closing', flush=True)
+tracker.close()
+"""
+
+
+class Graphql(BaseHTTPRequestHandler):
+    """A W&B server that accepts a run, then answers nothing more."""
+
+    run = {"id": "cnVu", "name": "r", "displayName": "r", "config": "{}", "historyLineCount": 0,
+           "eventsLineCount": 0, "logLineCount": 0,
+           "project": {"id": "cHJv", "name": "project", "entity": {"id": "e", "name": "me"}}}  # fmt: skip
+    answers: ClassVar = {
+        "RunResumeStatus": {"model": {"id": "cHJv", "name": "project", "entity": {"name": "me"}, "bucket": None}},
+        "UpsertBucket": {"upsertBucket": {"bucket": run, "inserted": True}},
+    }
+    accepted: ClassVar = threading.Event()
+    over: ClassVar = threading.Event()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        body = gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body
+        operation = json.loads(body).get("operationName") if self.path == "/graphql" else None
+        if self.accepted.is_set() or operation is None:
+            self.over.wait(60)
+            return
+        content = json.dumps({"data": self.answers.get(operation, {})}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        if operation == "UpsertBucket":
+            self.accepted.set()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(params=["dead", "silent", "stalled"])
+def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
+    """A server that refuses connections, one that never answers, one that stops to answer: its kind and port."""
+    if request.param == "stalled":
+        with ThreadingHTTPServer(("127.0.0.1", 0), Graphql) as stalled:
+            threading.Thread(target=stalled.serve_forever, daemon=True).start()
+            yield request.param, stalled.server_port
+            Graphql.over.set()
+            stalled.shutdown()
+        return
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        if request.param == "silent":
+            listening.listen(50)
+        yield request.param, listening.getsockname()[1]
+
+
+def test_a_server_that_does_not_answer_delays_only_the_end(tmp_path: Path, server: tuple[str, int]) -> None:
+    kind, port = server
+    environment = {**os.environ, "WANDB_API_KEY": KEY, "WANDB_BASE_URL": f"http://127.0.0.1:{port}"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, tmp_path], cwd=ROOT, env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+    assert float(process.stdout.readline().split()[1]) < 1
+    if kind == "stalled":
+        assert Graphql.accepted.wait(30)
+    began = time.monotonic()
+    _, errors = process.communicate("\n", timeout=60)
+    assert time.monotonic() - began < 7  # CLOSE_TIMEOUT_S here, and ending
+    assert process.returncode == 0, errors
+    assert ("W&B did not answer within" if kind == "stalled" else "W&B is off from here on") in errors
+    assert "Traceback" not in errors
+    assert not any(KEY in path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
