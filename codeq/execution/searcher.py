@@ -26,6 +26,8 @@ from codeq.storage.trial_folder import TrialRecord, trial_folder
 log = logging.getLogger(__name__)
 
 UNAVAILABLE = "the study cannot be used now; trials go on and are stored in it later"
+STUDY_AGAIN_S = 10.0
+"""Seconds after which a study that could not be used is tried again."""
 _KEY = "key"
 """The user attribute by which a trial is found that may or may not have been stored."""
 
@@ -69,17 +71,20 @@ class OptunaSearcher(Searcher):
         self._running: dict[str, tuple[optuna.Trial, Proposal]] = {}
         self._proposal: tuple[Proposal, str] | None = None  # one that could not be stored yet
         self._is_repeated = False  # whether the study may hold it nevertheless
+        self._study_again_at = 0.0
         self._ends = deque[tuple[optuna.Trial, TrialEnd]]()  # those that are not stored yet
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next trial's config for `SweepTrial`; FINISHED when everything has been tried."""
+        if time.monotonic() < self._study_again_at:
+            return None
         try:
             trial, config = self._go_on(trial_id) if self._unfinished else self._begin(trial_id)
         except Exhausted as reason:
             log.warning("the search ends: %s", reason)
             return cast("dict[str, Any]", Searcher.FINISHED)  # a string, which Tune's annotation omits
         except StudyUnavailable as error:
-            warn_once(log, f"{UNAVAILABLE}: {error}")
+            self._wait_for_study(error)
             return None
         folder = trial_folder(self._folder, trial.number)
         return trial_config(folder, trial.number, config, self._template.sweep, self._placement)
@@ -132,17 +137,22 @@ class OptunaSearcher(Searcher):
         """Store the ends of trials in the study; returns whether all are stored. An unavailable study is tried again
         later, at the next call, or for `wait_s` seconds: the trials' folders have recorded their ends."""
         deadline = time.monotonic() + wait_s
-        while self._ends:
+        while self._ends and (wait_s or time.monotonic() >= self._study_again_at):
             trial, end = self._ends[0]
             try:
                 end_trial(trial, end, for_study(end, self._template.sweep))
             except StudyUnavailable as error:
-                warn_once(log, f"{UNAVAILABLE}: {error}")
+                self._wait_for_study(error)
                 if time.monotonic() >= deadline:
                     return False
             else:
                 self._ends.popleft()
-        return True
+        return not self._ends
+
+    def _wait_for_study(self, error: StudyUnavailable) -> None:
+        """Leave the study alone for a while: an attempt takes seconds, in which the driver hears of no trial."""
+        warn_once(log, f"{UNAVAILABLE}: {error}")
+        self._study_again_at = time.monotonic() + STUDY_AGAIN_S
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the state is in the stored study."""

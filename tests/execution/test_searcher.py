@@ -222,6 +222,7 @@ def test_a_report_of_a_running_trial_costs_the_search_nothing(searcher: OptunaSe
 def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], sqlite3.Connection]]:
     """Locks the study as a reader (SHARED, as a dashboard's long query) or a writer (EXCLUSIVE, as a backup)."""
     monkeypatch.setattr("codeq.search.study.SQLITE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("codeq.execution.searcher.STUDY_AGAIN_S", 0.0)
     opened: list[sqlite3.Connection] = []
 
     def lock(kind: str) -> sqlite3.Connection:

@@ -138,7 +138,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
     yield resize
     if disk.is_mount():
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # processes of Ray may linger
 
 
 def test_a_full_disk_ends_the_sweep_with_one_line_and_no_trial_for_good(
