@@ -19,7 +19,7 @@ from codeq.results import __main__ as results
 from codeq.results.page import try_write_page, write_page
 from codeq.results.stored_sweep import load_sweep
 from codeq.storage.run_log import read_runs, recorded_run
-from tests.results.page_sweep import store_sweep
+from benchmarks.stored_sweep import store_sweep
 
 CHROMIUM = next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
 DRIVER = shutil.which("chromedriver")

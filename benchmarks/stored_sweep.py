@@ -1,4 +1,4 @@
-"""Sweeps written to disk without training: for the tests of what reads them."""
+"""Sweeps written to disk without training: for the tests and benchmarks of what reads them."""
 
 from __future__ import annotations
 
