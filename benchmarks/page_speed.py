@@ -44,7 +44,8 @@ def main() -> None:
         opened = _open(page, options.runs)
         size = page.stat().st_size / 1e6
     print(f"{options.trials:,} trials: {size:.1f} MB, written in {wrote_s:.1f} s")
-    print(f"opened in {statistics.median(opened):.2f} s (median of {len(opened)}, {min(opened):.2f} to {max(opened):.2f})")
+    spread = f"median of {len(opened)}, {min(opened):.2f} to {max(opened):.2f}"
+    print(f"opened in {statistics.median(opened):.2f} s ({spread})")
 
 
 def _open(page: Path, runs: int) -> list[float]:

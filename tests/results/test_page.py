@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from upath import UPath
 
+from benchmarks.stored_sweep import store_sweep
 from codeq.config import Template
 from codeq.config.exit_codes import BAD_INPUT, DONE
 from codeq.results import __main__ as results
 from codeq.results.page import try_write_page, write_page
 from codeq.results.stored_sweep import load_sweep
 from codeq.storage.run_log import read_runs, recorded_run
-from benchmarks.stored_sweep import store_sweep
 
 CHROMIUM = next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
 DRIVER = shutil.which("chromedriver")
