@@ -168,6 +168,7 @@ class Session:
         from codeq.execution.trial import folder_name
 
         sweep, started = self.template.sweep, StartedTrials()
+        name = sweep.name  # Tune pickles into a file what the lambdas below refer to; the study's URL has a password
         placed = tune.with_resources(trainable, needs)
         placed.__name__ = placed.__qualname__ = trainable.__name__  # the class name in the dashboard
         with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals():
@@ -179,7 +180,7 @@ class Session:
                     num_samples=trials,
                     time_budget_s=time_budget_s,
                     reuse_actors=self._reuse_actors,
-                    trial_name_creator=lambda trial: f"{sweep.name}_{folder_name(trial.config)}",
+                    trial_name_creator=lambda trial: f"{name}_{folder_name(trial.config)}",
                     trial_dirname_creator=lambda trial: folder_name(trial.config),
                 ),
                 run_config=tune.RunConfig(

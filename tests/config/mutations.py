@@ -38,10 +38,12 @@ class Mutant:
 
 
 WRONG_VALUES = [
-    "zebra", '"zebra"', "''", "null", "true", "[]", "{}", "[1, 2]", "{zebra: 1}", "-1", "-0.5", "0", "1e400", "-.inf", ".nan",
-    "9" * 30, "9" * 400, "9" * 5000, "1e-320", "0.1.2", "1_000", "08", "1:30", "2001-01-01", "~", "=", "<<", "'1e-3'",
-    "[[[[[[]]]]]]", "[" * 100 + "]" * 100, "{a: " * 100 + "1" + "}" * 100, "x" * 10_000,
-    "{distribution: uniform, low: 1, high: 0}", "{distribution: zebra}", "{distribution: [1]}", "{distribution: choice}",
+    "zebra", '"zebra"', "''", "null", "true", "[]", "{}", "[1, 2]", "{zebra: 1}",
+    "-1", "-0.5", "0", "1e400", "-.inf",
+    ".nan", "9" * 30, "9" * 400, "9" * 5000, "1e-320", "0.1.2", "1_000", "08", "1:30", "2001-01-01", "~", "=", "<<",
+    "'1e-3'", "[[[[[[]]]]]]", "[" * 100 + "]" * 100, "{a: " * 100 + "1" + "}" * 100, "x" * 10_000,
+    "{distribution: uniform, low: 1, high: 0}", "{distribution: zebra}", "{distribution: [1]}",
+    "{distribution: choice}",
     "{distribution: choice, choices: []}", "{distribution: choice, choices: [1, 1]}", "{distribution: uniform, low: 0}",
     "{distribution: choice, choices: [{distribution: choice, choices: [1, a]}, {}]}",
     "{distribution: int, low: 0, high: 1e400}", "{distribution: loguniform, low: 0, high: 1}",
@@ -52,8 +54,10 @@ WRONG_VALUES = [
 """Values of every type that a template may hold, and some that none may."""
 
 NEVER_READ = [
-    "*zebra", "&zebra 1", "!!int 1", "!zebra 1", "!!python/object/apply:os.mkdir [hacked]", "!!python/name:os.system ''",
-    "[", "{", "'", '"', "]", "}", "@zebra", "`zebra", "%zebra", "a: b: c", "- - -\n-", "[" * 5000, "{a: " * 5000, "\x00", "\x07",
+    "*zebra", "&zebra 1", "!!int 1", "!zebra 1", "!!python/object/apply:os.mkdir [hacked]",
+    "!!python/name:os.system ''", "[", "{", "'", '"', "]", "}", "@zebra", "`zebra", "%zebra", "a: b: c", "- - -\n-",
+    "[" * 5000, "{a: " * 5000,
+    "\x00", "\x07",
 ]  # fmt: skip
 """Texts that make a file unreadable, or that are refused, wherever a value stands; `&zebra 1` alone is no more."""
 
