@@ -152,7 +152,8 @@ def _line(location: Any) -> int | None:
 
 def _refused_events(text: str, source: str) -> list[Problem]:
     """Check size, depth and aliases before composing, which expands aliases and recurses into brackets."""
-    problems, depth, documents, values = [], 0, 0, 0
+    problems: list[Problem] = []
+    depth = documents = values = 0
     for event in yaml.parse(text, Loader=_Loader):
         location = SourceLocation(source, _line(event.start_mark))
         if len(problems) >= MAX_PROBLEMS:

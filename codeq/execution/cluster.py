@@ -78,11 +78,10 @@ def _check_reachable(address: str) -> None:
 def _keep_token_private() -> None:
     """Create Ray's token if there is none: Ray would create it readable by all users."""
     token = Path.home() / ".ray" / "auth_token"
-    if token.exists():
-        token.chmod(0o600)
-        return
     token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError), os.fdopen(
-        os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
-    ) as file:
-        file.write(secrets.token_hex(32))
+    if not token.exists():
+        with contextlib.suppress(FileExistsError), os.fdopen(
+            os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+        ) as file:
+            file.write(secrets.token_hex(32))
+    token.chmod(0o600)

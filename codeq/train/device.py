@@ -28,8 +28,8 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
     device = torch.device(_first_available() if name == "auto" else name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            reason = _unusable_driver() or f"{name} was asked for, but PyTorch sees no CUDA device; use auto or cpu"
-            raise ValueError(f"device: {reason}")
+            missing = f"{name} was asked for, but PyTorch sees no CUDA device; use auto or cpu"
+            raise ValueError(f"device: {_unusable_driver() or missing}")
         if (device.index or 0) >= torch.cuda.device_count():
             raise ValueError(f"device: {name} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
         if reason := _missing_kernels(device.index or 0):
@@ -40,6 +40,16 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
     if name == "auto" and device.type == "cpu" and (reason := _unusable_driver()):
         raise ValueError(f"device: {reason}")
     return device
+
+
+def evaluation_device(name: str) -> str:
+    """Return `name`, or the CPU if `auto` means a GPU that PyTorch cannot use: a test takes no longer than an epoch."""
+    if name != "auto":
+        return name
+    try:
+        return prepare_device(name, threads=None).type
+    except ValueError:
+        return "cpu"
 
 
 def _first_available() -> str:

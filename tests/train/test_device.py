@@ -12,10 +12,10 @@ import torch
 
 from codeq.config import Template
 from codeq.config.errors import BadInput
-from codeq.execution import session
+from codeq.execution import forecast, session
 from codeq.execution.session import RunOptions, Session
 from codeq.train import device
-from codeq.train.device import prepare_device
+from codeq.train.device import evaluation_device, prepare_device
 from codeq.train.nvidia import NvidiaDriver, nvidia_driver
 
 ON_CPU = "; device: cpu trains without it"
@@ -102,6 +102,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
         monkeypatch.setattr(device, "nvidia_driver", lambda: driver)
         monkeypatch.setattr(session, "nvidia_driver", lambda: driver)
+        monkeypatch.setattr(forecast, "nvidia_driver", lambda: driver)
         monkeypatch.setattr(torch.version, "cuda", built)
         monkeypatch.setattr(torch, "__version__", "2.15.0")
         monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
@@ -147,6 +148,8 @@ def test_a_gpu_that_pytorch_cannot_use_is_named_with_what_to_install(
         prepare_device(name, threads=None)
     assert str(raised.value) == reason
     assert prepare_device("cpu", threads=None).type == "cpu"
+    assert evaluation_device("auto") == "cpu"
+    assert evaluation_device("cuda:1") == "cuda:1"
 
 
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0), (8, 9), (9, 0), (10, 3), (12, 0), (13, 1)])
@@ -213,6 +216,15 @@ def test_a_sweep_does_not_start_where_ray_and_pytorch_see_different_gpus(
     with pytest.raises(BadInput) as raised:
         start(path, monkeypatch)
     assert str(raised.value) == f"{path}:{line}: {reason}"
+
+
+def test_a_forecast_is_not_made_on_the_cpu_instead(
+    machine: Callable[..., None], tiny: dict[str, Any], write_yaml: Callable[..., Path]
+) -> None:
+    machine(OLD, "13.0", None)
+    with pytest.raises(ValueError) as raised:
+        forecast.forecast(Template.load(write_yaml({**tiny, "device": "auto"})))
+    assert str(raised.value) == TOO_OLD
 
 
 @pytest.mark.parametrize("on_cpu", [{"device": "cpu"}, {"device": "auto", "sweep": {"resources": {"gpu": 0}}}])
