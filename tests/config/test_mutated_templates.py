@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 
 import tune_main
 from codeq.config import ConfigError, Template
@@ -53,9 +53,11 @@ def test_a_changed_template_loads_or_is_refused_with_file_and_line(mutant: Mutan
     try:
         template = Template.load(path)
     except ConfigError as error:
+        event("refused")
         assert not mutant.valid, str(error)
         check_lines(str(error), mutant)
     else:
+        event("loaded")
         assert mutant.valid is not False, template.to_yaml()
         assert plan(template)
         Path("again.yaml").write_text(template.to_yaml(), encoding="utf-8")
