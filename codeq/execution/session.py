@@ -316,8 +316,8 @@ def _check_device(template: Template) -> None:
 
 @contextlib.contextmanager
 def _preserve_sigterm() -> Iterator[None]:
-    """Keep SIGTERM's handler while Ray starts, which replaces it with one that exits with code 15, or ends, which replaces
-    it with the system's."""
+    """Keep SIGTERM's handler while Ray starts, which replaces it with one that exits with code 15, or ends, which
+    replaces it with the system's."""
     before = signal.getsignal(signal.SIGTERM)
     # Python discards an exception that a handler raises inside a finalizer; the wakeup socket gets the number anyway.
     read_end, write_end = socket.socketpair()
