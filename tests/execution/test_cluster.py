@@ -1,15 +1,16 @@
-"""Ray's token belongs to its user alone."""
+"""Ray's token belongs to its user alone, and its sockets have names that the system takes."""
 
 from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from codeq.execution.cluster import _keep_token_private
+from codeq.execution.cluster import SHORT_FOLDER, _keep_token_private, _short_temporary_folder
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
@@ -39,3 +40,16 @@ def test_a_token_that_others_could_read_is_kept_and_made_private(token: Path, um
     _keep_token_private()
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     assert token.read_text() == "secret"
+
+
+@pytest.mark.parametrize(("length", "is_long"), [(4, False), (39, False), (40, True), (118, True)])
+def test_a_temporary_folder_with_too_long_a_name_for_sockets_is_replaced_and_told(
+    length: int, is_long: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/" + "t" * (length - 1))
+    assert _short_temporary_folder() == (SHORT_FOLDER if is_long else None)
+    socket_name = f"{'/' + 't' * (length - 1)}/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+    assert (len(socket_name) > 107) == is_long
+    assert caplog.messages == (
+        [f"TMPDIR has too long a name for Ray's sockets: Ray's files are in {SHORT_FOLDER}"] if is_long else []
+    )
