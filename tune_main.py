@@ -20,7 +20,7 @@ from codeq.config.errors import BadInput, Problem, SourceLocation
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, DONE, interrupted
 from codeq.config.libraries import check_libraries
 from codeq.config.merge import OPTIONS
-from codeq.config.passwords import mask_password
+from codeq.config.passwords import hide_passwords, mask_password
 from codeq.config.paths import expand_path, is_url, option_path
 from codeq.config.selection import selection_objectives
 from codeq.config.signals import handled_signals, received_signal
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
     prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
+    hide_passwords()
     options = _parser().parse_args(arguments)
     code = DONE
     with handled_signals(), contextlib.suppress(KeyboardInterrupt):

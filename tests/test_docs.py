@@ -228,3 +228,12 @@ def test_the_search_table_is_that_of_the_kept_replays() -> None:
 def test_nine_files_are_shipped() -> None:
     assert len(list((ROOT / "sweeps").glob("*.yaml"))) == 9
     assert "`sweeps/` holds nine files" in README
+
+
+def test_every_promise_of_the_page_on_safety_names_a_test_that_exists() -> None:
+    texts = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    defined = {name for text in texts for name in re.findall(r"def (test_\w+)", text)}
+    named = re.findall(r"`(test_\w+)`", PAGES["safety.md"])
+    assert named and set(named) <= defined
+    promises = [line for line in PAGES["safety.md"].splitlines() if re.match(r"\| [A-Z]", line)]
+    assert all("`test_" in line for line in promises)

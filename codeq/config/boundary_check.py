@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, SameAs, Uniform
 from codeq.config.document import Document, KeyPath, to_line
 from codeq.config.draw import SampledConfig
-from codeq.config.errors import Problem, did_you_mean, format_value
+from codeq.config.errors import MAX_PROBLEMS, Problem, did_you_mean, format_value
 from codeq.config.foreign_spaces import in_our_words, outline
 from codeq.config.run import ONE_PER_SWEEP, RunConfig
 from codeq.config.sweep import SweepConfig
@@ -100,16 +100,26 @@ def run_problems(tree: dict[str, Any], document: Document) -> list[Problem]:
 
     A search space in another tool's words is replaced in `tree` by a ForeignSpace, and is one problem.
     """
-    problems = {problem for draw in checked_draws(tree) for problem in draw_problems(draw, tree, document)}
+    problems = _all_problems(tree, document)
     if problems and _mark_foreign_spaces(tree, document):
-        problems = {problem for draw in checked_draws(tree) for problem in draw_problems(draw, tree, document)}
+        problems = _all_problems(tree, document)
     foreign = [path for path, _, value in walk(tree) if isinstance(value, ForeignSpace)]
     return [*problems, *(_translation(path, tree, document) for path in foreign)]
 
 
+def _all_problems(tree: dict[str, Any], document: Document) -> set[Problem]:
+    """The problems of the draws that check a tree, up to the draw with which there are MAX_PROBLEMS or more."""
+    problems: set[Problem] = set()
+    for draw in checked_draws(tree):
+        problems.update(draw_problems(draw, tree, document))
+        if len(problems) >= MAX_PROBLEMS:
+            break
+    return problems
+
+
 def draw_problems(draw: SampledConfig, tree: Any, document: Document) -> Iterator[Problem]:
-    """What is wrong with one drawn config."""
-    for path, key in draw.unresolved.items():
+    """What is wrong with one drawn config, of each kind the first MAX_PROBLEMS."""
+    for path, key in itertools.islice(draw.unresolved.items(), MAX_PROBLEMS):
         yield Problem(document.location(_origin(draw, path)), dotted(draw.data, path), _unresolved(key, draw, tree))
     for invalid in _errors(draw):
         yield _problem(invalid, draw, tree, document)
@@ -161,7 +171,9 @@ def _fits(path: KeyPath, tree: Any, document: Document) -> bool:
     """Whether the value at `path` of the file is a space in another tool's words, and a space can stand there at all:
     its key wants neither a mapping nor a list."""
     value = get_path(document.data, path)
-    found = None if isinstance(get_path(tree, path), Distribution | SameAs) else in_our_words(value)
+    # The list of a choice's values is no value of a key.
+    is_ours = isinstance(get_path(tree, path), Distribution | SameAs) or isinstance(get_path(tree, path[:-1]), Choice)
+    found = None if is_ours else in_our_words(value)
     refusals = [str(_refusal(space, path, tree, document)) for space in found.spaces] if found else []
     return any("must be a mapping" not in reason and "must be a list" not in reason for reason in refusals)
 

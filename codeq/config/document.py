@@ -13,12 +13,14 @@ from typing import Any
 
 import yaml
 
-from codeq.config.errors import ConfigError, Problem, SourceLocation
+from codeq.config.errors import MAX_PROBLEMS, ConfigError, Problem, SourceLocation
 
 KeyPath = tuple[str | int, ...]
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 64
+MAX_VALUES = 10_000
+"""Keys and values of a file, which take a second or two to read."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -150,9 +152,12 @@ def _line(location: Any) -> int | None:
 
 def _refused_events(text: str, source: str) -> list[Problem]:
     """Check size, depth and aliases before composing, which expands aliases and recurses into brackets."""
-    problems, depth, documents = [], 0, 0
+    problems: list[Problem] = []
+    depth = documents = values = 0
     for event in yaml.parse(text, Loader=_Loader):
         location = SourceLocation(source, _line(event.start_mark))
+        if len(problems) >= MAX_PROBLEMS:
+            break
         if isinstance(event, yaml.AliasEvent):
             problems.append(Problem(location, f"*{event.anchor}", "aliases are not read; use {same_as: other.key}"))
             continue
@@ -165,6 +170,9 @@ def _refused_events(text: str, source: str) -> list[Problem]:
             written = tag.replace("tag:yaml.org,2002:", "!!")
             problems.append(Problem(location, written, "tags are not read; write the plain value"))
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        values += isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
+        if values > MAX_VALUES:
+            raise ConfigError([*problems, Problem(location, "", f"holds more than {MAX_VALUES:,} keys and values")])
         if depth > MAX_DEPTH:
             raise ConfigError([Problem(location, "", f"is nested more than {MAX_DEPTH} levels deep")])
     return problems

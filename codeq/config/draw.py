@@ -14,6 +14,8 @@ SuggestFn = Callable[[KeyPath, Distribution], Any]
 """(path of a distribution, the distribution) -> value; a Choice is answered with one of its labels."""
 
 
+MAX_PASSES = 64
+"""Limit on references that lead to references, one behind the other."""
 MAX_READ = 10_000
 """Limit on values copied to resolve references: nested references could expand to billions of values."""
 
@@ -50,10 +52,10 @@ class SampledConfig:
         return value
 
     def _resolve_references(self) -> None:
-        """Copy targets over references until none is left or a whole pass resolves none."""
-        progress, read = True, 0
-        while self.unresolved and progress:
-            progress = False
+        """Copy targets over references until none is left or a whole pass resolves none, at most MAX_PASSES times."""
+        progress, read, passes = True, 0, 0
+        while self.unresolved and progress and passes < MAX_PASSES:
+            progress, passes = False, passes + 1
             for path, key in [(path, key) for path, key in self.unresolved.items() if self.has(key)]:
                 target = get_dotted(self.data, key)
                 parts = [value for _, _, value in walk(target)]

@@ -11,6 +11,8 @@ from typing import Any
 
 from codeq.config.arguments import as_text
 
+MAX_PROBLEMS = 100
+"""The most problems that are looked for and listed: nobody reads more, and files of a machine may have thousands."""
 MAX_SHOWN = 60
 MAX_KEY = 200
 
@@ -41,14 +43,18 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """Every problem found in a config; `str()` gives one line for each, in the order of the file."""
+    """Every problem found in a config; `str()` gives one line for each of the first MAX_PROBLEMS, in the order of the
+    file, and one for the rest."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = sorted(set(problems), key=lambda p: (p.location.source, p.location.line or 0, p.key, p.reason))
         super().__init__(self.problems)  # as an argument, so that the error survives pickling between processes
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.problems))
+        lines = list(map(str, self.problems[:MAX_PROBLEMS]))
+        if more := len(self.problems) - len(lines):
+            lines.append(f"{self.problems[0].location.source}: {more:,} more")
+        return "\n".join(lines)
 
 
 class BadInput(Exception):

@@ -48,6 +48,8 @@ _ENDS_BEFORE_HIGH = ("randint", "lograndint", "range")
 """Integers below the upper bound, as Python's `range` has it; Ray's `qrandint` and `qlograndint` include it."""
 _EXPONENTS = ("log_uniform", "q_log_uniform", "inv_log_uniform")
 """W&B's distributions whose bounds are exponents of e."""
+MAX_TEXT = 1000
+"""The longest text that is read as a space, which takes a time that grows with the square of its length."""
 _SPREAD = 2
 """Standard deviations on each side of the mean that the range for a normal distribution reaches."""
 
@@ -127,6 +129,8 @@ def _exponentials(named: dict[str, Any]) -> dict[str, Any]:
 
 def _of_text(text: str) -> Translation | None:
     """The space of a call such as `interval(1, 8)`, or of values that are separated by commas."""
+    if len(text) > MAX_TEXT:
+        return None
     if tagged := re.fullmatch(r"tag\(\s*log\s*,\s*(\w+\(.*)\)\s*\)", text):  # Hydra's logarithmic scale
         text = f"{tagged[1]}, log=true)"
     call = re.fullmatch(r"((?:\w+\.)*)(?:suggest_)?(\w+)\((.*)\)", text)

@@ -52,20 +52,34 @@ def _read_extended(path: Path, extended_by: tuple[str, ...]) -> Document:
     if "extends" not in document.data:
         return document
     location, base = document.location(("extends",)), document.data.pop("extends")
-    if not isinstance(base, str) or not base or is_url(base):
-        raise ConfigError([Problem(location, "extends", f"is {format_value(base)}, must be the name of a YAML file")])
-    try:
-        base_path = path.parent / expand_path(base)
-    except ValueError as error:
-        raise ConfigError([Problem(location, "extends", str(error))]) from None
     chain = (*extended_by, os.path.abspath(path))
-    if os.path.abspath(base_path) in chain:
-        raise ConfigError([Problem(location, "extends", f"{base} leads back to a file that extends it")])
-    if len(chain) > MAX_EXTENDS:
-        raise ConfigError([Problem(location, "extends", f"is the end of a chain of more than {MAX_EXTENDS} files")])
-    if not _is_file(base_path):
-        raise ConfigError([Problem(location, "extends", f"no such file: {base_path}")])
-    return merge(_read_extended(base_path, chain), document)
+    try:
+        extended = _read_extended(_base_path(path, base, chain, location), chain)
+    except ConfigError as error:
+        raise ConfigError([*document.problems, *error.problems]) from None
+    return merge(extended, document)
+
+
+def _base_path(path: Path, base: Any, chain: tuple[str, ...], location: SourceLocation) -> Path:
+    """The file that `extends: base` names in the file at `path`. Raises ConfigError if it cannot be extended.
+
+    chain: the files that extend each other up to the one at `path`, which is the last.
+    """
+    reason = f"is {format_value(base)}, must be the name of a YAML file"
+    if isinstance(base, str) and base and not is_url(base):
+        try:
+            base_path = path.parent / expand_path(base)
+        except ValueError as error:
+            raise _refused(location, "extends", str(error)) from None
+        if os.path.abspath(base_path) in chain:
+            reason = f"{base} leads back to a file that extends it"
+        elif len(chain) > MAX_EXTENDS:
+            reason = f"is the end of a chain of more than {MAX_EXTENDS} files"
+        elif _is_file(base_path):
+            return base_path
+        else:
+            reason = f"no such file: {base_path}"
+    raise _refused(location, "extends", reason)
 
 
 def _is_file(path: Path) -> bool:

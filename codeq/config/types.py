@@ -21,6 +21,8 @@ def _plain_text(text: str) -> str:
     return text
 
 
+MAX_TEXT = 4096
+"""The longest text, which is the longest path of Linux."""
 MAX_INT = 2**31 - 1
 """The largest integer that every library below takes, seeds and thread counts included."""
 
@@ -31,7 +33,7 @@ FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 Bits = Annotated[int, Field(ge=2, le=16)]
-NonEmptyString = Annotated[str, StringConstraints(min_length=1), AfterValidator(_plain_text)]
+NonEmptyString = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_plain_text)]
 
 
 class StrictModel(BaseModel):

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from codeq import registry  # used at call time only: the two modules import each other
 from codeq.config.document import KeyPath
-from codeq.config.errors import closest, format_value
+from codeq.config.errors import MAX_PROBLEMS, closest, format_value
 from codeq.config.foreign_spaces import FOREIGN_KEYS
 from codeq.config.run import PartConfig, RunConfig
 from codeq.config.sweep import SweepConfig
@@ -29,6 +29,7 @@ _REQUIREMENTS = {
     "string_type": "must be text",
     "string_unicode": "must be UTF-8 text",
     "string_too_short": "must not be empty",
+    "string_too_long": "must have {max_length:,} or fewer characters",
     "list_type": "must be a list",
     "tuple_type": "must be a list",
     "too_short": "must hold {min_length} or more entries",
@@ -63,9 +64,9 @@ class FieldError:
 
 
 def field_errors(error: ValidationError, model: type[StrictModel], data: Any) -> list[FieldError]:
-    """One FieldError for each refused value of `data`, which was validated as `model`."""
+    """One FieldError for each refused value of `data`, which was validated as `model`; the first MAX_PROBLEMS."""
     found: dict[KeyPath, FieldError] = {}
-    for details in error.errors():
+    for details in error.errors()[:MAX_PROBLEMS]:
         invalid = _invalid(details, model, data)
         known = found.get(invalid.path)
         found[invalid.path] = _either(known, invalid) if known else invalid

@@ -7,11 +7,14 @@ import logging
 import os
 import secrets
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from codeq.config.errors import BadInput
 from codeq.config.text import first_line
+
+log = logging.getLogger(__name__)
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -28,6 +31,9 @@ QUIET = {
 
 SILENT = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 """Makes the driver print no message of Ray's processes: `log_to_driver=False` leaves those about lost workers."""
+
+LONGEST_SOCKET = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+SHORT_FOLDER = "/tmp/ray"
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Makes all ports of a local Ray listen on 127.0.0.1 only: Ray does so where this variable disables clusters."""
@@ -49,6 +55,8 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": log_level}
     if address is None:
+        if (temporary := _short_temporary_folder()) is not None:
+            options["_temp_dir"] = temporary
         # Plain ray.init() would join any cluster that happens to run on this machine.
         context = ray.init(address="local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
     else:
@@ -62,6 +70,18 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
     logging.getLogger("ray.tune").setLevel(log_level)
     url = context.dashboard_url
     return f"http://{url}" if url else None
+
+
+def _short_temporary_folder() -> str | None:
+    """Return a folder for Ray's files where the system's temporary folder has too long a name; None where it has not.
+
+    The names of Ray's sockets contain that of the folder, and a socket's name has at most 107 bytes.
+    """
+    folder = Path(tempfile.gettempdir()) / "ray"
+    if len(os.fsencode(folder)) + LONGEST_SOCKET <= 107:
+        return None
+    log.warning("TMPDIR has too long a name for Ray's sockets: Ray's files are in %s", SHORT_FOLDER)
+    return SHORT_FOLDER
 
 
 def _check_reachable(address: str) -> None:
@@ -78,11 +98,10 @@ def _check_reachable(address: str) -> None:
 def _keep_token_private() -> None:
     """Create Ray's token if there is none: Ray would create it readable by all users."""
     token = Path.home() / ".ray" / "auth_token"
-    if token.exists():
-        token.chmod(0o600)
-        return
     token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError), os.fdopen(
-        os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
-    ) as file:
-        file.write(secrets.token_hex(32))
+    if not token.exists():
+        with contextlib.suppress(FileExistsError), os.fdopen(
+            os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+        ) as file:
+            file.write(secrets.token_hex(32))
+    token.chmod(0o600)

@@ -18,6 +18,7 @@ from codeq.execution.capacity import gpus_of_trial, slots_for_trials
 from codeq.train.device import gpu_count, prepare_device
 from codeq.train.epoch_time import EpochTime, measure_epoch
 from codeq.train.loop import create_train_state
+from codeq.train.nvidia import nvidia_driver
 
 START_S = 9.0
 """Seconds for imports, Ray's start and end, and the first trials' processes; measured on two CPU cores."""
@@ -84,7 +85,7 @@ def forecast(template: Template) -> Forecast:
 
 def trials_at_once(template: Template) -> int:
     """Return the number of trials that fit on this machine at once. Raises ValueError if none fits."""
-    sweep, gpus_available, cpus_available = template.sweep, gpu_count(), joblib.cpu_count()
+    sweep, gpus_available, cpus_available = template.sweep, _available_gpus(), joblib.cpu_count()
     cpu, gpu = sweep.resources.cpu, _gpus(template)
     slots = slots_for_trials(cpu, gpu, cpus_available, gpus_available)
     if not slots:
@@ -120,13 +121,19 @@ def _without_numbers(data: Any) -> Any:
 
 def _gpus(template: Template) -> float:
     device = str(template.tree.get("device", "auto"))
-    return gpus_of_trial(template.sweep.resources.gpu, device, gpu_count())
+    return gpus_of_trial(template.sweep.resources.gpu, device, _available_gpus())
+
+
+def _available_gpus() -> int:
+    """The GPUs that Ray would see, even if PyTorch cannot use them, which is then told."""
+    driver = nvidia_driver()
+    return len(driver.gpus) if driver else gpu_count()
 
 
 def _probe(config: RunConfig, template: Template) -> Probe:
     raw, is_fake = load_or_fake(config)
     threads = config.threads or template.sweep.resources.threads
-    device = "cpu" if gpu_count() and not _gpus(template) else config.device
+    device = "cpu" if _available_gpus() and not _gpus(template) else config.device
     config = config.model_copy(update={"threads": threads, "device": device, "pretrained": False})
     state = create_train_state(config, load_data(config, prepare_device(device, threads), raw))
     return Probe(f"{config.network}, batch {config.batch_size}", measure_epoch(state), is_fake)

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeq.config import ConfigError, Template
@@ -27,6 +28,7 @@ from codeq.execution.disk import check_disk
 from codeq.execution.progress.terminal import Terminal
 from codeq.plugins import error_line
 from codeq.registry import PluginError
+from codeq.train.nvidia import nvidia_driver
 
 if TYPE_CHECKING:
     from ray.tune import Callback, Trainable
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
     from codeq.search.sweep_state import SweepState
 
 log = logging.getLogger(__name__)
+
+NVIDIA_FILES = ("/dev/nvidiactl", "/dev/dxg")
+"""Devices of the NVIDIA driver, the second one in Windows' Linux: there may be a GPU though NVML tells of none."""
 
 Images = dict[str, Any]
 """References to raw images in Ray's object store by `RunConfig.images_key`."""
@@ -168,6 +173,7 @@ class Session:
         from codeq.execution.trial import folder_name
 
         sweep, started = self.template.sweep, StartedTrials()
+        name = sweep.name  # Tune pickles into a file what the lambdas below refer to; the study's URL has a password
         placed = tune.with_resources(trainable, needs)
         placed.__name__ = placed.__qualname__ = trainable.__name__  # the class name in the dashboard
         with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals():
@@ -179,7 +185,7 @@ class Session:
                     num_samples=trials,
                     time_budget_s=time_budget_s,
                     reuse_actors=self._reuse_actors,
-                    trial_name_creator=lambda trial: f"{sweep.name}_{folder_name(trial.config)}",
+                    trial_name_creator=lambda trial: f"{name}_{folder_name(trial.config)}",
                     trial_dirname_creator=lambda trial: folder_name(trial.config),
                 ),
                 run_config=tune.RunConfig(
@@ -199,8 +205,10 @@ class Session:
         self.gpus = gpus_per_trial(resources.gpu, str(self.template.tree.get("device", "auto")))
         if self.options.address is None:
             check_resources(resources.cpu, self.gpus)
-        # Ray does not hide GPUs from a trial that requested none.
-        self.device = "cpu" if self.gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0 else None
+        if self.gpus > 0 and self.template.tree.get("device", "auto") == "auto":
+            self.device = "cuda"  # a node whose PyTorch cannot use its GPU must not train on the CPU instead
+        elif self.gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0:
+            self.device = "cpu"  # Ray does not hide GPUs from a trial that requested none
 
     def _capacity(self, needs: Mapping[str, float]) -> Capacity:
         """Return how many trials may be live and how many fit into the free resources."""
@@ -281,16 +289,26 @@ def check_networks(template: Template, raw: dict[str, RawImages] | None = None, 
 
 
 def _check_device(template: Template) -> None:
-    """Raise BadInput if this machine lacks the device that the template names, or the compiler that it asks for."""
+    """Raise BadInput if this machine lacks the device that the template names, or the compiler that it asks for, and if
+    PyTorch cannot use the GPU that Ray would give to a trial, or Ray does not see the one that PyTorch would use."""
     device = str(template.tree.get("device", "auto"))
     compiles = any(config.use_compile == 1 for config in template.boundary_configs)
-    if device in ("auto", "cpu") and not compiles:
+    wants_gpu = device not in ("cpu", "mps") and template.sweep.resources.gpu != 0
+    has_gpu = wants_gpu and nvidia_driver() is not None
+    may_have_gpu = has_gpu or (wants_gpu and any(Path(file).exists() for file in NVIDIA_FILES))
+    if device == "auto" and not wants_gpu:
+        device = "cpu"
+    if device in ("auto", "cpu") and not compiles and not may_have_gpu:
         return
-    from codeq.train.device import prepare_device  # imports torch, which takes seconds
+    from codeq.train.device import is_nvidia, prepare_device  # imports torch, which takes seconds
     from codeq.train.torch_compile import check_compiler
 
     try:
-        check_compiler(1 if compiles else 0, prepare_device(device, threads=None))
+        prepared = prepare_device(device, threads=None)
+        check_compiler(1 if compiles else 0, prepared)
+        if wants_gpu and not has_gpu and prepared.type == "cuda" and is_nvidia():
+            reason = "PyTorch sees a GPU, but Ray does not: the driver's library libnvidia-ml.so.1 (NVML) is missing"
+            raise ValueError(f"device: {reason}; install all of the NVIDIA driver; device: cpu trains without the GPU")
     except ValueError as error:
         key, _, reason = str(error).partition(": ")
         raise BadInput(str(template.problem(key, reason))) from None
@@ -298,8 +316,8 @@ def _check_device(template: Template) -> None:
 
 @contextlib.contextmanager
 def _preserve_sigterm() -> Iterator[None]:
-    """Keep SIGTERM's handler while Ray starts, which replaces it with one that exits with code 15, or ends, which replaces
-    it with the system's."""
+    """Keep SIGTERM's handler while Ray starts, which replaces it with one that exits with code 15, or ends, which
+    replaces it with the system's."""
     before = signal.getsignal(signal.SIGTERM)
     # Python discards an exception that a handler raises inside a finalizer; the wakeup socket gets the number anyway.
     read_end, write_end = socket.socketpair()

@@ -15,6 +15,7 @@ from codeq.config.environment import load_env_file
 from codeq.config.errors import BadInput
 from codeq.config.exit_codes import ALL_FAILED, BAD_INPUT, DAMAGED, interrupted
 from codeq.config.libraries import check_libraries
+from codeq.config.passwords import hide_passwords
 from codeq.config.paths import option_path
 from codeq.config.signals import handled_signals, received_signal
 from codeq.config.streams import prepare_streams
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
     prepare_streams()
     options = _parser().parse_args(arguments)
+    hide_passwords()
     load_env_file()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     device = {} if options.device is None else {"--device": options.device}

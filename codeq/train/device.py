@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import atexit
 import gc
+import re
 from functools import cache
 
 import torch
+
+from codeq.config.text import first_line
+from codeq.train.nvidia import nvidia_driver
+
+_WHEELS = "pytorch.org/get-started/previous-versions"
+_ON_CPU = "device: cpu trains without it"
 
 
 def prepare_device(name: str, threads: int | None) -> torch.device:
     """Return the device `name`; `auto` is the first available of CUDA, MPS, CPU. Turns on cuDNN's autotuner.
 
-    threads: CPU threads for arithmetic, None: unchanged. Raises ValueError if the device is not available.
+    threads: CPU threads for arithmetic, None: unchanged. Raises ValueError if the device is not available, and if
+    `auto` is to use a GPU that PyTorch cannot use: a training on the CPU takes many times as long.
     """
     _freeze_imported_objects()
     if threads is not None:
@@ -20,19 +28,92 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
     device = torch.device(_first_available() if name == "auto" else name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise ValueError(f"device: {name} was asked for, but PyTorch sees no CUDA device; use auto or cpu")
+            missing = f"{name} was asked for, but PyTorch sees no CUDA device; use auto or cpu"
+            raise ValueError(f"device: {_unusable_driver() or missing}")
         if (device.index or 0) >= torch.cuda.device_count():
             raise ValueError(f"device: {name} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
+        if reason := _missing_kernels(device.index or 0):
+            raise ValueError(f"device: {reason}")
         torch.backends.cudnn.benchmark = True
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device: mps was asked for, but PyTorch sees none; use auto or cpu")
+    if name == "auto" and device.type == "cpu" and (reason := _unusable_driver()):
+        raise ValueError(f"device: {reason}")
     return device
+
+
+def evaluation_device(name: str) -> str:
+    """Return `name`, or the CPU if `auto` means a GPU that PyTorch cannot use: a test takes no longer than an epoch."""
+    if name != "auto":
+        return name
+    try:
+        return prepare_device(name, threads=None).type
+    except ValueError:
+        return "cpu"
 
 
 def _first_available() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _unusable_driver() -> str | None:
+    """Why PyTorch, which sees no GPU, cannot use the one that the NVIDIA driver sees; None if the driver sees none."""
+    driver = nvidia_driver()
+    if driver is None:
+        return None
+    gpu, built = driver.gpus[0], torch.version.cuda
+    if built is None:
+        why = f"PyTorch {torch.__version__} is built without CUDA; install a PyTorch with CUDA: {_WHEELS}"
+        return f"PyTorch cannot use the {gpu}: {why}; {_ON_CPU}"
+    newest = ".".join(map(str, driver.cuda))
+    versions = f"driver {driver.version} supports CUDA {newest}, PyTorch {torch.__version__} is built for CUDA {built}"
+    if driver.cuda < tuple(map(int, built.split(".")[:2])):
+        what = f"update the driver, or install a PyTorch for CUDA {newest} or older: {_WHEELS}"
+    else:
+        what = f"{_cuda_error()}; try `python -c 'import torch; torch.cuda.init()'`"
+    return f"PyTorch cannot use the {gpu}: {versions}; {what}; {_ON_CPU}"
+
+
+def _cuda_error() -> str:
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return first_line(error)
+    return "CUDA finds no GPU"
+
+
+def _missing_kernels(index: int) -> str | None:
+    """Why PyTorch can run nothing on the CUDA device of that number: it is compiled for others; None if it can."""
+    compiled = torch.cuda.get_arch_list()
+    capability = torch.cuda.get_device_capability(index)
+    if torch.version.cuda is None or not compiled or any(_runs_on(capability, arch) for arch in compiled):
+        return None
+    gpu, (major, minor) = torch.cuda.get_device_name(index), capability
+    why = f"its compute capability is {major}.{minor} (sm_{major}{minor}), PyTorch {torch.__version__} is compiled for"
+    what = f"install a PyTorch that is compiled for it: {_WHEELS}"
+    return f"PyTorch cannot use the {gpu}: {why} {', '.join(compiled)}; {what}; {_ON_CPU}"
+
+
+def _runs_on(capability: tuple[int, int], arch: str) -> bool:
+    """Whether code for `arch`, such as sm_86 or compute_90, runs on a GPU of that compute capability.
+
+    Machine code (sm) runs on later GPUs of the same major version, or, with a letter, on that GPU alone; PTX (compute)
+    is compiled for any later GPU.
+    """
+    found = re.fullmatch(r"(sm|compute)_(\d+)(\d)([a-z]?)", arch)
+    if found is None:
+        return False
+    built = (int(found[2]), int(found[3]))
+    if found[4]:
+        return capability == built
+    return built <= capability and (found[1] == "compute" or built[0] == capability[0])
+
+
+def is_nvidia() -> bool:
+    """Whether this PyTorch's CUDA devices are NVIDIA's; AMD's have the same name."""
+    return torch.version.cuda is not None
 
 
 def gpu_count() -> int:

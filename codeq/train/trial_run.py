@@ -9,7 +9,7 @@ from codeq.config.run import RunConfig
 from codeq.data import DataSplits
 from codeq.storage.trial_folder import TrialFolder
 from codeq.train.checkpoint import CheckpointDamaged, load_checkpoint, save_checkpoint
-from codeq.train.device import is_device_lost
+from codeq.train.device import evaluation_device, is_device_lost
 from codeq.train.loop import EpochMetrics, TrainState, create_train_state, evaluate
 
 
@@ -60,7 +60,8 @@ def save_epoch(folder: TrialFolder, state: TrainState, row: EpochMetrics, note: 
 
 def test_accuracy(folder: TrialFolder, data: DataSplits | None = None) -> float:
     """Return the test accuracy in percent of the folder's newest checkpoint. Raises the exceptions of `open_run`."""
-    state = create_train_state(folder.read_config(), data)
+    config = folder.read_config()
+    state = create_train_state(config.model_copy(update={"device": evaluation_device(config.device)}), data)
     load_checkpoint(folder.checkpoint, state)
     return evaluate(state, state.data.test)
 

@@ -14,6 +14,7 @@ from codeq.config.boundary_check import boundary_configs, corner_samples
 from codeq.config.distributions import Int, LogUniform, Uniform
 from codeq.config.document import KeyPath
 from codeq.config.draw import SampledConfig
+from codeq.config.errors import MAX_PROBLEMS
 from codeq.config.run import RunConfig
 from codeq.config.tree import distributions, get_path
 from tests.config.texts import LASSO, PLAIN, QUANTIZER, WEIGHT_DECAY, edited, load, problems, with_quantizer
@@ -350,5 +351,15 @@ def test_a_large_template_full_of_problems_is_told_well_under_a_second() -> None
     ranges = "\n".join(f"  - {{distribution: int, low: {i}, high: {i + 2}}}" for i in range(100))
     text = edited((QUANTIZER, f"quantizer:\n  name: deadzone\n  exclude_layers:\n{ranges}\n"))
     started = time.process_time()
-    assert len(problems(text)) == 200
+    assert len(problems(text)) == MAX_PROBLEMS  # of 200
     assert time.process_time() - started < 1
+
+
+def test_the_list_of_a_choices_values_is_no_space_in_another_tools_words() -> None:
+    inner = "{distribution: choice, choices: [1, a]}"
+    text = edited(("{lr: 0.001, weight_decay: 2.5}", f"{{distribution: choice, choices: [{inner}, {{}}]}}"))
+    assert problems(text) == [
+        "t.yaml:11: optimizer.param_groups.dz: is 'a', must be a mapping of keys to values",
+        "t.yaml:11: optimizer.param_groups.dz: is 1, must be a mapping of keys to values",
+        "t.yaml:11: optimizer.param_groups.dz.lr: is missing",
+    ]

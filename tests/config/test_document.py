@@ -11,7 +11,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from codeq.config.document import MAX_BYTES, MAX_DEPTH, parse_document, read_document, to_yaml
+from codeq.config.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse_document, read_document, to_yaml
 from codeq.config.errors import ConfigError
 
 KEYS = st.text(max_size=5).filter(lambda key: key != "<<")
@@ -132,6 +132,11 @@ def test_deep_nesting_is_refused_before_anything_recurses(opening: str) -> None:
 
 def test_nesting_up_to_the_limit_is_read() -> None:
     assert refusal("[" * MAX_DEPTH + "]" * MAX_DEPTH) == ""
+
+
+def test_up_to_10_000_keys_and_values_are_read() -> None:
+    assert refusal(f"[{'1,' * (MAX_VALUES - 1)}]") == ""
+    assert refusal(f"a:\n  [{'1,' * (MAX_VALUES - 1)}]") == "t.yaml:2: holds more than 10,000 keys and values"
 
 
 def test_a_file_of_256_kb_is_read_and_one_byte_more_is_refused() -> None:

@@ -67,3 +67,10 @@ def test_the_nearest_name_is_found_whatever_its_case(written: str, meant: str | 
 )
 def test_a_value_is_shown_as_the_file_spells_it(value: object, text: str) -> None:
     assert format_value(value) == text
+
+
+def test_the_first_100_problems_are_listed_and_the_rest_is_counted() -> None:
+    found = [Problem(SourceLocation("t.yaml", line), f"k{line}", "unknown key") for line in range(1, 1235)]
+    lines = str(ConfigError(found)).splitlines()
+    assert lines[99:] == ["t.yaml:100: k100: unknown key", "t.yaml: 1,134 more"]
+    assert len(str(ConfigError(found[:100])).splitlines()) == 100

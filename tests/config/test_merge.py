@@ -327,3 +327,15 @@ def test_bad_sets_and_a_bad_file_are_told_together() -> None:
         "--set: seed: is -1, must be greater than or equal to 0",
         "t.yaml:2: epochs: is 0, must be greater than or equal to 1",
     ]
+
+
+def test_the_problems_of_a_file_are_told_with_those_of_the_file_that_it_extends() -> None:
+    Path("base.yaml").write_text("model: [\n")
+    assert problems("extends: base.yaml\nepochs: 1\nepochs: 2\n") == [
+        "base.yaml:2: is not valid YAML: expected the node content, but found '<stream end>'",
+        "t.yaml:3: epochs: duplicate key, first written in line 2",
+    ]
+    assert problems("extends: nothing.yaml\nepochs: 1\nepochs: 2\n") == [
+        "t.yaml:1: extends: no such file: nothing.yaml",
+        "t.yaml:3: epochs: duplicate key, first written in line 2",
+    ]

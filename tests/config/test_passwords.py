@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from codeq.config.passwords import is_masked, mask_password, without_mask
@@ -23,3 +27,18 @@ def test_a_password_is_masked_and_a_mask_is_recognized_and_left_out(url: str, ma
     assert without_mask(masked) == without
     assert not is_masked(url)
     assert is_masked(masked) == (masked != url)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_passwords_on_the_command_line_are_hidden_from_other_programs(
+    run_python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    show = (
+        "import sys; from codeq.config.passwords import hide_passwords; hide_passwords(); print(sys.argv[1:]);"
+        "print(open('/proc/self/cmdline').read().rstrip(chr(0)).split(chr(0))[3:])"
+    )
+    url = "sweep.study=postgresql://me:s3c@ret@host/db"
+    done = run_python("-c", show, "é x.yaml", "--set", url, f"--set={url}", "--resume")
+    masked = "sweep.study=postgresql://me:***@host/db"
+    expected = ["é x.yaml", "--set", masked, f"--set={masked}", "--resume"]
+    assert done.stdout == f"{expected}\n{expected}\n", done.stderr

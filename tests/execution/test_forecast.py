@@ -36,6 +36,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     def have(cpus: int, gpus: int) -> None:
         monkeypatch.setattr(forecast.joblib, "cpu_count", lambda: cpus)
         monkeypatch.setattr(forecast, "gpu_count", lambda: gpus)
+        monkeypatch.setattr(forecast, "nvidia_driver", lambda: None)
 
     have(2, 0)
     return have

@@ -1,0 +1,55 @@
+"""Ray's token belongs to its user alone, and its sockets have names that the system takes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codeq.execution.cluster import SHORT_FOLDER, _keep_token_private, _short_temporary_folder
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path / ".ray" / "auth_token"
+
+
+def test_a_new_token_is_readable_by_its_user_alone_whatever_the_umask(token: Path, umask: int) -> None:
+    _keep_token_private()
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
+    assert len(bytes.fromhex(token.read_text())) == 32
+
+
+def test_a_token_that_others_could_read_is_kept_and_made_private(token: Path, umask: int) -> None:
+    token.parent.mkdir()
+    token.write_text("secret")
+    token.chmod(0o666)
+    _keep_token_private()
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert token.read_text() == "secret"
+
+
+@pytest.mark.parametrize(("length", "is_long"), [(4, False), (39, False), (40, True), (118, True)])
+def test_a_temporary_folder_with_too_long_a_name_for_sockets_is_replaced_and_told(
+    length: int, is_long: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/" + "t" * (length - 1))
+    assert _short_temporary_folder() == (SHORT_FOLDER if is_long else None)
+    socket_name = f"{'/' + 't' * (length - 1)}/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+    assert (len(socket_name) > 107) == is_long
+    assert caplog.messages == (
+        [f"TMPDIR has too long a name for Ray's sockets: Ray's files are in {SHORT_FOLDER}"] if is_long else []
+    )
