@@ -227,7 +227,7 @@ def value(key: str, override: str, text: str = PLAIN) -> Any:
         ("epochs=3", "epochs", 3),
         (" epochs = 3", "epochs", 3),
         ("data_dir=a=b:c", "data_dir", "a=b:c"),
-        ("wandb_project=s3://bucket/x", "wandb_project", "s3://bucket/x"),
+        ("wandb_project=team/x", "wandb_project", "team/x"),
         ('data_dir="a: b"', "data_dir", "a: b"),
         ("data_dir=@x", "data_dir", "@x"),
         ("data_dir=%x%", "data_dir", "%x%"),

@@ -27,13 +27,13 @@ def test_a_sweep_may_be_left_to_its_defaults() -> None:
     assert sweep.confirm is None  # it costs as much as nine trials that nobody stops
 
 
-@pytest.mark.parametrize("name", ["dz_wd", "a", "0", "A.b-c_d", "x" * 100])
+@pytest.mark.parametrize("name", ["dz_wd", "a", "0", "A.b-c_d", "x" * 64])
 def test_a_name_is_a_plain_file_name(name: str) -> None:
     assert accepts(name=name)
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "..", ".", ".x", "a/b", "a\\b", "", "-x", "_x", "a b", "a\n", "é", "a\0", "x" * 101, 3, "~"]
+    "name", ["../x", "..", ".", ".x", "a/b", "a\\b", "", "-x", "_x", "a b", "a\n", "é", "a\0", "x" * 65, 3, "~"]
 )
 def test_a_name_that_could_leave_its_folder_is_refused(name: Any) -> None:
     assert not accepts(name=name)

@@ -47,6 +47,7 @@ def fill(
     trial.write_config(RunConfig.model_validate(tiny))
     trial.write_record(TrialRecord(number, "run", seed, {LR: 0.1}, status=status))
     trial.append_row({**dict.fromkeys(METRICS, 0.5), **metrics, "epoch": 4, "status": status, "reason": ""})
+    trial.checkpoint.write_bytes(b"")
 
 
 def header(folder: Path) -> str:
@@ -206,3 +207,13 @@ def test_a_winner_that_no_fresh_seed_repeats_is_told_in_the_header(
     fill(confirm_folder(UPath(three), 1, 1), tiny, 1, 1, "collapsed")
     write_report(UPath(three), template(), None)
     assert "# With fresh seeds none of 1 runs finished." in header(three)
+
+
+def test_a_winner_whose_checkpoint_was_not_kept_is_named(
+    tmp_path: Path, tiny: dict[str, Any], template: Callable[..., Template], caplog: pytest.LogCaptureFixture
+) -> None:
+    leave(tmp_path, tiny, 0, val_acc=90.0)
+    trial_folder(UPath(tmp_path), 0).remove_checkpoints()
+    found = write_report(UPath(tmp_path), template(), measure_test=lambda folder: 80.0)
+    assert found.winner is not None and found.winner.test_acc is None
+    assert "trial 0: test accuracy cannot be measured: its checkpoint was not kept, see sweep.keep" in caplog.text
