@@ -25,7 +25,7 @@ test: $(READY)  ## run the tests; make test ARGS="-k cluster"
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-faults: $(READY)  ## test whole sweeps on a machine that fails: kills, a full disk, damage
-	@$(PY) -m pytest tests/faults $(ARGS)
+	@$(PY) -m pytest -m faults tests/faults $(ARGS)
 
 test-networks: $(READY)  ## train the larger networks of timm's families too; four minutes
 	@$(PY) -m pytest -m slow $(ARGS)

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hide_passwords()
     options = _parser().parse_args(arguments)
     code = DONE
-    with handled_signals(), contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt), handled_signals():
         code = _main(options, arguments)
     if (number := received_signal()) is None:
         return code

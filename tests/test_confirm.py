@@ -137,9 +137,7 @@ def test_a_pick_that_is_no_metric_exits_2_before_anything_starts(run_python: Run
     assert line.startswith("--pick: is 'val_ac'") and line.endswith("did you mean val_acc?")
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)], ids=["INT", "KILL"]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9)], ids=["KILL"])
 def test_an_interrupted_confirmation_goes_on_where_it_was(
     write_yaml: Callable[..., Path], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

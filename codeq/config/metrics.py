@@ -86,6 +86,9 @@ SCORES: tuple[str, ...] = tuple(metric.name for metric in METRICS.values() if me
 COMPRESSION: tuple[str, ...] = ("sparsity", "rel_bops", "structured_sparsity", "structured_bops")
 """What accuracy is traded for: the axes on which the report draws it."""
 
+EXPORTED: tuple[str, ...] = ("val_acc", "sparsity", "rel_bops")
+"""What a running trial exports for Prometheus."""
+
 CURVES: tuple[str, ...] = ("val_acc", "loss", "sparsity")
 """What the report draws epoch by epoch."""
 

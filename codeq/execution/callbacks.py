@@ -19,7 +19,7 @@ from codeq.config.sweep import SweepConfig
 from codeq.execution.trial import folder_name
 from codeq.search.outcome import TrialEnd, trial_end
 from codeq.storage.machine_fault import MachineFault
-from codeq.storage.trial_folder import TrialFolder
+from codeq.storage.trial_folder import ROW_KEYS, TrialFolder
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,8 @@ class TrialRecorder(Callback):
         if known := folder.read_record():
             duration = time.monotonic() - self._started.get(trial.config["folder"], time.monotonic())
             duration_s = known.duration_s + round(duration, 3)
-            row = end.row if end.row["epoch"] else None
+            # Tune adds its own keys to a report, such as the trial's config.
+            row = {key: end.row[key] for key in ROW_KEYS if key in end.row} if end.row["epoch"] else None
             known = replace(known, status=end.status, reason=end.reason, duration_s=duration_s, last_row=row)
             folder.write_record(known)
             if self._sweep.keep_checkpoints != "all":

@@ -8,11 +8,11 @@ from typing import Any
 
 from ray.util.metrics import Gauge
 
-from codeq.config.metrics import METRICS
+from codeq.config.metrics import EXPORTED, METRICS
 
 GAUGES: Mapping[str, str] = {
     "epoch": "completed epochs",
-    **{name: METRICS[name].description for name in ("val_acc", "sparsity", "rel_bops")},
+    **{name: METRICS[name].description for name in EXPORTED},
 }
 """What is exported, as `ray_codeq_NAME`, and its description."""
 

@@ -40,6 +40,8 @@ Row = dict[str, Any]
 
 EMPTY_METRICS: Row = {"epoch": 0, **{name: math.nan for name in REPORTED}}
 """The metrics of a trial that has completed no epoch: NaN."""
+ROW_KEYS = (*EMPTY_METRICS, "val_images", "status", "reason")
+"""The keys of a row in metrics.jsonl."""
 
 
 @dataclass(frozen=True)

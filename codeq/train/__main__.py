@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, BadInput) as error:
         return _refuse(error, BAD_INPUT)
     code = 0
-    with handled_signals(), contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt), handled_signals():
         code = _train(config, resume, template.sweep.scheduler.grace_epochs)
     if (number := received_signal()) is None:
         return code

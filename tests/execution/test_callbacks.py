@@ -16,7 +16,7 @@ from codeq.execution.callbacks import TrialRecorder
 from codeq.execution.row_feed import TrackerFeed
 from codeq.results.trials import load_trials
 from codeq.search.outcome import TrialEnd
-from codeq.storage.trial_folder import EMPTY_METRICS, Row, TrialFolder, TrialRecord, trial_folder
+from codeq.storage.trial_folder import EMPTY_METRICS, ROW_KEYS, Row, TrialFolder, TrialRecord, trial_folder
 from codeq.train.tracking import Tracker
 
 
@@ -64,7 +64,7 @@ def trial(folder: TrialFolder, tiny: dict[str, Any], tmp_path: Path) -> Any:
 def test_search_record_tracker_and_results_have_the_same_end(
     trial: Any, folder: TrialFolder, tmp_path: Path, last: Row, report: str | None, status: str, reason: str
 ) -> None:
-    trial.last_result |= last
+    trial.last_result |= {**last, "config": {"images": object()}, "time_total_s": 1.0}  # Tune adds such keys
     (tmp_path / "error.txt").write_text(report or "")
     told: list[tuple[str, TrialEnd, str]] = []
 
@@ -82,6 +82,8 @@ def test_search_record_tracker_and_results_have_the_same_end(
     assert (trial_id, end.status, end.reason, end.row["epoch"], recorded) == ("id", status, reason, 2, status)
     assert tracker.ends == [(3, status, reason)]
     assert seen == [("0003", end, 0.0, 4)]
+    record = folder.read_record()
+    assert record is not None and record.last_row is not None and set(record.last_row) <= set(ROW_KEYS)
     (result,) = load_trials(UPath(tmp_path))
     shown = result.as_row()
     assert (shown["status"], shown["reason"], shown["epoch"]) == (status, reason, 2)

@@ -22,6 +22,8 @@ from optuna.trial import TrialState
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.faults
+
 TRIALS, EPOCHS = 4, 30
 
 

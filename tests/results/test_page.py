@@ -251,7 +251,7 @@ def test_sweeps_are_compared_in_the_objectives_they_share(
         (lambda folder: (folder / "template.yaml").write_text(""), "its template cannot be read by this version: "),
         (lambda folder: (folder / "template.yaml").write_bytes(b"\0\xff"), "its template cannot be read"),
         (lambda folder: (folder / "template.yaml").write_text("modle: mlp\n"), "its template cannot be read"),
-        (lambda folder: (folder / "trials" / "0001" / "metrics.jsonl").write_text("{\n"), "metrics.jsonl: damaged"),
+        (lambda folder: (folder / "trials" / "0001" / "trial.json").write_text("{\n"), "trial.json: damaged"),
         (lambda folder: (folder / "trials" / "0000" / "layers.json").write_text("["), "layers.json: damaged"),
     ],
 )
