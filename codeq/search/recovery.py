@@ -21,7 +21,7 @@ from codeq.config.errors import ConfigError
 from codeq.config.text import first_line, pluralize
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.samplers import as_optuna
-from codeq.search.study import begin_trial, end_trial, open_study
+from codeq.search.study import OtherObjectives, begin_trial, end_trial, open_study
 from codeq.storage.trial_folder import (
     EMPTY_METRICS,
     StateDamaged,
@@ -87,18 +87,27 @@ def _study(local: Path, template: Template, records: dict[int, TrialRecord], *, 
         if max(records, default=-1) < len(study.get_trials(deepcopy=False)):
             return study
         reason = "the study lacks trials that have folders"
+    except OtherObjectives:  # another template, no damage
+        raise
     except (StateDamaged, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
         reason = first_line(error)
     if template.sweep.study is not None or not whole or sorted(records) != list(range(len(records))):
         more = "restore it from a backup, or start another sweep with --name NAME"
         raise StateDamaged(f"{'sweep.study' if template.sweep.study else database}: {reason}; {more}")
-    aside = database.with_suffix(".db.damaged")
-    database.replace(aside)
+    aside = _free_name(database.with_suffix(".db.damaged"))
+    if database.exists():
+        database.replace(aside)
     study = open_study(template.sweep, local)
     for _, record in sorted(records.items()):
         _add(study, record, template)
     log.warning("%s; rebuilt from %s, the old file is %s", reason, pluralize(len(records), "record"), aside)
     return study
+
+
+def _free_name(path: Path) -> Path:
+    """`path`, or the first of path.1, path.2, ... if there is such a file."""
+    names = (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, 1000)))
+    return next(name for name in names if not name.exists())
 
 
 def _add(study: optuna.Study, record: TrialRecord, template: Template) -> None:
@@ -143,18 +152,23 @@ def _recover_config(trial: TrialFolder, record: TrialRecord, template: Template)
     return None
 
 
+def readable_template(path: UPath) -> str | None:
+    """Return the text of template.yaml; None if the file is damaged or missing."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text if isinstance(parse_document(text, str(path)).data.get("sweep"), dict) else None
+    except (OSError, ValueError, AttributeError, ConfigError):
+        return None
+
+
 def stored_template(path: UPath, study: optuna.Study) -> str:
     """Return the text of the sweep's template.yaml, or of its copy in the study if the file is damaged or missing.
 
     Raises StateDamaged if neither can be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        if isinstance(parse_document(text, str(path)).data.get("sweep"), dict):
-            return text
-        reason = "is no whole template"
-    except (OSError, ValueError, AttributeError, ConfigError) as error:
-        reason = f"damaged: {str(error).partition(chr(10))[0]}"
+    if (text := readable_template(path)) is not None:
+        return text
+    reason = "damaged" if path.exists() else "is missing"
     copy = study.user_attrs.get(TEMPLATE_ATTRIBUTE)
     if not isinstance(copy, str):
         more = "restore it from a backup, or start another sweep with --name NAME"

@@ -35,6 +35,10 @@ SQLITE_TIMEOUT_S = 2.0
 """Seconds for which an operation waits for a lock that another program has on the file: the driver has other work."""
 
 
+class OtherObjectives(StateDamaged):
+    """The study of that name has other objectives."""
+
+
 class StudyUnavailable(Exception):
     """The database cannot be used now: another program has locked it, or its server does not answer."""
 
@@ -73,6 +77,8 @@ def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
     try:
         with FileLock(str(folder / ".study.lock")):
             return _open(url, sweep)
+    except _OtherDirections as error:
+        raise OtherObjectives(str(_unusable(sweep, folder, error))) from None
     except (SQLAlchemyError, ValueError) as error:
         raise _unusable(sweep, folder, error) from None
 
@@ -94,6 +100,10 @@ def delete_failed_study(sweep: SweepConfig, folder: Path) -> None:
         return
     except (SQLAlchemyError, ValueError) as error:
         raise _unusable(sweep, folder, error) from None
+
+
+class _OtherDirections(ValueError):
+    """A study has other directions."""
 
 
 def _unusable(sweep: SweepConfig, folder: Path, error: Exception) -> StateDamaged:
@@ -190,6 +200,6 @@ def _open(url: str, sweep: SweepConfig) -> optuna.Study:
     )  # fmt: skip
     if study.directions != directions(sweep):
         found, wanted = ([d.name for d in which] for which in (study.directions, directions(sweep)))
-        raise ValueError(f"its directions are {found}, not {wanted}")
+        raise _OtherDirections(f"its directions are {found}, not {wanted}")
     study.set_metric_names(list(sweep.objectives))
     return study

@@ -23,7 +23,7 @@ from codeq.config.sweep import SweepConfig
 from codeq.config.text import one_line, pluralize
 from codeq.plugins import PLUGINS_FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd, for_study
-from codeq.search.recovery import TEMPLATE_ATTRIBUTE, recover, stored_template
+from codeq.search.recovery import TEMPLATE_ATTRIBUTE, readable_template, recover, stored_template
 from codeq.search.servers import ServerUnavailable, check_database, check_package, check_storage, database_engine
 from codeq.search.study import StudyUnavailable, delete_failed_study, end_interrupted, mark_waiting, open_study
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
@@ -129,6 +129,8 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
     with _lock(folder, local, template) as token:
         _fetch_study(folder, local)
         if resume:
+            if (text := readable_template(folder / "template.yaml")) is not None:
+                _check_same_template(folder / "template.yaml", text, template)
             recover(folder, local, template)
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
         if records and not resume and all(record.status == "failed" for record in records):
@@ -138,7 +140,8 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
         _check_no_trials(str(folder), len(records), resume)
         study = open_study(template.sweep, local)
         if records:
-            _check_same_template(folder / "template.yaml", study, template)
+            path = folder / "template.yaml"
+            _check_same_template(path, stored_template(path, study), template)
         warm_start = warm_start_trials(template, folder)
         _check_no_trials(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
         _store_missing_ends(folder, study, template.sweep)
@@ -242,9 +245,9 @@ def _store_plugins(folder: UPath, plugins: Sequence[Plugin], *, begun: bool) -> 
         write_atomically(folder / PLUGINS_FOLDER / plugin.name, plugin.content)
 
 
-def _check_same_template(path: UPath, study: optuna.Study, template: Template) -> None:
-    """Raise StateDamaged if the sweep was begun with another template: its trials would not be comparable."""
-    before, now = (_comparable_config(text) for text in (stored_template(path, study), template.to_yaml()))
+def _check_same_template(path: UPath, text: str, template: Template) -> None:
+    """Raise StateDamaged if the sweep was begun with another template, `text`: its trials would not be comparable."""
+    before, now = (_comparable_config(content) for content in (text, template.to_yaml()))
     changed = [str(template.problem(found.key, str(found))) for found in differences(before, now)]
     if changed:
         more = "resume with the same template, or start another sweep with --name NAME"

@@ -44,13 +44,13 @@ def machine_fault(error: BaseException) -> str | None:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield `error`, what it was raised from or during, and so on."""
+    """Yield `error`, what it was raised from or during, and so on; `raise ... from None` ends it."""
     seen = set[int]()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
         yield cause
         seen.add(id(cause))
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def _describe(error: OSError) -> str:

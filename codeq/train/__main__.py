@@ -19,6 +19,7 @@ from codeq.config.passwords import hide_passwords
 from codeq.config.paths import option_path
 from codeq.config.signals import handled_signals, received_signal
 from codeq.config.streams import prepare_streams
+from codeq.config.text import first_line
 from codeq.plugins import add_plugin_option, error_line, load_plugins
 
 log = logging.getLogger("codeq.train")
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error, BAD_INPUT)
     code = 0
     with contextlib.suppress(KeyboardInterrupt), handled_signals():
-        code = _train(config, resume, template.sweep.scheduler.grace_epochs)
+        code = _train(template, config, resume)
     if (number := received_signal()) is None:
         return code
     print("interrupted; --resume goes on after the last completed epoch", file=sys.stderr)
@@ -62,18 +63,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(config: RunConfig, resume: Path | None, grace_epochs: int) -> int:
+def _train(template: Template, config: RunConfig, resume: Path | None) -> int:
     # Imported here: importing torch takes seconds, and --help and a config error should not wait for it.
     from codeq.data import DataUnavailable
     from codeq.models import WeightsUnavailable
+    from codeq.train.check_parts import blamed_key
     from codeq.train.checkpoint import CheckpointError, load_checkpoint
     from codeq.train.loop import create_train_state
     from codeq.train.single_run import train_single
 
     try:
         state = create_train_state(config)
-    except (DataUnavailable, WeightsUnavailable, ValueError) as error:
+    except DataUnavailable as error:
         return _refuse(error, BAD_INPUT)
+    except (WeightsUnavailable, ValueError) as error:
+        key = blamed_key(error)
+        problem = template.problem(key, first_line(error).removeprefix(f"{key}: "))
+        return _refuse(error_line(error) or problem, BAD_INPUT)
     if resume is not None:
         try:
             load_checkpoint(resume, state)
@@ -81,7 +87,7 @@ def _train(config: RunConfig, resume: Path | None, grace_epochs: int) -> int:
             return _refuse(error, DAMAGED)
         log.info("resumed %s after epoch %d", resume, state.epoch)
     try:
-        row = train_single(state, grace_epochs)
+        row = train_single(state, template.sweep.scheduler.grace_epochs)
     except DataUnavailable as error:  # an image file that is damaged
         return _refuse(error, BAD_INPUT)
     except Exception as error:

@@ -57,7 +57,7 @@ def check_parts(
         except Exception as error:  # torch and timm raise many types
             if error_line(error):  # of a plug-in
                 raise
-            key = _key(error)
+            key = blamed_key(error)
             problems.append(problem(key, first_line(error).removeprefix(f"{key}: ")))
         else:
             unmatched |= found
@@ -102,8 +102,11 @@ def _build(config: RunConfig, info: DatasetInfo, fetch_weights: bool) -> tuple[n
     return model, unmatched
 
 
-def _key(error: Exception) -> str:
-    """The key whose value is to blame."""
+def blamed_key(error: Exception) -> str:
+    """Return the key to blame for an error of `create_train_state`: the one that its message names, else `model`."""
+    named, colon, _ = str(error).partition(": ")
+    if colon and named in ("device", "use_compile"):
+        return named
     if isinstance(error, NothingQuantized):
         return "quantizer.exclude_layers"
     if isinstance(error, BatchTooSmall):

@@ -140,3 +140,15 @@ def test_damaged_rows_do_not_change_a_result_that_was_recorded(
         path.write_bytes(path.read_bytes()[:-40] + b"\n")
     assert [trial.as_row() for trial in load_trials(UPath(sweep))] == before
     assert sum("1 damaged line ignored" in message for message in caplog.messages) == 3
+
+
+def test_other_objectives_are_no_damage(sweep: Path, template: Template) -> None:
+    before = (sweep / "study.db").read_bytes()
+    another = Template.load(template.source, ["sweep.objectives={val_acc: max, rel_bops: min}"])
+    said = "sweep.objectives.1: is 'rel_bops min', was 'sparsity max'"
+    with pytest.raises(StateDamaged, match=said), open_sweep(another, resume=True):
+        pass
+    (sweep / "template.yaml").unlink()
+    with pytest.raises(StateDamaged, match="its directions are"), open_sweep(another, resume=True):
+        pass
+    assert (sweep / "study.db").read_bytes() == before and not list(sweep.glob("*.damaged*"))

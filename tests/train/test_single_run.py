@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from codeq.config import RunConfig
+from codeq.config import RunConfig, Template
 from codeq.data import limits, load
 from codeq.train import loop, single_run
 from codeq.train.__main__ import _train
@@ -194,7 +194,7 @@ def test_a_run_whose_reader_goes_away_trains_on_in_silence(config: Path, tmp_pat
 @pytest.mark.parametrize(("damaged", "epochs"), [("train/bee/7.png", 0), ("test/bee/2.png", 2)])
 def test_an_image_that_is_damaged_ends_a_run_with_one_line_that_names_it(
     damaged: str, epochs: int, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], write_yaml: Callable[..., Path],
 ) -> None:  # fmt: skip
     """The set counts as too large for memory, and its statistics do not reach the image, so an epoch meets it first."""
     for part, count in (("train", 8), ("test", 3)):
@@ -209,7 +209,8 @@ def test_an_image_that_is_damaged_ends_a_run_with_one_line_that_names_it(
     monkeypatch.setattr(loop, "diagnose", lambda **measured: ("healthy", ""))
     data = {"dataset": "imagefolder", "data_dir": str(tmp_path), "img_size": 12, "batch_size": 4, "workers": 0}
     run = {**tiny, **data, "val_fraction": 0.25, "epochs": 2, "save_dir": str(tmp_path / "out")}
-    assert _train(RunConfig.model_validate(run), None, 5) == 2
+    template = Template.load(write_yaml(run))
+    assert _train(template, template.run_config(), None) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{tmp_path / damaged}: not a readable image (")
     assert len(read_rows(tmp_path)) == epochs
