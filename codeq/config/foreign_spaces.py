@@ -90,8 +90,8 @@ def _of_mapping(mapping: dict[str, Any]) -> Translation | None:
     if [*constant] == ["value"]:  # W&B's constant
         value = _translated(mapping["value"])
         return Translation((value,), to_line(value))
-    if isinstance(bounds := mapping.get("bounds"), list) and len(bounds) == 2:  # Ax
-        others = {key: item for key, item in mapping.items() if key != "bounds" and item != "range"}
+    if isinstance(bounds := mapping.get("bounds", mapping.get("range")), list) and len(bounds) == 2:  # Ax
+        others = {key: item for key, item in mapping.items() if key not in ("bounds", "range") and item != "range"}
         return _of_mapping({**others, "low": bounds[0], "high": bounds[1]})
     if [*mapping] == ["_type", "_value"]:  # NNI
         arguments = mapping["_value"] if isinstance(mapping["_value"], list) else []

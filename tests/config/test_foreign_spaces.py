@@ -47,6 +47,8 @@ WANDB = [
     ("{values: [{min: 0.1, max: 1}, 2]}",
      "{distribution: choice, choices: [{distribution: uniform, low: 0.1, high: 1}, 2]}"),
     ("{type: range, bounds: [0.1, 1], log_scale: true}", "{distribution: loguniform, low: 0.1, high: 1}"),
+    ("{distribution: loguniform, range: [0.001, 0.1]}", "{distribution: loguniform, low: 0.001, high: 0.1}"),
+    ("{range: [0.001, 0.1]}", "{distribution: uniform, low: 0.001, high: 0.1}"),
 ]
 NNI = [
     ("{_type: uniform, _value: [0.1, 1]}", "{distribution: uniform, low: 0.1, high: 1}"),
