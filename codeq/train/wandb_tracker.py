@@ -31,6 +31,11 @@ CLOSE_TIMEOUT_S = 27
 """Seconds that the end of a sweep waits for W&B, all told."""
 
 
+def new_run_id() -> str:
+    """Return an id for a run. It begins with a letter: W&B reads one such as 178e2133 as a number."""
+    return f"t{secrets.token_hex(4)}"
+
+
 @dataclass(frozen=True)
 class StoredRun:
     """A run at W&B as a resumed training must know it: where it is, and its last step."""
@@ -123,7 +128,7 @@ class WandbTracker(Tracker):
             wandb.teardown()  # returns when its service has sent everything and has ended
 
     def _start(self, key: int, memory: Path, **options: Any) -> None:
-        stored = StoredRun.read(memory, self._project) or StoredRun(self._project, secrets.token_hex(4))
+        stored = StoredRun.read(memory, self._project) or StoredRun(self._project, new_run_id())
         stored.write(memory)
         run = self._open(stored, **options)
         if not run.offline:  # a killed driver had logged rows that never reached the server
@@ -155,7 +160,7 @@ class WandbTracker(Tracker):
         import wandb
 
         memory = self._folder / "report.json"
-        stored = StoredRun.read(memory, self._project) or StoredRun(self._project, secrets.token_hex(4))
+        stored = StoredRun.read(memory, self._project) or StoredRun(self._project, new_run_id())
         stored.write(memory)
         run = self._open(stored, name=f"{self._group} report", job_type="report")
         run.log({"front": wandb.Table(columns=list(report.columns), data=[list(row) for row in report.rows])})

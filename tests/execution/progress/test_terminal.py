@@ -109,6 +109,7 @@ def test_an_interrupt_leaves_the_terminal_as_it_was() -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert not is_cursor_shown(terminal.shown)
+    time.sleep(0.5)  # until it waits
     os.kill(terminal.process.pid, signal.SIGINT)
     assert terminal.wait() != 0
     assert is_cursor_shown(terminal.shown)
