@@ -216,7 +216,7 @@ def _open_and_run(
         print(error, file=sys.stderr)
         return DAMAGED
     except Exception as error:
-        if isinstance(error, BadInput) or (fault := machine_fault(error)) is None:
+        if (fault := machine_fault(error)) is None:
             raise
         terminal.clear()
         print(f"{fault}; {GOES_ON}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from upath import UPath
 
 from codeq.config import Template
 from codeq.storage.atomic_files import is_local
+from codeq.storage.disk_space import format_size, free_bytes
 from codeq.storage.machine_fault import MachineFault
 
 BYTES_PER_TRIAL = 20_000
@@ -32,8 +32,8 @@ class DiskUse:
     free: int | None
 
     def __str__(self) -> str:
-        free = "" if self.free is None else f", {_size(self.free)} free"
-        return f"disk: at most {_size(self.most)}{free}; a checkpoint has {_size(self.checkpoint)}"
+        free = "" if self.free is None else f", {format_size(self.free)} free"
+        return f"disk: at most {format_size(self.most)}{free}; a checkpoint has {format_size(self.checkpoint)}"
 
 
 def disk_use(template: Template) -> DiskUse | None:
@@ -57,12 +57,12 @@ def disk_use(template: Template) -> DiskUse | None:
     confirmed = sweep.confirm.top * sweep.confirm.seeds if sweep.confirm else 0
     each = BYTES_PER_TRIAL + BYTES_PER_EPOCH * template.max_epochs
     most = (trials + running + confirmed) * largest + (trials + confirmed) * each + REPORT_BYTES
-    return DiskUse(largest, most, free_bytes(template))
+    return DiskUse(largest, most, _free(template))
 
 
 def check_disk(template: Template) -> None:
     """Raise MachineFault if the storage has not enough room for the whole sweep."""
-    free = free_bytes(template)
+    free = _free(template)
     if free is None or free > int(template.sweep.trials or 1) * PLENTY_PER_TRIAL:
         return
     use = disk_use(template)
@@ -71,19 +71,7 @@ def check_disk(template: Template) -> None:
         raise MachineFault(f"{template.sweep.storage}: too little room for this sweep; {use}; {more}")
 
 
-def free_bytes(template: Template) -> int | None:
-    """Return the free bytes of the disk that holds the storage; None behind a URL."""
+def _free(template: Template) -> int | None:
+    """The free bytes of the disk that holds the storage; None behind a URL."""
     storage = UPath(template.sweep.storage)
-    if not is_local(storage):
-        return None
-    path = Path(str(storage.absolute()))
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    return shutil.disk_usage(existing).free
-
-
-def _size(count: int) -> str:
-    """A number of bytes in the largest unit of which there is at least one."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:,.1f} {unit}"
-    return f"{count / 1e3:,.0f} kB"
+    return free_bytes(Path(str(storage))) if is_local(storage) else None

@@ -8,6 +8,7 @@ reported, never made up.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -130,7 +131,7 @@ def _record(stored: optuna.trial.FrozenTrial) -> TrialRecord:
     record = TrialRecord(stored.number, str(known.get("run_name", "")), int(known.get("seed", 0)), dict(stored.params))
     if end is None:
         return record
-    return TrialRecord(**{**vars(record), "status": end.status, "reason": end.reason, "last_row": end.row})
+    return replace(record, status=end.status, reason=end.reason, last_row=end.row)
 
 
 def _config(record: TrialRecord, template: Template) -> RunConfig:
@@ -162,12 +163,10 @@ def readable_template(path: UPath) -> str | None:
 
 
 def stored_template(path: UPath, study: optuna.Study) -> str:
-    """Return the text of the sweep's template.yaml, or of its copy in the study if the file is damaged or missing.
+    """Return the copy of a damaged or missing template.yaml that the study holds, with a warning.
 
-    Raises StateDamaged if neither can be read.
+    Raises StateDamaged if it holds none.
     """
-    if (text := readable_template(path)) is not None:
-        return text
     reason = "damaged" if path.exists() else "is missing"
     copy = study.user_attrs.get(TEMPLATE_ATTRIBUTE)
     if not isinstance(copy, str):

@@ -128,9 +128,11 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
     check_servers(template)
     with _lock(folder, local, template) as token:
         _fetch_study(folder, local)
+        path = folder / "template.yaml"
+        text = readable_template(path) if resume and trial_folders(folder) else None
+        if text is not None:  # before the study is touched: other objectives are no damage to it
+            _check_same_template(path, text, template)
         if resume:
-            if (text := readable_template(folder / "template.yaml")) is not None:
-                _check_same_template(folder / "template.yaml", text, template)
             recover(folder, local, template)
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
         if records and not resume and all(record.status == "failed" for record in records):
@@ -139,14 +141,13 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
             records = []
         _check_no_trials(str(folder), len(records), resume)
         study = open_study(template.sweep, local)
-        if records:
-            path = folder / "template.yaml"
+        if records and text is None:
             _check_same_template(path, stored_template(path, study), template)
         warm_start = warm_start_trials(template, folder)
         _check_no_trials(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
         _store_missing_ends(folder, study, template.sweep)
         _store_plugins(folder, plugins, begun=bool(records))
-        write_atomically(folder / "template.yaml", template.to_yaml())
+        write_atomically(path, template.to_yaml())
         study.set_user_attr(TEMPLATE_ATTRIBUTE, template.to_yaml())
         mark_waiting(study)  # trials that a killed driver left RUNNING
         state = SweepState(template, folder, local, study, warm_start, token)

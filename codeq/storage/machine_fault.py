@@ -6,11 +6,11 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from codeq.config.text import one_line
+from codeq.storage.disk_space import format_size, free_bytes
 from codeq.storage.driver_lock import SweepTakenOver
 
 _NUMBERS = frozenset({
@@ -57,10 +57,5 @@ def _describe(error: OSError) -> str:
     """The error with its path and, on a full disk, what is free there."""
     path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     text = f"{path}: {error.strerror}" if path else str(error.strerror)
-    return f"{text}{free_space(Path(path))}" if path and error.errno in (errno.ENOSPC, errno.EDQUOT) else text
-
-
-def free_space(path: Path) -> str:
-    """Return ` (0.0 MB free)` for the disk that holds `path`, or an empty text if there is no such disk."""
-    folder = next((parent for parent in (path, *path.parents) if parent.exists()), None)
-    return "" if folder is None else f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB free)"
+    is_full = path and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{text} ({format_size(free_bytes(Path(path)))} free)" if is_full else text

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
 from codeq.config.run import RunConfig, SgdGroup
 from codeq.data import DatasetInfo
-from codeq.train.network import build_network
+from codeq.train.network import build_network, without_numbers
 
 BYTES_PER_TENSOR = 256
 """Name, header and alignment of a tensor in a checkpoint's archive, measured on the MLP and ResNet-20."""
@@ -19,11 +17,7 @@ def checkpoint_bytes(config: RunConfig, info: DatasetInfo) -> int:
 
     Raises the exceptions of `build_network`.
     """
-    try:
-        with torch.device("meta"):  # shapes without numbers
-            model, _ = build_network(config, info, pretrained=False)
-    except Exception:  # some networks compute with the numbers while they are built
-        model, _ = build_network(config, info, pretrained=False)
+    model, _ = without_numbers(lambda: build_network(config, info, pretrained=False))
     weights = [parameter.numel() * parameter.element_size() for parameter in model.parameters()]
     buffers = [buffer.numel() * buffer.element_size() for buffer in model.buffers()]
     copies = 1 + _moments(config)

@@ -145,7 +145,7 @@ def test_a_fault_of_the_machine_ends_no_trial_and_names_the_path(
         patch.setattr(TrialFolder, what, fail)
         with pytest.raises(MachineFault) as raised:
             list(train(folder, tiny))
-    free = r" \([\d,.]+ MB free\)" if number in (errno.ENOSPC, errno.EDQUOT) else ""
+    free = r" \([\d,.]+ [kMG]B free\)" if number in (errno.ENOSPC, errno.EDQUOT) else ""
     assert re.fullmatch(re.escape(f"{folder.path}/file: {os.strerror(number)}") + free, str(raised.value))
     assert not (folder.path / "error.txt").exists()
     list(train(folder, tiny))

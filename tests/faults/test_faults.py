@@ -10,8 +10,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.conftest import ROOT
+from tests.test_tune_main import count_rows, start, wait_until
 
 pytestmark = pytest.mark.faults
 
@@ -40,23 +38,9 @@ def sweep(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path)
     return arguments
 
 
-def start(arguments: list[object]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "tune_main.py", *map(str, arguments)],
-        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
 def end(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str]:
     output, _ = process.communicate(timeout=seconds)
     return process.returncode, output
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
@@ -66,10 +50,6 @@ def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
         lines = path.read_bytes().split(b"\n")[:-1]
         found[path.parent.name] = [json.loads(line) for line in lines]
     return found
-
-
-def count(folder: Path) -> int:
-    return sum(map(len, rows(folder).values()))
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -95,6 +75,14 @@ def check_whole(folder: Path, trials: int = TRIALS) -> None:
     assert (folder / "best.yaml").exists()
 
 
+def check_that_it_goes_on(arguments: list[object], folder: Path) -> str:
+    """Resume the sweep, which then is whole; returns what was printed."""
+    code, output = end(start([*arguments, "--resume"]))
+    assert code == 0, output
+    check_whole(folder)
+    return output
+
+
 def test_a_driver_that_is_killed_five_times_loses_nothing(sweep: Callable[..., list[object]], tmp_path: Path) -> None:
     arguments, folder, draw = sweep(), tmp_path / "s", random.Random(0)
     seen: dict[str, dict[int, float]] = {}  # the losses that were read of each trial, by epoch
@@ -103,8 +91,8 @@ def test_a_driver_that_is_killed_five_times_loses_nothing(sweep: Callable[..., l
     for attempt in range(6):
         process = start([*arguments, "--resume"] if attempt else arguments)
         if attempt < 5:
-            before, more = count(folder), draw.randint(3, 14)
-            wait_until(lambda: count(folder) >= before + more or process.poll() is not None)  # noqa: B023
+            before, more = count_rows(folder), draw.randint(3, 14)
+            wait_until(lambda: count_rows(folder) >= before + more or process.poll() is not None)  # noqa: B023
             process.kill()
         code, output = end(process)
         assert code == (-9 if attempt < 5 else 0), output
@@ -149,7 +137,7 @@ def test_a_full_disk_ends_the_sweep_with_one_line_and_no_trial_for_good(
     disk = small_disk(20_000)
     arguments, folder = sweep(disk, max_failures=0), disk / "s"
     process = start(arguments)
-    wait_until(lambda: count(folder) >= 5)
+    wait_until(lambda: count_rows(folder) >= 5)
     ballast = disk / "ballast"
     with contextlib.suppress(OSError), ballast.open("wb") as file:
         while True:
@@ -162,9 +150,7 @@ def test_a_full_disk_ends_the_sweep_with_one_line_and_no_trial_for_good(
     assert re.search(r"(No space left on device|disk is full).*--resume goes on$", last), output
     assert {record["status"] for record in records(folder).values()} <= {"running", "finished", "stopped"}
     ballast.unlink()
-    code, output = end(start([*arguments, "--resume"]))
-    assert code == 0, output
-    check_whole(folder)
+    check_that_it_goes_on(arguments, folder)
 
 
 def test_a_sweep_for_which_there_is_no_room_does_not_start(
@@ -196,8 +182,7 @@ def test_damage_to_a_running_trials_files_costs_epochs_and_not_the_trial(
     (folder / "template.yaml").write_bytes(b"")
     (second / "config.yaml").write_bytes(b"")
     (first / "trial.json").write_bytes(b"\x00" * 10)
-    code, output = end(start([*arguments, "--resume"]))
-    assert code == 0, output
+    output = check_that_it_goes_on(arguments, folder)
     for said in (
         f"trial {first.name}: .*checkpoint.th.*goes on after epoch",
         f"trial {second.name}: .*row of epoch 2",
@@ -206,7 +191,6 @@ def test_damage_to_a_running_trials_files_costs_epochs_and_not_the_trial(
         f"{first.name}/trial.json.*rebuilt",
     ):
         assert len(re.findall(said, output)) == 1, (said, output)
-    check_whole(folder)
 
 
 def test_a_study_that_is_read_for_long_delays_the_record_and_nothing_else(
@@ -214,7 +198,7 @@ def test_a_study_that_is_read_for_long_delays_the_record_and_nothing_else(
 ) -> None:
     arguments, folder = sweep(), tmp_path / "s"
     process = start(arguments)
-    wait_until(lambda: count(folder) >= 5)
+    wait_until(lambda: count_rows(folder) >= 5)
     reader = sqlite3.connect(folder / "study.db", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT COUNT(*) FROM trials").fetchone()
@@ -232,7 +216,7 @@ def test_a_second_driver_is_refused_and_the_first_is_named(
 ) -> None:
     arguments, folder = sweep(), tmp_path / "s"
     first = start(arguments)
-    wait_until(lambda: count(folder) >= 1)
+    wait_until(lambda: count_rows(folder) >= 1)
     code, output = end(start([*arguments, "--resume"]))
     assert code == 2 and f"process {first.pid} on " in output, output
     code, output = end(first)
@@ -250,9 +234,7 @@ def test_a_signal_between_the_last_trial_and_the_report_is_heard(
     code, output = end(process, 30)
     assert code == 143, output
     assert "--resume goes on" in output and "Traceback" not in output and "ignored" not in output, output
-    code, output = end(start([*arguments, "--resume"]))
-    assert code == 0, output
-    check_whole(folder)
+    check_that_it_goes_on(arguments, folder)
 
 
 def test_two_signals_end_a_training_at_once_and_leave_a_valid_state(
@@ -260,14 +242,12 @@ def test_two_signals_end_a_training_at_once_and_leave_a_valid_state(
 ) -> None:
     arguments, folder = sweep(), tmp_path / "s"
     process = start(arguments)
-    wait_until(lambda: count(folder) >= 5)
+    wait_until(lambda: count_rows(folder) >= 5)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
     code, output = end(process, 30)
     assert code == 130 and "Traceback" not in output, output
-    code, output = end(start([*arguments, "--resume"]))
-    assert code == 0, output
-    check_whole(folder)
+    check_that_it_goes_on(arguments, folder)
 
 
 def test_only_what_is_needed_is_kept(sweep: Callable[..., list[object]], tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ class EpochPlan:
             return Remaining(None, None, most, max((float(epochs - epoch) for epoch, epochs in running), default=0.0))
         left = [min(self._expected_after(epoch), epochs - epoch) for epoch, epochs in running]
         measured = ended_epochs + sum(epoch for epoch, _ in running) + sum(left)
-        planned, all_planned = self._planned(begun), self._planned(self.trials)
+        planned = _expected_epochs(begun, self._stages, self._reduction_factor)
+        all_planned = _expected_epochs(self.trials, self._stages, self._reduction_factor)
         prior = PLAN_WEIGHT * all_planned / self.trials
         of_new = max(0.0, all_planned - planned) * (prior + measured) / (prior + planned)
         expected = min(of_new + sum(left), most)
@@ -73,10 +74,6 @@ class EpochPlan:
         least = min(expected, to_begin * self._stages[0])
         spread = max(least, expected - P90 * deviation), min(most, expected + P90 * deviation)
         return Remaining(expected, spread, most, max(left, default=0.0))
-
-    def _planned(self, trials: int) -> float:
-        assert self._stages
-        return _expected_epochs(trials, self._stages, self._reduction_factor)
 
     def _expected_after(self, epoch: int) -> float:
         """The expected number of further epochs of a trial that goes on after `epoch`."""
