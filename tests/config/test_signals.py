@@ -54,8 +54,8 @@ from codeq.config.signals import handled_signals
 import atexit
 atexit.register(lambda: pathlib.Path(sys.argv[1]).write_text("atexit"))
 with handled_signals():
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(60)
     finally:
         print("saving", flush=True)
