@@ -89,7 +89,7 @@ class TrialRecorder(Callback):
             folder.write_record(known)
             if self._sweep.keep_checkpoints != "all":
                 folder.remove_checkpoints(keep_newest=end.status == "finished")
-            self._show(folder_name(trial.config), end, duration_s, folder.read_config().epochs)
+            self._show(folder_name(trial.config), end, duration_s, trial.config["epochs"])
         if self._tell:
             self._tell(trial.trial_id, end)
 
@@ -105,8 +105,11 @@ def _first_sentence(report: str) -> str:
 class Periodically(Callback):
     """Calls a function while trials train, in a thread, so that training does not wait for it."""
 
+    REST = 20
+    """A call is followed by at least this many times its duration without one: it shares the processors with trials."""
+
     def __init__(self, action: Callable[[], object], every_s: float) -> None:
-        """every_s: seconds from one call to the next; a call that takes longer delays the next one."""
+        """every_s: seconds from one call to the next, at least."""
         self._action, self._every_s = action, every_s
         self._next = time.monotonic() + every_s
         self._thread: threading.Thread | None = None
@@ -119,9 +122,14 @@ class Periodically(Callback):
         """Call the function if it is time."""
         is_busy = self._thread is not None and self._thread.is_alive()
         if time.monotonic() >= self._next and not is_busy:
-            self._next = time.monotonic() + self._every_s
-            self._thread = threading.Thread(target=self._action, daemon=True)
+            self._thread = threading.Thread(target=self._call, daemon=True)
             self._thread.start()
+
+    def _call(self) -> None:
+        began = time.monotonic()
+        self._action()
+        took = time.monotonic() - began
+        self._next = began + max(self._every_s, self.REST * took)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Wait for the last call."""

@@ -39,13 +39,15 @@ class Placement:
 def trial_config(
     folder: TrialFolder, number: int, config: RunConfig, sweep: SweepConfig, placement: Placement
 ) -> dict[str, Any]:
-    """Return the Tune config of a trial: its folder, which contains its run config, and where it runs."""
+    """Return the Tune config of a trial: its folder, which contains its run config, where it runs, and what the driver
+    shows of it."""
     place = {"data_dir": config.absolute_data_dir}  # a trial has another working directory
     return {
         "trial": number,
         "folder": str(folder.path),
         "place": place if placement.device is None else {**place, "device": placement.device},
         "images": placement.images.get(config.images_key),
+        "epochs": config.epochs,
         "grace_epochs": sweep.scheduler.grace_epochs,
         "token": placement.token,
     }

@@ -35,6 +35,11 @@ class _MacCounter(TorchDispatchMode):
         self.macs: Counter[str] = Counter()
         self._use = use
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Not: the wrapper that would keep `torch.compile` out imports it, 2 s and 140 MB for each process."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

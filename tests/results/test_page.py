@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
 from upath import UPath
 
@@ -165,6 +166,15 @@ def test_a_sweep_of_a_thousand_trials_is_small_and_draws(browser: Any, store: Ca
 # What it says
 
 
+def test_plotly_knows_every_key_of_every_figure(store: Callable[..., Path]) -> None:
+    html = page(store(constraints={"val_acc": ">= 80"}, objectives={"val_acc": "max", "sparsity": "max"}))
+    texts = re.findall(r'<figure .*?<script type="application/json">(.*?)</script>', html, re.DOTALL)
+    figures = [json.loads(text) for text in texts]
+    assert len(figures) > 5
+    for figure in figures:
+        go.Figure(figure)  # raises for a key or a value that it does not know
+
+
 def test_the_page_tells_what_happened_and_escapes_what_users_wrote(store: Callable[..., Path]) -> None:
     folder = store(constraints={"val_acc": ">= 80"})
     html = page(folder)
@@ -172,7 +182,7 @@ def test_the_page_tells_what_happened_and_escapes_what_users_wrote(store: Callab
     assert "24 trials: 9 finished, 6 stopped, 3 collapsed, 3 diverged, 3 failed. 66 trial-epochs." in html
     assert "because it failed &lt;b&gt;&amp;&lt;/b&gt;" in html and "<b>&</b>" not in html
     assert "trained again, mean" in html
-    assert '"label":{"text":"val_acc \\u003e= 80"}' in html.replace('": ', '":')
+    assert '"label":{"text":"val_acc >= 80"}' in html
     assert 'role="img" aria-label="Scatter plot of val_acc against' in html
 
 

@@ -23,9 +23,11 @@ import sys
 import torch
 from pydantic import TypeAdapter
 from codeq.config.run import OptimizerConfig
+from codeq.train.macs import dense_macs
 from codeq.train.optimizer import build_optimizer
 
 net = torch.nn.Linear(4, 3)
+dense_macs(net, (1, 1, 4))
 config = TypeAdapter(OptimizerConfig).validate_python({"type": sys.argv[1], "param_groups": {"base": {"lr": 0.1}}})
 optimizer = build_optimizer(config, net)
 net(torch.ones(2, 4)).sum().backward()
@@ -114,7 +116,7 @@ def test_weight_decay_of_the_dead_zone_logit_pulls_it_towards_zero() -> None:
 
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
-def test_an_optimizer_does_not_import_the_compiler(kind: str) -> None:
+def test_counting_macs_and_training_do_not_import_the_compiler(kind: str) -> None:
     command = [sys.executable, "-c", TRAIN_AND_RESUME, kind]
     assert subprocess.check_output(command, cwd=ROOT, text=True).strip() == "False"
 

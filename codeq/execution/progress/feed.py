@@ -8,14 +8,13 @@ from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from upath import UPath
 
 from codeq.execution.progress.draw import ended_line, epoch_line
 from codeq.execution.progress.state import SweepProgress
 from codeq.execution.progress.terminal import Terminal
 from codeq.execution.trial import folder_name
 from codeq.search.outcome import TrialEnd
-from codeq.storage.trial_folder import Row, TrialFolder
+from codeq.storage.trial_folder import Row
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +31,7 @@ class ProgressFeed(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial has a process."""
-        epochs = TrialFolder(UPath(trial.config["folder"])).read_config().epochs
-        self._progress.start(folder_name(trial.config), epochs)
+        self._progress.start(folder_name(trial.config), trial.config["epochs"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: Row, **info: Any

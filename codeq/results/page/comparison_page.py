@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import plotly.graph_objects as go
 from upath import UPath
 
 from codeq.config.text import join_and
 from codeq.results.comparison import Comparison
-from codeq.results.page.content import describe_trial
+from codeq.results.page.content import HOVER, describe_trial, rounded
 from codeq.results.page.html import Plot, render
-from codeq.results.page.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, axis_title, new_figure
+from codeq.results.page.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, Figure, axis_title, figure
 from codeq.storage.atomic_files import write_atomically
 
 _LOOKS = [
@@ -45,32 +44,27 @@ def _axes(found: Comparison) -> tuple[str, str]:
     return (others[0] if others else "sparsity"), first
 
 
-def _front_plot(found: Comparison) -> go.Figure:
+def _front_plot(found: Comparison) -> Figure:
     x, y = _axes(found)
-    figure = new_figure(560, hovermode="closest")
+    traces = []
     for index, compared in enumerate(found.sweeps):
         color, symbol = _LOOKS[index % len(_LOOKS)]
         common = {trial.record.trial for trial in compared.on_common_front}
         front = sorted(compared.sweep.found.front, key=lambda trial: float(trial.row[x]))
-        figure.add_trace(
-            go.Scatter(
-                x=[trial.row[x] for trial in front],
-                y=[trial.row[y] for trial in front],
-                mode="lines+markers",
-                name=compared.label,
-                line={"color": color, "dash": "dot", "width": 1},
-                marker={
-                    "color": color, "symbol": symbol,
-                    "size": [13 if trial.record.trial in common else 7 for trial in front],
-                },
-                text=[f"{compared.label}<br>{describe_trial(trial, list(trial.record.parameters))}" for trial in front],
-                hovertemplate="%{text}<extra></extra>",
-            )
-        )  # fmt: skip
-    axes = {"xaxis": {"title": axis_title(x)}, "yaxis": {"title": axis_title(y)}}
-    figure.update_layout(legend={"itemsizing": "constant"}, **axes)
-    return figure
-
+        sizes = [13 if trial.record.trial in common else 7 for trial in front]
+        traces.append({
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": compared.label,
+            "x": [rounded(trial.row[x]) for trial in front],
+            "y": [rounded(trial.row[y]) for trial in front],
+            "line": {"color": color, "dash": "dot", "width": 1},
+            "marker": {"color": color, "symbol": symbol, "size": sizes},
+            "text": [f"{compared.label}<br>{describe_trial(trial, list(trial.record.parameters))}" for trial in front],
+            "hovertemplate": HOVER,
+        })  # fmt: skip
+    axes = {"xaxis": {"title": {"text": axis_title(x)}}, "yaxis": {"title": {"text": axis_title(y)}}}
+    return figure(traces, 560, hovermode="closest", **axes)
 
 
 def _describe(found: Comparison) -> str:

@@ -5,41 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
-
 from codeq.config.metrics import CURVES
 from codeq.results.page.content import HOVER, PageContent, rounded
-from codeq.results.page.style import LOOKS, finish
+from codeq.results.page.style import GREY, LOOKS, Figure, axis_key, figure, on_axes
 
 MAX_POINTS = 3_000
 """Of one metric; longer sweeps show every second, third, ... epoch, besides each trial's last."""
 
 
-def curve_plot(content: PageContent) -> go.Figure:
+def curve_plot(content: PageContent) -> Figure:
     """Return one row of axes for each of CURVES, one line for each trial."""
-    figure = make_subplots(rows=len(CURVES), cols=1, shared_xaxes=True, vertical_spacing=0.04)
     every = 1 + content.found.trial_epochs // MAX_POINTS
+    traces = []
     for status, look in LOOKS.items():
         trials = [trial for trial in content.trials if trial.record.status == status]
         if not any(content.rows[trial.record.trial] for trial in trials):
             continue
-        for row_of_axes, metric in enumerate(CURVES, start=1):
+        for index, metric in enumerate(CURVES):
             x, y, owner = _lines(content, [trial.record.trial for trial in trials], metric, every)
-            figure.add_trace(
-                go.Scatter(
-                    x=x, y=y, customdata=owner, mode="lines", name=status, legendgroup=status,
-                    showlegend=row_of_axes == 1, line={"color": look.color, "width": 1}, opacity=0.7,
-                    hovertemplate=f"epoch %{{x}}: {metric} %{{y}}<br>{HOVER}",
-                ),
-                row=row_of_axes, col=1,
-            )  # fmt: skip
-    for row_of_axes, metric in enumerate(CURVES, start=1):
-        figure.update_yaxes(title=metric, row=row_of_axes, col=1)
-    for epoch in _rungs(content):
-        figure.add_vline(epoch, line={"color": "#8a8a8a", "dash": "dot"})
-    figure.update_xaxes(title="epoch", row=len(CURVES), col=1)
-    return finish(figure, 720, hovermode="closest")
+            traces.append({
+                "type": "scatter", "mode": "lines", "x": x, "y": y, "customdata": owner, "name": status,
+                "legendgroup": status, "showlegend": index == 0, "line": {"color": look.color, "width": 1},
+                "opacity": 0.7, "hovertemplate": f"epoch %{{x}}: {metric} %{{y}}<br>{HOVER}", **on_axes(0, index),
+            })  # fmt: skip
+    line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "line": {"color": GREY, "dash": "dot"}}
+    return figure(
+        traces, 720,
+        grid={"rows": len(CURVES), "columns": 1, "pattern": "coupled", "ygap": 0.1},
+        xaxis={"title": {"text": "epoch"}},
+        **{axis_key("y", index): {"title": {"text": metric}} for index, metric in enumerate(CURVES)},
+        shapes=[{**line, "x0": epoch, "x1": epoch} for epoch in _rungs(content)],
+        hovermode="closest",
+    )  # fmt: skip
 
 
 def describe_curves(content: PageContent) -> str:

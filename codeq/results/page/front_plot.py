@@ -2,71 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-import plotly.graph_objects as go
 
 from codeq.config.metrics import format_metric
 from codeq.config.sweep import parse_bound
 from codeq.results.advice.ties import ACCURACY, noise
 from codeq.results.front import ranked
 from codeq.results.page.content import HOVER, PageContent, rounded
-from codeq.results.page.style import GREEN, LOOKS, RED, axis_title, new_figure
+from codeq.results.page.style import GREEN, LOOKS, RED, Figure, axis_title, figure
 from codeq.results.trials import TrialResult
 
-HEIGHT = 520
+
+def front_plot(content: PageContent) -> Figure:
+    """Return the scatter plot; buttons, which the page turns into a select, switch its x axis."""
+    scatters = [*_by_status(content), _front(content), *_marked(content), *_confirmed(content)]
+    shown, *_ = content.compared
+    return figure(
+        [scatter.trace(shown) for scatter in scatters], 520,
+        xaxis={"title": {"text": axis_title(shown)}},
+        yaxis={"title": {"text": axis_title(ACCURACY)}},
+        shapes=_shapes(content, shown),
+        updatemenus=[{"type": "buttons", "buttons": [_button(content, scatters, name) for name in content.compared]}],
+        hovermode="closest",
+    )  # fmt: skip
 
 
-def front_plot(content: PageContent) -> go.Figure:
-    """Return the scatter plot; buttons switch its x axis among `content.compared`."""
-    figure = new_figure(HEIGHT, hovermode="closest")
-    columns: list[list[list[Any]]] = []  # the x values of each trace, by metric
+@dataclass(frozen=True)
+class Scatter:
+    """A trace of the front without its x values. at: its points' values of a metric. spread: the half-lengths of its
+    error bars, where it has some."""
 
-    def add(trace: go.Scatter, trials: Sequence[TrialResult]) -> None:
-        columns.append([[rounded(trial.row.get(name)) for trial in trials] for name in content.compared])
-        figure.add_trace(trace.update(x=columns[-1][0], y=[rounded(trial.row.get(ACCURACY)) for trial in trials]))
+    look: Figure
+    at: Callable[[str], list[Any]]
+    spread: Callable[[str], list[Any]] | None = None
 
+    def trace(self, x: str) -> Figure:
+        """Return the trace over the metric `x`."""
+        bars = {f"error_{side}": {"array": self.spread(name)} for side, name in (("x", x), ("y", ACCURACY))} \
+            if self.spread else {}  # fmt: skip
+        return {"type": "scatter", "x": self.at(x), "y": self.at(ACCURACY), **self.look, **bars}
+
+
+def _button(content: PageContent, scatters: Sequence[Scatter], x: str) -> Figure:
+    """Return what makes `x` the x axis: new values for every trace, and the axis' title and shapes."""
+    traces: Figure = {"x": [scatter.at(x) for scatter in scatters]}
+    if any(scatter.spread for scatter in scatters):
+        traces["error_x.array"] = [scatter.spread and scatter.spread(x) for scatter in scatters]
+    layout = {"xaxis.title.text": axis_title(x), "shapes": _shapes(content, x)}
+    return {"label": x, "method": "update", "args": [traces, layout]}
+
+
+def _by_status(content: PageContent) -> Iterator[Scatter]:
     for status, look in LOOKS.items():
         trials = [trial for trial in content.trials if trial.record.status == status and trial.row]
         if trials:
             marker = {"color": look.color, "symbol": look.symbol, "size": 8}
             hover = {"customdata": [trial.record.trial for trial in trials], "hovertemplate": HOVER}
-            add(go.Scatter(mode="markers", name=f"{status} ({len(trials)})", marker=marker, **hover), trials)
-    front = content.found.front
-    add(go.Scatter(mode="lines", name="front", line={"color": GREEN, "dash": "dot"}, hoverinfo="skip"), front)
-    for name, symbol, trial in _marked(content):
-        marker = {"symbol": symbol, "size": 17, "color": GREEN, "line": {"width": 2, "color": GREEN}}
-        add(go.Scatter(mode="markers", name=name, marker=marker, hoverinfo="skip"), [trial])
-    spread = _add_confirmed(figure, content)
-    x_of_spread = [[[point[name][0] for point in spread] for name in content.compared]] if spread else []
-    figure.update_layout(
-        xaxis={"title": axis_title(content.compared[0])},
-        yaxis={"title": axis_title(ACCURACY)},
-        shapes=_shapes(content, content.compared[0]),
-        updatemenus=[
-            {
-                "type": "buttons",
-                "buttons": [
-                    {
-                        "label": name,
-                        "method": "update",
-                        "args": [
-                            {
-                                "x": [by_metric[index] for by_metric in [*columns, *x_of_spread]],
-                                **({"error_x.array": [*[None] * len(columns), [p[name][1] for p in spread]]} if spread
-                                   else {}),
-                            },
-                            {"xaxis.title.text": axis_title(name), "shapes": _shapes(content, name)},
-                        ],
-                    }
-                    for index, name in enumerate(content.compared)
-                ],
-            }
-        ],
-        legend={"itemsizing": "constant"},
-    )  # fmt: skip
-    return figure
+            yield _scatter(trials, mode="markers", name=f"{status} ({len(trials)})", marker=marker, **hover)
+
+
+def _front(content: PageContent) -> Scatter:
+    line = {"color": GREEN, "dash": "dot"}
+    return _scatter(content.found.front, mode="lines", name="front", line=line, hoverinfo="skip")
+
+
+def _scatter(trials: Sequence[TrialResult], **look: Any) -> Scatter:
+    return Scatter(look, lambda metric: [rounded(trial.row.get(metric)) for trial in trials])
 
 
 def describe_front(content: PageContent) -> str:
@@ -82,43 +85,45 @@ def describe_front(content: PageContent) -> str:
     return f"Scatter plot of {ACCURACY} against {x} of {len(content.trials)} trials. The front: {points}."
 
 
-def _marked(content: PageContent) -> list[tuple[str, str, TrialResult]]:
-    """The winner and the knee: name, symbol and trial."""
+def _marked(content: PageContent) -> list[Scatter]:
+    """The winner and the knee."""
     found, objectives = content.found, content.template.sweep.objectives
     if found.winner is None:
         return []
     (knee, *_) = ranked(found.ranking, objectives, objectives)
+    marked = [("winner", "star", found.winner), ("knee", "diamond-open", knee)]
     if knee is found.winner:
-        return [("winner, the knee", "star", knee)]
-    return [("winner", "star", found.winner), ("knee", "diamond-open", knee)]
-
-
-def _add_confirmed(figure: go.Figure, content: PageContent) -> list[dict[str, tuple[float, float]]]:
-    """Add the means of the runs with fresh seeds, with error bars; return mean and deviation of each by metric."""
-    names = [ACCURACY, *content.compared]
-    points = []
-    for confirmed in content.found.confirmed:
-        spreads = {name: spread for name in names if (spread := confirmed.mean_std(name)) is not None}
-        if spreads:
-            points.append({name: (spread.mean, spread.std or 0.0) for name, spread in spreads.items()})
-    if points:
-        figure.add_trace(
-            go.Scatter(
-                mode="markers",
-                name="trained again, mean ± std",
-                x=[point[content.compared[0]][0] for point in points],
-                y=[point[ACCURACY][0] for point in points],
-                error_x={"array": [point[content.compared[0]][1] for point in points]},
-                error_y={"array": [point[ACCURACY][1] for point in points]},
-                marker={"symbol": "cross-thin-open", "size": 10, "color": RED},
-            )
+        marked = [("winner, the knee", "star", knee)]
+    return [
+        _scatter(
+            [trial], mode="markers", name=name, hoverinfo="skip",
+            marker={"symbol": symbol, "size": 17, "color": GREEN, "line": {"width": 2, "color": GREEN}},
         )
-    return points
+        for name, symbol, trial in marked
+    ]  # fmt: skip
 
 
-def _shapes(content: PageContent, x: str) -> list[dict[str, Any]]:
+def _confirmed(content: PageContent) -> list[Scatter]:
+    """The means of the runs with fresh seeds, with their standard deviations as error bars."""
+    points = [confirmed for confirmed in content.found.confirmed if confirmed.mean_std(ACCURACY) is not None]
+    if not points:
+        return []
+    look = {
+        "mode": "markers", "name": "trained again, mean ± std",
+        "marker": {"symbol": "cross-thin-open", "size": 10, "color": RED},
+    }  # fmt: skip
+    return [
+        Scatter(
+            look,
+            lambda metric: [(spread := point.mean_std(metric)) and rounded(spread.mean) for point in points],
+            lambda metric: [(spread := point.mean_std(metric)) and rounded(spread.std or 0.0) for point in points],
+        )
+    ]
+
+
+def _shapes(content: PageContent, x: str) -> list[Figure]:
     """The constraints as lines, the noise of the best accuracy of the front as a band."""
-    shapes: list[dict[str, Any]] = []
+    shapes: list[Figure] = []
     for name, bound in content.template.sweep.constraints.items():
         value = parse_bound(bound)[1]
         line = {"type": "line", "line": {"color": RED, "dash": "dash"}, "label": {"text": f"{name} {bound}"}}

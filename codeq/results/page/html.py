@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 import jinja2
-import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from codeq.config.metrics import METRICS
+from codeq.results.page.style import Figure
 
 
 @dataclass(frozen=True)
 class Plot:
     """A figure of a page. description: its text alternative. option: what the reader selects it by, in its group."""
 
-    figure: go.Figure
+    figure: Figure
     description: str
     option: str = ""
 
     @property
-    def json(self) -> Markup:
+    def as_json(self) -> Markup:
         """The figure as JSON that is safe inside a script element."""
-        return Markup(str(self.figure.to_json()).replace("<", "\\u003c"))
+        return Markup(json.dumps(self.figure, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 
 def render(template: str, **values: Any) -> str:

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
-
-from codeq.results.page.style import BLUE, GREEN, GREY, finish
+from codeq.results.page.content import rounded
+from codeq.results.page.style import BLUE, GREEN, GREY, Figure, figure, on_axes
 from codeq.storage.trial_folder import Layer
 
 
-def layer_plot(layers: Sequence[Layer]) -> go.Figure:
+def layer_plot(layers: Sequence[Layer]) -> Figure:
     """Return bars for each layer: sparsity, bits, and its share of the bit operations, dense and compressed."""
-    names = [layer.name for layer in layers]
-    figure = make_subplots(
-        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.07,
-        subplot_titles=["sparsity", "bits per weight", "share of the dense network's bit operations"],
-    )  # fmt: skip
-    figure.add_trace(
-        go.Bar(x=names, y=[layer.sparsity for layer in layers], marker={"color": BLUE}, showlegend=False), row=1, col=1
+    return figure(
+        [
+            _bars(layers, 0, "sparsity", BLUE, lambda layer: layer.sparsity),
+            _bars(layers, 1, "bits", BLUE, lambda layer: layer.bits),
+            _bars(layers, 2, "dense, 32 bits", GREY, lambda layer: layer.dense_bops),
+            _bars(layers, 2, "this network", GREEN, lambda layer: layer.bops),
+        ],
+        680,
+        grid={"rows": 3, "columns": 1, "pattern": "coupled", "ygap": 0.15},
+        xaxis={"tickangle": -60, "automargin": True},
+        yaxis={"title": {"text": "sparsity"}, "range": [0, 1]},
+        yaxis2={"title": {"text": "bits per weight"}},
+        yaxis3={"title": {"text": "share of dense bops"}, "tickformat": ".2~p"},
+        barmode="group",
+        legend={"y": 0.28, "x": 1, "xanchor": "right"},
     )
-    figure.add_trace(
-        go.Bar(x=names, y=[layer.bits for layer in layers], marker={"color": BLUE}, showlegend=False), row=2, col=1
-    )
-    dense, left = [layer.dense_bops for layer in layers], [layer.bops for layer in layers]
-    for name, shares, color in (("dense, 32 bits", dense, GREY), ("this network", left, GREEN)):
-        figure.add_trace(go.Bar(x=names, y=shares, name=name, marker={"color": color}), row=3, col=1)
-    figure.update_yaxes(range=[0, 1], row=1, col=1)
-    figure.update_yaxes(tickformat=".2~p", row=3, col=1)
-    figure.update_xaxes(tickangle=-60, automargin=True, row=3, col=1)
-    finish(figure, 680, barmode="group")
-    figure.update_layout(legend={"y": 0.28, "x": 1, "xanchor": "right", "orientation": "v"})
-    return figure
+
+
+def _bars(layers: Sequence[Layer], row: int, name: str, color: str, value: Callable[[Layer], float]) -> Figure:
+    return {
+        "type": "bar", "x": [layer.name for layer in layers], "y": [rounded(value(layer)) for layer in layers],
+        "name": name, "showlegend": row == 2, "marker": {"color": color}, **on_axes(0, row),
+    }  # fmt: skip
 
 
 def describe_layers(layers: Sequence[Layer]) -> str:

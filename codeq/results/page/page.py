@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
 from upath import UPath
 
 import codeq
@@ -32,6 +31,7 @@ from codeq.results.page.parameter_plots import (
     parallel_plot,
     slice_plot,
 )
+from codeq.results.page.style import Figure
 from codeq.results.sweep_result import SweepResult, analyze
 from codeq.results.tables import format_drawn
 from codeq.results.trials import load_confirm_runs, load_trials
@@ -119,7 +119,7 @@ def _importances(content: PageContent) -> Plot | None:
 
 def _by_objective(
     content: PageContent,
-    draw: Callable[[PageContent, str], go.Figure | None],
+    draw: Callable[[PageContent, str], Figure | None],
     describe: Callable[[PageContent, str], str],
 ) -> list[Plot]:
     """One plot for each objective; none while the sweep runs, because they take seconds of the driver's time."""

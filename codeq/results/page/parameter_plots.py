@@ -6,14 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
-
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, Uniform
 from codeq.config.metrics import METRICS, format_metric
 from codeq.config.template import Parameter
 from codeq.results.page.content import HOVER, PageContent, rounded
-from codeq.results.page.style import BLUE, GREY, LOOKS, finish
+from codeq.results.page.style import BLUE, GREY, LOOKS, Figure, axis_key, figure, on_axes
 from codeq.results.tables import short_names
 from codeq.results.trials import TrialResult
 
@@ -21,27 +18,26 @@ FIFTHS = ("#00224e", "#35456c", "#7d7c78", "#bcaf6f", "#fde737")
 """Colours of the palette Cividis, from the lowest fifth to the highest."""
 
 
-def importance_plot(content: PageContent) -> go.Figure | None:
+def importance_plot(content: PageContent) -> Figure | None:
     """Return bars of the importances that chance does not explain, by objective; None where there are none."""
     found = content.advice.importances if content.advice else {}
     by_objective = {objective: shares for objective, shares in found.items() if shares}
     if not by_objective:
         return None
-    titles = [f"for {objective}" for objective in by_objective]
-    figure = make_subplots(rows=len(by_objective), cols=1, subplot_titles=titles, vertical_spacing=0.35)
-    for index, shares in enumerate(by_objective.values(), start=1):
+    traces, axes = [], {}
+    for index, (objective, shares) in enumerate(by_objective.items()):
         names = list(shares)[::-1]
-        bars = go.Bar(
-            x=[shares[name] for name in names], y=names, orientation="h", marker={"color": BLUE}, showlegend=False,
-            hovertemplate="%{y}: %{x:.0%}<extra></extra>",
-        )  # fmt: skip
-        figure.add_trace(bars, row=index, col=1)
-    figure.update_xaxes(range=[0, 1], tickformat=".0%")
-    figure.update_yaxes(automargin=True)
-    return finish(figure, 90 + 130 * len(by_objective))
+        traces.append({
+            "type": "bar", "orientation": "h", "x": [shares[name] for name in names], "y": names,
+            "marker": {"color": BLUE}, "showlegend": False, "hovertemplate": "%{y}: %{x:.0%}<extra></extra>",
+            **on_axes(index, index),
+        })  # fmt: skip
+        axes[axis_key("x", index)] = {"title": {"text": f"for {objective}"}, "range": [0, 1], "tickformat": ".0%"}
+    grid = {"rows": len(traces), "columns": 1, "pattern": "independent", "ygap": 0.4}
+    return figure(traces, 90 + 130 * len(traces), grid=grid, **axes)
 
 
-def parallel_plot(content: PageContent, metric: str) -> go.Figure | None:
+def parallel_plot(content: PageContent, metric: str) -> Figure | None:
     """Return parallel coordinates of all healthy trials: every parameter and objective an axis, a line for each trial.
 
     The colour says in which fifth of the trials `metric` is. Trials of one colour are one trace: a trace for each of
@@ -52,7 +48,7 @@ def parallel_plot(content: PageContent, metric: str) -> go.Figure | None:
         return None
     axes = [_parameter_axis(parameter) for parameter in content.template.parameters]
     axes += [_metric_axis(name, trials) for name in content.template.sweep.objectives]
-    figure = go.Figure()
+    traces = []
     fifths = len(FIFTHS)
     for index, color in enumerate(FIFTHS):
         chosen = trials[len(trials) * index // fifths : len(trials) * (index + 1) // fifths]
@@ -67,18 +63,25 @@ def parallel_plot(content: PageContent, metric: str) -> go.Figure | None:
             owner += [*[trial.record.trial] * len(axes), None]
         low, high = chosen[0].row[metric], chosen[-1].row[metric]
         name = f"{metric} {format_metric(metric, low)} to {format_metric(metric, high)}"
-        line = {"color": color, "width": 1}
-        figure.add_trace(
-            go.Scatter(x=x, y=y, customdata=owner, mode="lines", name=name, line=line, hovertemplate=HOVER)
-        )
-    for place, axis in enumerate(axes):
-        for end, label in ((0, axis.low), (1, axis.high)):
-            figure.add_annotation(x=place, y=end, text=label, showarrow=False, yshift=12 if end else -12)
+        traces.append({
+            "type": "scatter", "mode": "lines", "x": x, "y": y, "customdata": owner, "name": name,
+            "line": {"color": color, "width": 1}, "hovertemplate": HOVER,
+        })  # fmt: skip
+    ends = [
+        {"x": place, "y": end, "text": label, "showarrow": False, "yshift": 12 if end else -12}
+        for place, axis in enumerate(axes)
+        for end, label in ((0, axis.low), (1, axis.high))
+    ]
     names = short_names([axis.name for axis in axes])
-    figure.update_xaxes(tickvals=list(range(len(axes))), ticktext=names, gridwidth=2, side="top")
-    figure.update_yaxes(visible=False, range=[-0.1, 1.1])
-    legend = {"orientation": "h", "yanchor": "top", "y": -0.02, "x": 0}
-    return finish(figure, 440, hovermode="closest", legend=legend, margin={"l": 50, "r": 50, "t": 50, "b": 40})
+    return figure(
+        traces, 440,
+        annotations=ends,
+        xaxis={"tickvals": list(range(len(axes))), "ticktext": names, "gridwidth": 2, "side": "top"},
+        yaxis={"visible": False, "range": [-0.1, 1.1]},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.02, "x": 0},
+        margin={"l": 50, "r": 50, "t": 50, "b": 40},
+        hovermode="closest",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,38 +133,42 @@ def describe_parallel(content: PageContent, metric: str) -> str:
     return f"Parallel coordinates of {len(_healthy(content))} healthy trials, coloured by {metric}."
 
 
-def slice_plot(content: PageContent, metric: str) -> go.Figure | None:
+def slice_plot(content: PageContent, metric: str) -> Figure | None:
     """Return `metric` against each parameter, with the ends of its range as lines; None without a parameter."""
     trials = [trial for trial in content.trials if trial.row and math.isfinite(trial.row.get(metric, math.nan))]
     if not trials or not content.parameters:
         return None
     columns = min(2, len(content.parameters))
     rows = math.ceil(len(content.parameters) / columns)
-    figure = make_subplots(rows=rows, cols=columns, vertical_spacing=0.28 / rows, horizontal_spacing=0.1)
+    traces, shapes, layout = [], [], {}
     for index, parameter in enumerate(content.template.parameters):
-        place = {"row": index // columns + 1, "col": index % columns + 1}
+        name, place, kind = parameter.name, on_axes(index, index), "category"
         for status, look in LOOKS.items():
-            drawn = [t for t in trials if t.record.status == status and parameter.name in t.record.parameters]
+            drawn = [t for t in trials if t.record.status == status and name in t.record.parameters]
             if drawn:
-                points = go.Scatter(
-                    x=[_as_axis(t.record.parameters[parameter.name]) for t in drawn],
-                    y=[rounded(t.row[metric]) for t in drawn],
-                    mode="markers", name=status, legendgroup=status, showlegend=index == 0,
-                    marker={"color": look.color, "symbol": look.symbol, "size": 6},
-                    customdata=[t.record.trial for t in drawn], hovertemplate=HOVER,
-                )  # fmt: skip
-                figure.add_trace(points, **place)
+                traces.append({
+                    "type": "scatter", "mode": "markers", "name": status, "legendgroup": status,
+                    "showlegend": index == 0, "marker": {"color": look.color, "symbol": look.symbol, "size": 6},
+                    "x": [_as_axis(t.record.parameters[name]) for t in drawn],
+                    "y": [rounded(t.row[metric]) for t in drawn],
+                    "customdata": [t.record.trial for t in drawn], "hovertemplate": HOVER, **place,
+                })  # fmt: skip
         match parameter.distribution:
             case Uniform(low=low, high=high) | LogUniform(low=low, high=high) | Int(low=low, high=high):
-                for end in (low, high):
-                    figure.add_vline(end, line={"color": GREY, "dash": "dash", "width": 1}, **place)
-                figure.update_xaxes(type="log" if _is_log(parameter.distribution) else "linear", **place)
-            case Choice():
-                figure.update_xaxes(type="category", **place)
-        figure.update_xaxes(title={"text": parameter.name, "standoff": 4}, **place)
-        if place["col"] == 1:
-            figure.update_yaxes(title=metric, **place)
-    return finish(figure, 70 + 260 * rows, hovermode="closest")
+                kind = "log" if _is_log(parameter.distribution) else "linear"
+                shapes += [
+                    {
+                        "type": "line", "x0": end, "x1": end, "xref": place["xaxis"],
+                        "y0": 0, "y1": 1, "yref": f"{place['yaxis']} domain",
+                        "line": {"color": GREY, "dash": "dash", "width": 1},
+                    }
+                    for end in (low, high)
+                ]  # fmt: skip
+        layout[axis_key("x", index)] = {"type": kind, "title": {"text": name, "standoff": 4}}
+        if index % columns == 0:
+            layout[axis_key("y", index)] = {"title": {"text": metric}}
+    grid = {"rows": rows, "columns": columns, "pattern": "independent", "ygap": 0.3, "xgap": 0.15}
+    return figure(traces, 70 + 260 * rows, grid=grid, shapes=shapes, hovermode="closest", **layout)
 
 
 def describe_slices(content: PageContent, metric: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.graph_objects as go
-
 from codeq.config.metrics import METRICS
+
+Figure = dict[str, Any]
+"""A figure of Plotly as plain data: the list `data` of traces and their `layout`, as Plotly's reference names the keys.
+
+Plotly's classes check every key that is set: for a page that takes longer than all else. The tests check them."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,9 @@ def axis_title(metric: str) -> str:
     return f"{metric} ({unit})" if unit else metric
 
 
-def new_figure(height: int, **layout: Any) -> go.Figure:
-    """Return an empty figure without title and background; the page sets the colours of text and grid."""
-    figure = go.Figure()
-    finish(figure, height, **layout)
-    return figure
-
-
-def finish(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
-    """Give a figure the page's layout, also one that Optuna made. height: pixels."""
-    shared: dict[str, Any] = {
-        "template": "none",
-        "title": None,
+def figure(traces: Sequence[Figure], height: int, **layout: Any) -> Figure:
+    """Return a figure of `traces` with the layout of all plots; the page sets their colours. height: in pixels."""
+    shared: Figure = {
         "height": height,
         "margin": {"l": 60, "r": 16, "t": 40, "b": 50},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -58,5 +52,15 @@ def finish(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         "hoverlabel": {"align": "left"},
     }
-    figure.update_layout(shared | layout)
-    return figure
+    return {"data": traces, "layout": shared | layout}
+
+
+def axis_key(letter: str, index: int) -> str:
+    """Return what a layout calls the axis `letter` (x or y) of the plot at `index`, from 0, of a grid; traces call it
+    the same without "axis": xaxis, xaxis2 and x, x2."""
+    return f"{letter}axis{index + 1 if index else ''}"
+
+
+def on_axes(x: int, y: int) -> dict[str, str]:
+    """Return the keys that put a trace on the axes at the indices `x` and `y`."""
+    return {"xaxis": axis_key("x", x).replace("axis", ""), "yaxis": axis_key("y", y).replace("axis", "")}
