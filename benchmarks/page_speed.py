@@ -1,6 +1,7 @@
 """How long report.html of a sweep of 1,000 trials takes to write and to open: `python -m benchmarks.page_speed`.
 
-Needs Chromium and its driver (make browser). Opening: from the request to the last plot that is drawn, in a new tab.
+Needs Chromium and its driver (make browser). Opening: from the request to the front, the first plot, in a new tab; then
+to the last plot, while the page can be read.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from codeq.config import Template
 from codeq.results.page import write_page
 from codeq.results.stored_sweep import load_sweep
 
-DRAWN = (
-    "const done = arguments[0]; const poll = () => document.body.dataset.drawn ? done() : setTimeout(poll, 5); poll()"
+UNTIL = (
+    "const [event, done] = arguments;"
+    "const poll = () => document.body.dataset[event] ? done() : setTimeout(poll, 5); poll()"
 )
+EVENTS = {"begun": "the front is shown", "drawn": "every plot is drawn"}
 
 
 def main() -> None:
@@ -44,12 +47,13 @@ def main() -> None:
         opened = _open(page, options.runs)
         size = page.stat().st_size / 1e6
     print(f"{options.trials:,} trials: {size:.1f} MB, written in {wrote_s:.1f} s")
-    spread = f"median of {len(opened)}, {min(opened):.2f} to {max(opened):.2f}"
-    print(f"opened in {statistics.median(opened):.2f} s ({spread})")
+    for event, times in opened.items():
+        spread = f"median of {len(times)}, {min(times):.2f} to {max(times):.2f}"
+        print(f"{EVENTS[event]} after {statistics.median(times):.2f} s ({spread})")
 
 
-def _open(page: Path, runs: int) -> list[float]:
-    """Seconds from the request of the page to its last plot, for each run after one that is not counted."""
+def _open(page: Path, runs: int) -> dict[str, list[float]]:
+    """Seconds from the request of the page to each of EVENTS, for each run after one that is not counted."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -57,17 +61,18 @@ def _open(page: Path, runs: int) -> list[float]:
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver") or "chromedriver"))
-    times = []
+    times: dict[str, list[float]] = {event: [] for event in EVENTS}
     try:
         for _ in range(runs + 1):
             driver.switch_to.new_window("tab")
             began = time.perf_counter()
             driver.get(page.as_uri())
-            driver.execute_async_script(DRAWN)
-            times.append(time.perf_counter() - began)
+            for event, seconds in times.items():
+                driver.execute_async_script(UNTIL, event)
+                seconds.append(time.perf_counter() - began)
     finally:
         driver.quit()
-    return times[1:]
+    return {event: seconds[1:] for event, seconds in times.items()}
 
 
 if __name__ == "__main__":

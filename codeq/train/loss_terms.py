@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from codeq.config.errors import format_value
 from codeq.config.run import LossTermConfig
-from codeq.registry import LOSS_TERMS
+from codeq.registry import Part
 
 
 def group_lasso(model: nn.Module, lambda_linear: float = 1e-4, lambda_conv: float = 1e-4) -> Tensor:
@@ -40,20 +40,20 @@ def column_norms(w: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class WeightedTerm:
-    """`coefficient * term(model, **arguments)`, the term by its YAML name."""
+    """`coefficient * part(model, **arguments)`."""
 
-    name: str
+    part: Part
     coefficient: float
     arguments: Mapping[str, Any]
 
 
 def weighted_terms(terms: Sequence[LossTermConfig]) -> list[WeightedTerm]:
     """The configured terms with their coefficients."""
-    return [WeightedTerm(term.name, term.lambda_, term.part.arguments(term.kwargs)) for term in terms]
+    return [WeightedTerm(term.part, term.lambda_, term.part.arguments(term.kwargs)) for term in terms]
 
 
 def added_loss(model: nn.Module, terms: Sequence[WeightedTerm]) -> Tensor | float:
-    """Return the sum of coefficient * term(model, **arguments), which is added to the cross-entropy.
+    """Return the sum of coefficient * part(model, **arguments), which is added to the cross-entropy.
 
     Raises PluginError if a plug-in's term raises or does not return a scalar tensor.
     """
@@ -61,9 +61,8 @@ def added_loss(model: nn.Module, terms: Sequence[WeightedTerm]) -> Tensor | floa
 
 
 def _value(term: WeightedTerm, model: nn.Module) -> Tensor:
-    part = LOSS_TERMS[term.name]
-    value = part(model, **term.arguments)
+    value = term.part(model, **term.arguments)
     if not isinstance(value, Tensor) or value.shape != ():
         given = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else format_value(value)
-        raise part.error(f"gives {given}, must give a scalar tensor")
+        raise term.part.error(f"gives {given}, must give a scalar tensor")
     return value

@@ -47,7 +47,7 @@ def trial(folder: TrialFolder, tiny: dict[str, Any], tmp_path: Path) -> Any:
     for epoch in (1, 2):
         folder.append_row({**row(epoch), "status": "running", "reason": ""})
     last = {**row(2), "status": "running", "reason": ""}
-    config = {"folder": str(folder.path), "trial": 3, "place": {}}
+    config = {"folder": str(folder.path), "trial": 3, "place": {}, "epochs": 4}
     return SimpleNamespace(config=config, trial_id="id", last_result=last, local_path=tmp_path)
 
 

@@ -14,10 +14,11 @@ from torch.utils._pytree import tree_leaves
 
 from codeq.models import build_model
 from codeq.quant import DeadZoneLDZCompander, all_layers, attach_weight_quantizers, quantized_layers
+from codeq.registry import LOSS_TERMS
 from codeq.train.loss_terms import WeightedTerm, group_lasso
 from codeq.train.training_loss import TrainingLoss, memory_format
 
-TERMS = [WeightedTerm("group_lasso", 0.1, {"lambda_linear": 0.5, "lambda_conv": 0.5})]
+TERMS = [WeightedTerm(LOSS_TERMS["group_lasso"], 0.1, {"lambda_linear": 0.5, "lambda_conv": 0.5})]
 
 
 def network(name: str = "mlp") -> nn.Module:

@@ -68,9 +68,15 @@ for (const group of document.querySelectorAll(".group")) {
   const select = label && label.querySelector ? label.querySelector(".switch") : null;
   if (select) select.addEventListener("change", () => show(group, select.value));
 }
-function drawAll() {
+// One after the other, from the top, so that the page can be read and scrolled after the first.
+async function drawAll() {
   const shown = [...figures.keys()].filter((element) => !element.hidden);
-  return Promise.all(shown.map(draw)).then(() => { document.body.dataset.drawn = shown.length; });
+  for (const element of shown) {
+    await draw(element);
+    document.body.dataset.begun = true;
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  document.body.dataset.drawn = shown.length;
 }
 drawAll();
 dark.addEventListener("change", () => { for (const element of figures.keys()) if (!element.hidden) draw(element); });

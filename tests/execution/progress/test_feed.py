@@ -25,7 +25,7 @@ METRICS = "val_acc  97.50  sparsity 0.9000  rel_bops 0.0512  mean_bits  4.00"
 def trial(tiny: dict[str, Any], tmp_path: Path) -> Any:
     folder = trial_folder(UPath(tmp_path), 12)
     folder.write_config(RunConfig.model_validate(tiny))
-    return SimpleNamespace(config={"folder": str(folder.path), "trial": 12})
+    return SimpleNamespace(config={"folder": str(folder.path), "trial": 12, "epochs": tiny["epochs"]})
 
 
 def logged(caplog: pytest.LogCaptureFixture, progress: SweepProgress, verbosity: Verbosity, trial: Any) -> list[str]:
