@@ -22,11 +22,11 @@ from codeq.config import Template
 from codeq.results.page import write_page
 from codeq.results.stored_sweep import load_sweep
 
-UNTIL = (
-    "const [event, done] = arguments;"
-    "const poll = () => document.body.dataset[event] ? done() : setTimeout(poll, 5); poll()"
+DRAWN = (
+    "const done = arguments[0], data = document.body.dataset;"
+    "const poll = () => data.drawn ? done(Object.assign({}, data)) : setTimeout(poll, 5); poll()"
 )
-EVENTS = {"begun": "the front is shown", "drawn": "every plot is drawn"}
+EVENTS = {"begunMs": "the front is shown", "drawnMs": "every plot is drawn"}
 
 
 def main() -> None:
@@ -65,11 +65,10 @@ def _open(page: Path, runs: int) -> dict[str, list[float]]:
     try:
         for _ in range(runs + 1):
             driver.switch_to.new_window("tab")
-            began = time.perf_counter()
             driver.get(page.as_uri())
+            told = driver.execute_async_script(DRAWN)
             for event, seconds in times.items():
-                driver.execute_async_script(UNTIL, event)
-                seconds.append(time.perf_counter() - began)
+                seconds.append(float(told[event]) / 1000)
     finally:
         driver.quit()
     return {event: seconds[1:] for event, seconds in times.items()}

@@ -73,9 +73,10 @@ async function drawAll() {
   const shown = [...figures.keys()].filter((element) => !element.hidden);
   for (const element of shown) {
     await draw(element);
-    document.body.dataset.begun = true;
+    document.body.dataset.begunMs ??= performance.now();
     await new Promise((resolve) => setTimeout(resolve));
   }
+  document.body.dataset.drawnMs = performance.now();
   document.body.dataset.drawn = shown.length;
 }
 drawAll();
