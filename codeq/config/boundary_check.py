@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, SameAs, Uniform
 from codeq.config.document import Document, KeyPath, to_line
 from codeq.config.draw import SampledConfig
-from codeq.config.errors import MAX_PROBLEMS, Problem, did_you_mean, format_value
+from codeq.config.errors import MAX_PROBLEMS, SET, Problem, SourceLocation, did_you_mean, format_value
 from codeq.config.foreign_spaces import in_our_words, outline
 from codeq.config.run import ONE_PER_SWEEP, RunConfig
 from codeq.config.sweep import SweepConfig
@@ -24,9 +24,11 @@ from codeq.config.tree import (
     children,
     distributions,
     dotted,
+    for_the_shell,
     get_path,
     parameter_names,
     parse_tree,
+    to_plain,
     walk,
 )
 from codeq.config.validation import MISSING, UNKNOWN_KEY, WHOLE_NUMBER, FieldError, field_errors
@@ -136,8 +138,8 @@ def _errors(draw: SampledConfig) -> Iterator[FieldError]:
 
 
 def _problem(invalid: FieldError, draw: SampledConfig, tree: Any, document: Document) -> Problem:
-    end, reason = _at_end(invalid, draw, tree)
     origin = _origin(draw, invalid.path)
+    end, reason = _at_end(for_the_shell(invalid, origin, document), draw, tree)
     if invalid.requirement == MISSING:
         for path, key in document.replaced.items():
             if origin[: len(path)] == path:
@@ -308,13 +310,21 @@ def sweep_problems(sweep: SweepConfig, tree: Any, document: Document) -> Iterato
                 reason = f"has {size} values, the grid sampler takes at most {MAX_GRID:,}; give a step or list choices"
                 yield Problem(document.location(path), names[path], reason)
     parameters = {names[path]: distribution for path, distribution in found.items()}
-    fixed = {name for _, name, _ in walk(tree)} - parameters.keys()
+    fixed: dict[str, list[KeyPath]] = {}
+    for path, name, _ in walk(tree):
+        if name and name not in parameters:
+            fixed.setdefault(name, []).append(path)
     whole: list[tuple[int, dict[str, Any]]] = []
     for index, values in enumerate(sweep.enqueue):
-        for name, reason in _enqueue_reasons(values, parameters, fixed):
+        for name, value in values.items():
             location = document.location(("sweep", "enqueue", index, name))
-            yield Problem(location, f"sweep.enqueue.{index}.{name}", reason)
-        drawn = None if fixed & values.keys() else _drawn(values, tree, names)
+            if name in fixed:
+                reason = _fixed_reason(name, value, location, fixed[name], tree, document)
+            else:
+                reason = _searched_reason(name, value, parameters)
+            if reason:
+                yield Problem(location, f"sweep.enqueue.{index}.{name}", reason)
+        drawn = None if fixed.keys() & values.keys() else _drawn(values, tree, names)
         same = [earlier for earlier, config in whole if config == drawn]
         if same:
             reason = f"is the same config as sweep.enqueue.{same[0]}; leave one out"
@@ -323,16 +333,35 @@ def sweep_problems(sweep: SweepConfig, tree: Any, document: Document) -> Iterato
             whole.append((index, drawn))
 
 
-def _enqueue_reasons(
-    values: dict[str, Any], parameters: dict[str, Distribution], fixed: set[str]
-) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if name in fixed:  # fixed by an override or an extending file, so there is nothing to enqueue
-            continue
-        if name not in parameters:
-            yield name, f"no value of this name is searched{did_you_mean(name, parameters) or _listed(parameters)}"
-        elif not parameters[name].contains(value):
-            yield name, f"is {format_value(value)}, must be drawable from {parameters[name]}"
+def _searched_reason(name: str, value: Any, parameters: dict[str, Distribution]) -> str | None:
+    """Why an enqueued value cannot be drawn; None if it can."""
+    if name not in parameters:
+        return f"no value of this name is searched{did_you_mean(name, parameters) or _listed(parameters)}"
+    if not parameters[name].contains(value):
+        return f"is {format_value(value)}, must be drawable from {parameters[name]}"
+    return None
+
+
+def _fixed_reason(
+    name: str, value: Any, location: SourceLocation, fixed_at: list[KeyPath], tree: Any, document: Document
+) -> str | None:
+    """Why a key cannot be enqueued that is not searched; None if it has the enqueued value anyway, or if the command
+    line has fixed it for this sweep.
+
+    location: of the enqueued value. fixed_at: the paths of the key's values, several if they stand under a choice.
+    """
+    if SET in {document.location(path).source for path in fixed_at} - {location.source}:
+        return None
+    found = [get_path(tree, path) for path in fixed_at]
+    if any(to_plain(there) == value for there in found if not isinstance(there, SameAs)):
+        return None
+    inside = [child for there in found for _, child, part in walk(there, name=name) if isinstance(part, Distribution)]
+    if inside:
+        return f"holds searched values; write each by its own dotted path, such as {inside[0]}"
+    if isinstance(found[0], SameAs):
+        return f"is always the value of {found[0].same_as}; leave it out"
+    there = " or ".join(dict.fromkeys(format_value(to_plain(value)) for value in found))
+    return f"is {format_value(value)}, but it is not searched and always {there}; leave it out, or search it"
 
 
 def _drawn(values: dict[str, Any], tree: Any, names: dict[KeyPath, str]) -> dict[str, Any] | None:

@@ -68,12 +68,14 @@ class Document:
     """Plain data (dicts, lists, scalars), the source location of every value by path, and the problems found.
 
     replaced: the mappings that an override of another kind has replaced as a whole, and the key that says the kind.
+    overrides: the text of the value that `--set` has given to a path.
     """
 
     data: Any
     locations: dict[KeyPath, SourceLocation] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     replaced: dict[KeyPath, str] = field(default_factory=dict)
+    overrides: dict[KeyPath, str] = field(default_factory=dict)
 
     def location(self, path: KeyPath) -> SourceLocation:
         """The location of the value at `path`, or of the nearest enclosing value that has one."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from codeq.config.arguments import as_text
 
+SET = "--set"
 MAX_PROBLEMS = 100
 """The most problems that are looked for and listed: nobody reads more, and files of a machine may have thousands."""
 MAX_SHOWN = 60

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from codeq.config.document import Document, KeyPath, parse_document, read_document
-from codeq.config.errors import ConfigError, Problem, SourceLocation, did_you_mean, format_value
+from codeq.config.errors import SET, ConfigError, Problem, SourceLocation, did_you_mean, format_value
 from codeq.config.paths import expand_path, expand_paths, is_url
 
-SET = "--set"
 OPTIONS = {"--trials": "sweep.trials", "--name": "sweep.name", "--storage": "sweep.storage", "--device": "device"}
 """The key that each option of its own sets."""
 _ONE_VALUE = {("sweep", "objectives"), ("sweep", "constraints")}
@@ -154,11 +153,12 @@ def set_value(document: Document, override: str) -> None:
         raise _refused(location, key, "cannot be set; write extends: FILE in a file of its own")
     if not text.strip():  # such as $VAR of a shell that does not have it
         raise _refused(location, key, "has no value; write null for none")
-    _set(document, key, _value(key, text), location)
+    path = _set(document, key, _value(key, text), location)
+    document.overrides[path] = text.strip()
 
 
-def _set(document: Document, key: str, value: Document, location: SourceLocation) -> None:
-    """Put `value` at the dotted `key`; `location` is that of the override. Raises ConfigError."""
+def _set(document: Document, key: str, value: Document, location: SourceLocation) -> KeyPath:
+    """Put `value` at the dotted `key`, whose path is returned; `location` is the override's. Raises ConfigError."""
     steps = key.split(".")
     parent, path = document.data, KeyPath()
     for step in steps[:-1]:
@@ -177,6 +177,7 @@ def _set(document: Document, key: str, value: Document, location: SourceLocation
     for stale in [known for known in document.locations if known[: len(path)] == path]:
         del document.locations[stale]
     document.locations.update({(*path, *below): location for below in value.locations})
+    return path
 
 
 def _drop_other_kind(document: Document, parent: dict[str, Any], path: KeyPath) -> None:

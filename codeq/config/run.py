@@ -42,12 +42,16 @@ EMBEDDED_DATASETS = ("digits", "synthetic")
 """Data sets that need neither files nor a network."""
 RUNTIME_KEYS = frozenset({"device", "threads", "use_compile", "workers", "data_dir", "save_dir", "wandb_project"})
 """Keys that do not change what is trained; scores may differ by rounding."""
+_SAME_RESULT = "it changes no result"
 _SAME_IMAGES = "accuracies on different images cannot be compared"
 ONE_PER_SWEEP = {
     "dataset": _SAME_IMAGES,
     "data_dir": _SAME_IMAGES,
     "val_fraction": _SAME_IMAGES,
     "device": "the sweep places all its trials alike",
+    "threads": _SAME_RESULT,
+    "workers": _SAME_RESULT,
+    "use_compile": _SAME_RESULT,
     "save_dir": "only a single run writes there",
     "wandb_project": "a sweep is one group of runs in one project",
 }

@@ -203,7 +203,9 @@ class SweepConfig(StrictModel):
     )
     search: Search = Field(Search(), description="how configs are proposed")
     scheduler: Scheduler = Field(Scheduler(), description="how trials are stopped early")
-    enqueue: list[dict[str, Any]] = Field([], description="configs to try first, by dotted path")
+    enqueue: list[Annotated[dict[str, Any], Field(min_length=1)]] = Field(
+        [], description="configs to try first, by dotted path"
+    )
     resources: Resources = Field(Resources(), description="what one trial takes")
     max_concurrent: PositiveInt | None = Field(None, description="trials at a time; null: as many as fit")
     max_failures: NonNegativeInt = Field(3, description="how often a trial whose process died is started again")

@@ -29,10 +29,10 @@ from codeq.config.tree import (
     InvalidValue,
     count_configs,
     distributions,
-    dotted,
     find_path,
     parameter_names,
     parse_tree,
+    problem_at,
     to_plain,
     walk,
 )
@@ -196,8 +196,6 @@ def _sweep_section(data: Any, document: Document, problems: list[Problem]) -> Sw
     try:
         return SweepConfig.model_validate(data)
     except ValidationError as error:
-        for invalid in field_errors(error, SweepConfig, data):
-            path = ("sweep", *invalid.path)
-            location = document.location((*path, *invalid.loc))
-            problems.append(Problem(location, dotted(document.data, path), str(invalid)))
+        found = field_errors(error, SweepConfig, data)
+        problems.extend(problem_at(invalid, ("sweep", *invalid.path), document) for invalid in found)
         return None

@@ -7,18 +7,20 @@ the dotted path of its value in the *run config* (`quantizer.kwargs.max_bits`).
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from codeq.config.distributions import DISTRIBUTIONS, Choice, Distribution, Int, LogUniform, SameAs, Uniform
-from codeq.config.document import Document, KeyPath
-from codeq.config.errors import Problem, did_you_mean, format_value
+from codeq.config.document import Document, KeyPath, to_line
+from codeq.config.errors import SET, Problem, did_you_mean, format_value
 from codeq.config.foreign_spaces import in_our_words
 from codeq.config.merge import find_item
 from codeq.config.types import StrictModel
-from codeq.config.validation import MISSING, UNKNOWN_KEY, field_errors
+from codeq.config.validation import MISSING, QUOTE, UNKNOWN_KEY, FieldError, field_errors
 
 
 class InvalidValue:
@@ -68,11 +70,37 @@ def _section(
         keys_are_wrong = any(invalid.requirement in (MISSING, UNKNOWN_KEY) for invalid in found)
         if keys_are_wrong and in_our_words(get_path(document.data, path)):
             return ForeignSpace()
-        for invalid in found:
-            key = (*path, *invalid.path)
-            location = document.location((*key, *invalid.loc))
-            problems.append(Problem(location, dotted(document.data, key), str(invalid)))
+        problems.extend(problem_at(invalid, (*path, *invalid.path), document) for invalid in found)
         return InvalidValue()
+
+
+def problem_at(invalid: FieldError, path: KeyPath, document: Document) -> Problem:
+    """The problem of the value at `path` of the document."""
+    location = document.location((*path, *invalid.loc))
+    return Problem(location, dotted(document.data, path), str(for_the_shell(invalid, path, document)))
+
+
+def for_the_shell(invalid: FieldError, path: KeyPath, document: Document) -> FieldError:
+    """`invalid` with the whole `--set` where it asks for the quotes of a value that `--set` gave: a shell removes
+    those around it."""
+    if invalid.hint != QUOTE or document.location(path).source != SET:
+        return invalid
+    whole = path
+    while isinstance(whole[-1], int) and document.location(whole[:-1]).source == SET:  # an item of a list
+        whole = whole[:-1]
+    value = to_line(_as_text(get_path(document.data, whole)))
+    if whole == path and path in document.overrides:
+        value = f"'{document.overrides[path]}'"  # 1.10 is read as 1.1
+    override = f"{dotted(document.data, whole)}={value}"
+    quoted = f'"{override}"' if not {*'"$`!\\'} & {*override} else shlex.quote(override)
+    return replace(invalid, hint=f"; write {SET} {quoted}")
+
+
+def _as_text(value: Any) -> Any:
+    """A number or truth value as text, also each one in a list."""
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    return value if isinstance(value, str) else to_line(value)
 
 
 def to_plain(value: Any) -> Any:

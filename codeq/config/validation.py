@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from codeq import registry  # used at call time only: the two modules import each other
 from codeq.config.document import KeyPath
 from codeq.config.errors import MAX_PROBLEMS, closest, format_value
+from codeq.config.foreign_keys import advice_for_key
 from codeq.config.foreign_spaces import FOREIGN_KEYS
 from codeq.config.run import PartConfig, RunConfig
 from codeq.config.sweep import SweepConfig
@@ -22,6 +23,7 @@ from codeq.config.types import StrictModel
 WHOLE_NUMBER = "must be a whole number"
 MISSING = "is missing"
 UNKNOWN_KEY = "unknown key"
+QUOTE = "; put it in quotes"
 _REQUIREMENTS = {
     "int_type": WHOLE_NUMBER,
     "float_type": "must be a number",
@@ -117,7 +119,10 @@ def _invalid(details: ErrorDetails, model: type[StrictModel], data: Any) -> Fiel
             key = str(context["discriminator"]).strip("'")
             return _not_one_of(re.findall(r"'([^']*)'", str(context["expected_tags"])), (*path, key), value[key])
         case "union_tag_not_found":
-            return FieldError((*path, str(context["discriminator"]).strip("'")), None, MISSING)
+            key = str(context["discriminator"]).strip("'")
+            sections, _ = _sections_at(model, details["loc"], data)
+            hint = f"; must be one of {', '.join(name for section in sections for name in _names(section, key))}"
+            return FieldError((*path, key), None, MISSING, hint)
         case "value_error":
             return FieldError(path, format_value(value), str(context["error"]))
         case "invalid":
@@ -130,6 +135,10 @@ def _invalid(details: ErrorDetails, model: type[StrictModel], data: Any) -> Fiel
 
 
 def _unknown_key(path: KeyPath, location: KeyPath, model: type[StrictModel], data: Any) -> FieldError:
+    if model in (RunConfig, SweepConfig) and "kwargs" not in path:
+        advice = advice_for_key(path if model is RunConfig else ("sweep", *path))
+        if advice:
+            return FieldError(path, None, UNKNOWN_KEY, f"; {advice}")
     sections, part = _sections_at(model, location[:-1], data)
     allowed = [field.alias or name for name, field in sections[0].model_fields.items()]
     if sections[0] is RunConfig:
@@ -165,7 +174,9 @@ def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
     if kind in ("int_type", "float_type") and isinstance(value, str) and re.fullmatch(r"[-+.eE0-9]{1,30}", value):
         return "; write it without quotes"
     if kind == "string_type" and isinstance(value, int | float):
-        return "; put it in quotes"
+        return QUOTE
+    if model is RunConfig and isinstance(value, str) and (key := re.fullmatch(r"\$\{([\w.]{1,200})\}", value)):
+        return f"; write {{same_as: {key[1]}}}"  # for Hydra's interpolation
     if isinstance(value, dict) and not kind.startswith("model") and FOREIGN_KEYS & {*value}:
         if model is SweepConfig:
             return "; nothing below sweep can be searched"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,7 @@ def open_rgb(path: str) -> Image.Image:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as opened:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as opened:  # the error says what is damaged
             opened.load()
             return _eight_bits(ImageOps.exif_transpose(opened)).convert("RGB")
     # Pillow's decoders raise several types: SyntaxError for a PNG, DecompressionBombError, ...

@@ -33,7 +33,7 @@ def wandb_off_reason(project: str | None) -> str | None:
     mode = os.environ.get("WANDB_MODE", "online")
     if mode == "disabled":
         return "WANDB_MODE=disabled"
-    if mode == "offline" or os.environ.get("WANDB_API_KEY"):
+    if mode in ("offline", "dryrun") or os.environ.get("WANDB_API_KEY"):
         return None
     try:
         import wandb  # takes 1 s to import

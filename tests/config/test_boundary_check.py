@@ -40,8 +40,9 @@ LR = "optimizer.param_groups.base.lr"
         ("model: resnet20", "model: {distribution: choice, choices: [mlp, resnet-20]}",
          ["1: model: is 'resnet-20', must be one of resnet20, resnet32, resnet44, resnet56, resnet110, mlp, vit or "
           "timm/NAME; did you mean resnet20?"]),
-        ("epochs: 10", "use_compile: {distribution: int, low: 0, high: 2}",
-         ["2: use_compile: high is 2, must be one of 0, 1, auto"]),
+        ("epochs: 10", "precision: {distribution: int, low: 0, high: 2}",
+         ["2: precision: high is 2, must be one of auto, fp32, tf32, bf16",
+          "2: precision: low is 0, must be one of auto, fp32, tf32, bf16"]),
         ("[bn]", "[bn, {distribution: int, low: 1, high: 2}]",
          ["6: quantizer.exclude_layers.1: high is 2, must be text",
           "6: quantizer.exclude_layers.1: low is 1, must be text"]),
@@ -141,6 +142,7 @@ SEARCHED = edited(
 
 
 IMAGES = "accuracies on different images cannot be compared"
+SAME = "it changes no result"
 
 
 @pytest.mark.parametrize(
@@ -152,6 +154,9 @@ IMAGES = "accuracies on different images cannot be compared"
          "the sweep places all its trials alike"),
         ("device", "{same_as: seed}", "a reference (same as seed)", "the sweep places all its trials alike"),
         ("device", "{same_as: nowhere}", "a reference (same as nowhere)", "the sweep places all its trials alike"),
+        ("threads", "{distribution: int, low: 1, high: 2}", "a distribution (int [1, 2])", SAME),
+        ("workers", "{distribution: choice, choices: [0, 4]}", "a distribution (choice of 0 | 4)", SAME),
+        ("use_compile", "{distribution: choice, choices: [0, auto]}", "a distribution (choice of 0 | auto)", SAME),
         ("wandb_project", "{distribution: choice, choices: [a, null]}", "a distribution (choice of a | null)",
          "a sweep is one group of runs in one project"),
         ("save_dir", "{distribution: choice, choices: [a, b]}", "a distribution (choice of a | b)",
@@ -229,9 +234,64 @@ def test_enqueueing_where_nothing_is_searched_is_told() -> None:
     ]
 
 
-def test_an_enqueued_value_that_an_override_fixed_is_dropped() -> None:
+def test_an_enqueued_value_that_the_command_line_fixed_is_dropped() -> None:
     text = f"{SEARCHED}sweep:\n  enqueue:\n  - {{{WEIGHT_DECAY}: 1, {LASSO}: 0}}\n"
-    assert problems(text, f"{WEIGHT_DECAY}=2.5") == []
+    template = load(text, f"{WEIGHT_DECAY}=2.5")
+    assert template.sweep.enqueue == [{LASSO: 0}]
+
+
+TIED = edited(("{lr: 0.001, weight_decay: {", f"{{lr: {{same_as: {LR}}}, weight_decay: {{"), text=SEARCHED)
+CONDITIONAL = edited(
+    ("kwargs: {max_bits: 8}", "kwargs: {distribution: choice, choices: [{max_bits: 4}, {max_bits: 6}]}"), text=SEARCHED
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "enqueued", "reason"),
+    [
+        (SEARCHED, "epochs: 12", "epochs: is 12, but it is not searched and always 10; leave it out, or search it"),
+        (SEARCHED, "quantizer.exclude_layers: [fc]", 'quantizer.exclude_layers: is ["fc"], but it is not searched and '
+         'always ["bn"]; leave it out, or search it'),
+        (CONDITIONAL, "quantizer.kwargs.max_bits: 5", "quantizer.kwargs.max_bits: is 5, but it is not searched and "
+         "always 4 or 6; leave it out, or search it"),
+        (SEARCHED, "optimizer: {param_groups: {dz: {weight_decay: 1}}}", "optimizer: holds searched values; write "
+         f"each by its own dotted path, such as {WEIGHT_DECAY}"),
+        (TIED, "optimizer.param_groups.dz.lr: 0.001", "optimizer.param_groups.dz.lr: is always the value of "
+         f"{LR}; leave it out"),
+        (SEARCHED, "'': 3", f": no value of this name is searched; searched: {WEIGHT_DECAY}, {LASSO}"),
+    ],
+)  # fmt: skip
+def test_an_enqueued_key_that_is_not_searched_must_have_the_value_that_it_has_anyway(
+    text: str, enqueued: str, reason: str
+) -> None:
+    entry = f"{{{WEIGHT_DECAY}: 1, {enqueued}}}"
+    assert problems(f"{text}sweep:\n  enqueue:\n  - {entry}\n") == [f"t.yaml:17: sweep.enqueue.0.{reason}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "enqueued"),
+    [(SEARCHED, "epochs: 10"), (SEARCHED, "quantizer.exclude_layers: [bn]"),
+     (SEARCHED, "optimizer.param_groups.base: {lr: 0.001}"), (CONDITIONAL, "quantizer.kwargs.max_bits: 6")],
+)  # fmt: skip
+def test_an_enqueued_key_with_the_value_that_it_has_anyway_changes_nothing(text: str, enqueued: str) -> None:
+    template = load(f"{text}sweep:\n  enqueue:\n  - {{{WEIGHT_DECAY}: 1, {enqueued}}}\n")
+    assert template.sweep.enqueue == [{WEIGHT_DECAY: 1}]
+
+
+def test_a_value_that_another_file_or_option_enqueues_is_refused_alike() -> None:
+    (line,) = problems(SEARCHED, "epochs=9", "sweep.enqueue=[{epochs: 12}]")
+    assert line.startswith("--set: sweep.enqueue.0.epochs: is 12, but it is not searched and always 9")
+    load(SEARCHED, name="base.yaml")
+    (line,) = problems("extends: base.yaml\nsweep: {enqueue: [{epochs: 12}]}\n")
+    assert line.startswith("t.yaml:2: sweep.enqueue.0.epochs: is 12, but it is not searched and always 10")
+
+
+def test_an_empty_enqueued_config_is_refused() -> None:
+    text = f"{SEARCHED}sweep:\n  enqueue:\n  - {{{WEIGHT_DECAY}: 1}}\n  - {{}}\n  - null\n"
+    assert problems(text) == [
+        "t.yaml:18: sweep.enqueue.1: is {}, must hold 1 or more entries",
+        "t.yaml:19: sweep.enqueue.2: is null, must be a mapping of keys to values",
+    ]
 
 
 def test_several_trials_of_one_config_are_told() -> None:

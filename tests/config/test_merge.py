@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -339,3 +340,30 @@ def test_the_problems_of_a_file_are_told_with_those_of_the_file_that_it_extends(
         "t.yaml:1: extends: no such file: nothing.yaml",
         "t.yaml:3: epochs: duplicate key, first written in line 2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("sweep.name=42", """sweep.name: is 42, must be text; write --set "sweep.name='42'\""""),
+        ("sweep.name= 1.10", """sweep.name: is 1.1, must be text; write --set "sweep.name='1.10'\""""),
+        ("save_dir=true", """save_dir: is true, must be text; write --set "save_dir='true'\""""),
+        ("sweep={name: 42}", """sweep.name: is 42, must be text; write --set "sweep.name='42'\""""),
+        ("quantizer.exclude_layers=[bn, 3]", "quantizer.exclude_layers.1: is 3, must be text; write --set "
+         """"quantizer.exclude_layers=[bn, '3']\""""),
+        ("quantizer.exclude_layers=[$a, 3]", "quantizer.exclude_layers.1: is 3, must be text; write --set "
+         """'quantizer.exclude_layers=[$a, '"'"'3'"'"']'"""),
+        ("quantizer.exclude_layers.0=3", "quantizer.exclude_layers.0: is 3, must be text; write --set "
+         """"quantizer.exclude_layers.0='3'\""""),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_to_be_text_is_told_as_it_is_to_be_typed(override: str, problem: str) -> None:
+    (line,) = problems(PLAIN, override)
+    assert line == f"--set: {problem}"
+    option, typed = shlex.split(line.partition("; write ")[2])
+    assert option == "--set" and problems(PLAIN, typed) == []
+
+
+def test_a_number_of_a_file_that_is_to_be_text_is_to_be_put_in_quotes_there() -> None:
+    line = "t.yaml:15: save_dir: is 42, must be text; put it in quotes"
+    assert problems(f"{PLAIN}save_dir: 42\n", "epochs=3") == [line]
