@@ -183,7 +183,7 @@ def test_the_name_of_a_data_set_is_one_too() -> None:
     ]
 
 
-@pytest.mark.parametrize("key", ["threads", "workers", "batch_size", "seed"])
+@pytest.mark.parametrize("key", ["batch_size", "seed"])
 def test_other_keys_may_be_searched(key: str) -> None:
     assert problems(f"{edited(('epochs: 10', 'epochs: 9'))}{key}: {{distribution: int, low: 1, high: 2}}\n") == []
 

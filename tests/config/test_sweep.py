@@ -91,7 +91,7 @@ def test_every_reported_metric_can_be_an_objective_or_a_constraint(metric: str) 
         ("max_concurrent", [None, 1], [0]),
         ("max_failures", [0], [-1]),
         ("confirm", [None, {}, {"top": 1, "seeds": 5}], [3, True, {"top": 0}, {"seeds": 0}, {"seed": 3}]),
-        ("enqueue", [[], [{}], [{"epochs": 3}]], [None, {}, [None], [3]]),
+        ("enqueue", [[], [{"epochs": 3}]], [None, {}, [{}], [None], [3]]),
         ("storage", ["results", "s3://bucket/path"], ["", None, "a\n"]),
         ("study", [None, "sqlite:///x.db"], ["", 3]),
     ],
