@@ -12,8 +12,7 @@ from unittest import mock
 import pytest
 
 import tune_main
-from codeq.config import Template
-from codeq.config import libraries
+from codeq.config import Template, libraries
 from codeq.config.exit_codes import BAD_INPUT
 from codeq.train.__main__ import main as train_main
 
