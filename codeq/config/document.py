@@ -7,6 +7,7 @@ scalars, so that `1e-3` is a number and `no` and `010` are not silently somethin
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,11 +137,18 @@ def to_line(data: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number to YAML 1.2, where it stands without quotes."""
+    return len(text) <= 30 and any(re.fullmatch(pattern, text) for tag, pattern, _ in _SCALARS if tag in ("int", "float"))
+
+
 def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> Problem:
     line, begin = _line(error.problem_mark) or _line(error.context_mark), _line(error.context_mark)
     reason = f"is not valid YAML: {error.problem or error.context}"
     if begin and begin != line:
         reason += f" ({error.context} that begins in line {begin})"
+        if "expected ':'" in reason:
+            reason += "; write KEY: VALUE, with a space behind the colon"
     elif "'\\t'" in reason:
         reason += "; indent with spaces"
     elif "cannot start any token" in reason or "block scalar" in (error.context or ""):
@@ -200,7 +208,7 @@ def _scalar(node: yaml.Node) -> Any:
 
 def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document, source: str) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
-    for key_node, value_node in node.value:
+    for key_node, value_node in _whole_calls(node):
         location, key = SourceLocation(source, _line(key_node.start_mark)), key_node.value
         if not isinstance(key_node, yaml.ScalarNode):
             document.problems.append(Problem(location, _dotted(path), "a key must be a plain word"))
@@ -214,6 +222,22 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document, source: 
             mapping[key] = _plain(value_node, (*path, key), document, source)
             document.locations[(*path, key)] = location
     return mapping
+
+
+def _whole_calls(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+    """The keys and values of a mapping. In braces a comma ends a text, so that `{lr: uniform(0, 1)}` is read as the
+    keys `lr` and `1)`; such a call of another tool is put together again, so that it is refused as a whole."""
+    entries = list(node.value)
+    while entries:
+        key, value = entries.pop(0)
+        rest = [k.value for k, v in entries if not v.value and isinstance(k, yaml.ScalarNode)]
+        is_open = node.flow_style and isinstance(value, yaml.ScalarNode) and re.fullmatch(r"[\w.~]+\([^)]*", value.value)
+        length = next((i + 1 for i, text in enumerate(rest) if text.endswith(")")), 0) if is_open else 0
+        if length and [k.value for k, _ in entries[:length]] == rest[:length]:
+            whole = ", ".join([value.value, *rest[:length]])
+            value = yaml.ScalarNode("tag:yaml.org,2002:str", whole, value.start_mark, value.end_mark)
+            entries = entries[length:]
+        yield key, value
 
 
 def _dotted(path: KeyPath) -> str:

@@ -11,6 +11,10 @@ _WORDS = {
     "batch_size": "bs train_batch_size per_device_train_batch_size",
     "wandb_project": "project wandb",
     "optimizer.type": "optim",
+    "optimizer.param_groups": "param_groups",
+    "optimizer.param_groups.base": "base optimizer.base",
+    "optimizer.param_groups.dz": "dz optimizer.dz",
+    "optimizer.param_groups.bit": "bit optimizer.bit",
     "optimizer.param_groups.base.lr": "lr learning_rate optimizer.lr optimizer.learning_rate",
     "optimizer.param_groups.base.weight_decay": "weight_decay wd optimizer.weight_decay",
     "optimizer.param_groups.base.momentum": "momentum optimizer.momentum",
@@ -46,7 +50,7 @@ _WORDS = {
     "sweep.storage": "storage storage_path local_dir upload_dir experimentWorkingDirectory",
     "sweep.study": "study storage_url",
 }
-_VALUES = {
+VALUES = {
     "optimizer.type": "adamw",
     "sweep.objectives": "{val_acc: max}",
     "sweep.search.sampler": "tpe",
@@ -71,24 +75,25 @@ _OTHERS = {
 _ADVICE = {word: advice for words, advice in _OTHERS.items() for word in words.split()}
 
 
-def advice_for_key(path: KeyPath) -> str | None:
-    """What to write instead of the key at `path` of a template, which we do not have; None if it is not recognized.
+def advice_for_key(path: KeyPath) -> tuple[str | None, str | None]:
+    """Our dotted key for the key at `path` of a template, which we do not have, and what to write instead.
 
-    Recognized are keys of the top level, of `sweep` and of `optimizer`, and dotted ones that are to be nested.
+    Both None if it is not recognized, the first None if we have no such key. Recognized are keys of the top level, of
+    `sweep` and of `optimizer`, and dotted ones that are to be nested.
     """
     key = ".".join(map(str, path))
     word = key.removeprefix("sweep.")
     if ours := _OUR_KEYS.get(word):
-        return f"write {nested(ours)}"
+        return ours, f"write {nested(ours)}"
     if "." in str(path[-1]) and all(key.split(".")):
-        return f"dotted keys are for --set; write {nested(key)}"
-    return _ADVICE.get(word)
+        return key, f"dotted keys are for --set; write {nested(key)}"
+    return None, _ADVICE.get(word)
 
 
 def nested(key: str) -> str:
     """A dotted key as it stands in a file: `sweep: {search: {sampler: tpe}}`."""
     *sections, last = key.split(".")
-    inside = f"{last}: {_VALUES.get(key, '...')}"
+    inside = f"{last}: {VALUES.get(key, '...')}"
     for section in reversed(sections):
         inside = f"{section}: {{{inside}}}"
     return inside

@@ -16,14 +16,14 @@ _KEYS = {
     word: ours
     for ours, words in {
         "distribution": ("distribution", "type", "_type"),
-        "low": ("low", "min", "lower", "start", "min_value"),
-        "high": ("high", "max", "upper", "stop", "end", "max_value"),
+        "low": ("low", "min", "lower", "start", "min_value", "minval"),
+        "high": ("high", "max", "upper", "stop", "end", "max_value", "maxval"),
         "step": ("step",),
         "q": ("q",),
         "log": ("log", "log_scale"),
         "mean": ("mean", "mu", "loc"),
         "sd": ("sd", "sigma", "std", "scale"),
-        "choices": ("choices", "values", "categories", "options", "grid_search", "choice"),
+        "choices": ("choices", "values", "categories", "options", "grid_search", "choice", "vals"),
         "probabilities": ("probabilities", "weights"),
     }.items()
     for word in words
@@ -33,7 +33,7 @@ _OUR_KEYS = ("distribution", "low", "high", "step", "log", "choices")
 _DISTRIBUTIONS = {
     word: ours
     for ours, words in {
-        "uniform": ("uniform", "float", "discreteuniform", "uniformfloat", "interval"),
+        "uniform": ("uniform", "float", "discreteuniform", "uniformfloat", "interval", "double"),
         "loguniform": ("loguniform", "loguniformvalues", "invloguniform", "invloguniformvalues", "reciprocal"),
         "int": ("int", "integer", "intuniform", "uniformint", "intloguniform", "randint", "lograndint", "range"),
         "choice": ("choice", "categorical", "gridsearch", "grid"),
@@ -142,6 +142,9 @@ def _of_text(text: str) -> Translation | None:
     if call:
         is_exponent = call[1] == "hp." and _plain(call[2]) == "loguniform"  # Hyperopt's bounds are exponents of e
         return _of_call(call[2], items, is_exponent=is_exponent)
+    if re.fullmatch(r"[-+]?\d+,0\d+", text):  # a decimal comma: 0,001
+        number = float(text.replace(",", "."))
+        return Translation((number,), to_line(number))
     return _space("choice", {"choices": items}) if len(items) > 1 else None
 
 

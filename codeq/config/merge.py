@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,9 @@ def set_value(document: Document, override: str) -> None:
     if not equals or not all(key.split(".")):
         reason = "must be KEY=VALUE, such as optimizer.param_groups.dz.lr=0.01"
         raise _refused(location, override.strip(), reason)
+    plain = re.sub(r"\[(\w+)\]", r".\1", key).replace("/", ".").lstrip("+-~")
+    if plain != key and all(plain.split(".")):  # Hydra's and JSON's ways to write a key
+        raise _refused(location, key, f"is no dotted key; write {plain}={text.strip()}")
     if key == "extends":
         raise _refused(location, key, "cannot be set; write extends: FILE in a file of its own")
     if not text.strip():  # such as $VAR of a shell that does not have it

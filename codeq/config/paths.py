@@ -29,7 +29,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:\-]*://")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]*)(.*)", re.DOTALL)
 """The URL of a study in a file: scheme, path, options."""
 _BUCKETS = r"(?:s3a?|gc?s|az|abfss?)"
-_ONE_SLASH = re.compile(rf"({_BUCKETS}|https?|memory|file):/(?!/)")
+_NO_SLASHES = re.compile(rf"({_BUCKETS}|https?|memory|file):(?!//)")
 
 
 def is_url(path: str) -> bool:
@@ -45,7 +45,7 @@ def expand_path(text: str) -> str:
     """
     if sqlite := _SQLITE.fullmatch(text):
         return f"{sqlite[1]}{_expanded(sqlite[2], text)}{sqlite[3]}"
-    if scheme := _ONE_SLASH.match(text):
+    if scheme := _NO_SLASHES.match(text):
         raise ValueError(f"is {format_value(text)}, must begin with {scheme[1]}://; write ./{text} for a local file")
     if re.match(rf"{_BUCKETS}://(/|$)", text):
         raise ValueError(f"is {format_value(text)}, must name a bucket: {text.partition(':')[0]}://BUCKET/PATH")
@@ -84,7 +84,7 @@ def escape_path(path: str) -> str:
         return f"{sqlite[1]}{escape_path(sqlite[2])}{sqlite[3]}"
     if is_url(path):
         return path
-    return ("./" if path.startswith("~") or _ONE_SLASH.match(path) else "") + path.replace("$", "$$")
+    return ("./" if path.startswith("~") or _NO_SLASHES.match(path) else "") + path.replace("$", "$$")
 
 
 def expand_paths(document: Document) -> None:

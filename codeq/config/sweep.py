@@ -40,10 +40,25 @@ def _duration(text: Any) -> Any:
     return text
 
 
+_OTHER_NAMES = dict.fromkeys(("acc", "accuracy", "top1", "test_acc", "test_accuracy", "val_top1"), "val_acc")
+
+
 def _metric(name: str) -> str:
     if name not in REPORTED:
-        raise invalid(f"is not reported, must be one of {', '.join(REPORTED)}{did_you_mean(name, REPORTED)}")
+        meant = _OTHER_NAMES.get(name.lower())
+        hint = f"; write {meant}" if meant else did_you_mean(name, REPORTED)
+        raise invalid(f"is not reported, must be one of {', '.join(REPORTED)}{hint}")
     return name
+
+
+def _by_name(objectives: Any) -> Any:
+    """Refuse names without directions, and W&B's form, with what to write."""
+    named = objectives.get("name") if isinstance(objectives, dict) else objectives
+    names = [name for name in (named if isinstance(named, list) else [named]) if name in REPORTED]
+    if names:
+        ours = ", ".join(f"{name}: {METRICS[name].direction or 'min'}" for name in names)
+        raise invalid(f"is {format_value(objectives)}, must be a mapping of metrics to max or min; write {{{ours}}}")
+    return objectives
 
 
 def parse_bound(text: Any) -> tuple[Literal["<=", ">="], float]:
@@ -71,6 +86,8 @@ def _can_be_met(constraints: dict[str, str]) -> dict[str, str]:
         low, high = METRICS[name].low, METRICS[name].high
         if relation == ">=" and high is not None and bound > high:
             raise invalid(f"{name} {text} cannot be met: {name} is never above {high:g}", loc=name)
+        if relation == ">=" and METRICS[name].unit == "percent" and 0 < bound <= 1:
+            raise invalid(f"{name} {text} is a share, but {name} is in percent; write >= {100 * bound:g}", loc=name)
         if relation == "<=" and low is not None and bound < low:
             raise invalid(f"{name} {text} cannot be met: {name} is never below {low:g}", loc=name)
     return constraints
@@ -191,7 +208,7 @@ class SweepConfig(StrictModel):
     )
     trials: PositiveInt | None = Field(None, description="configs to try; default: 24, or 1 where nothing is searched")
     time_budget: Duration | None = Field(None, description="the search ends after this long: 90s, 30m, 2h")
-    objectives: Annotated[dict[MetricName, Direction], Field(min_length=1)] = Field(
+    objectives: Annotated[dict[MetricName, Direction], Field(min_length=1), BeforeValidator(_by_name)] = Field(
         {"val_acc": "max", "sparsity": "max"},
         description="reported metrics and their directions",
         json_schema_extra=_by_metric({"enum": list(get_args(Direction))}),

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from codeq.config.distributions import DISTRIBUTIONS, Choice, Distribution, Int, LogUniform, SameAs, Uniform
 from codeq.config.document import Document, KeyPath, to_line
 from codeq.config.errors import SET, Problem, did_you_mean, format_value
+from codeq.config.foreign_keys import VALUES
 from codeq.config.foreign_spaces import in_our_words
 from codeq.config.merge import find_item
 from codeq.config.types import StrictModel
@@ -81,9 +82,16 @@ def problem_at(invalid: FieldError, path: KeyPath, document: Document) -> Proble
 
 
 def for_the_shell(invalid: FieldError, path: KeyPath, document: Document) -> FieldError:
-    """`invalid` with the whole `--set` where it asks for the quotes of a value that `--set` gave: a shell removes
+    """`invalid` with the whole `--set` where `--set` gave an unknown key, or a value that lacks quotes: a shell removes
     those around it."""
-    if invalid.hint != QUOTE or document.location(path).source != SET:
+    if document.location(path).source != SET:
+        return invalid
+    if invalid.ours:
+        given = next((known for known in document.overrides if known[: len(path)] == path), path)
+        key = ".".join([invalid.ours, *map(str, given[len(path) :])])
+        value = VALUES.get(key) or document.overrides.get(given, "VALUE")
+        return replace(invalid, hint=f"; write {_override(key, value)}")
+    if invalid.hint != QUOTE:
         return invalid
     whole = path
     while isinstance(whole[-1], int) and document.location(whole[:-1]).source == SET:  # an item of a list
@@ -91,9 +99,14 @@ def for_the_shell(invalid: FieldError, path: KeyPath, document: Document) -> Fie
     value = to_line(_as_text(get_path(document.data, whole)))
     if whole == path and path in document.overrides:
         value = f"'{document.overrides[path]}'"  # 1.10 is read as 1.1
-    override = f"{dotted(document.data, whole)}={value}"
-    quoted = f'"{override}"' if not {*'"$`!\\'} & {*override} else shlex.quote(override)
-    return replace(invalid, hint=f"; write {SET} {quoted}")
+    return replace(invalid, hint=f"; write {_override(dotted(document.data, whole), value)}")
+
+
+def _override(key: str, value: str) -> str:
+    """The option as it is typed into a shell, in quotes if it needs some."""
+    text = f"{key}={value}"
+    quoted = shlex.quote(text)
+    return f'{SET} "{text}"' if quoted != text and not {*'"$`!\\'} & {*text} else f"{SET} {quoted}"
 
 
 def _as_text(value: Any) -> Any:

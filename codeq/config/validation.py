@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from codeq import registry  # used at call time only: the two modules import each other
-from codeq.config.document import KeyPath
+from codeq.config.document import KeyPath, is_number
 from codeq.config.errors import MAX_PROBLEMS, closest, format_value
 from codeq.config.foreign_keys import advice_for_key
 from codeq.config.foreign_spaces import FOREIGN_KEYS
@@ -40,6 +40,7 @@ _REQUIREMENTS = {
     "model_attributes_type": "must be a mapping of keys to values",
     "dict_type": "must be a mapping of keys to values",
 }
+_KIND_KEYS = ("name", "type")
 _BESIDE_RUN_CONFIG = ("sweep", "extends")
 """Top-level keys of a file besides RunConfig's own."""
 
@@ -51,6 +52,7 @@ class FieldError:
     value: None if the requirement already names it, or for a missing key.
     suggestion: the name that was probably meant by a misspelt one.
     loc: the key inside the value that has the problem, if known.
+    ours: the dotted key to write instead of an unknown one, if known.
     """
 
     path: KeyPath
@@ -59,6 +61,7 @@ class FieldError:
     hint: str = ""
     suggestion: str | None = None
     loc: KeyPath = ()
+    ours: str | None = None
 
     def __str__(self) -> str:
         value = "" if self.value is None else f"is {self.value}, "
@@ -78,8 +81,8 @@ def field_errors(error: ValidationError, model: type[StrictModel], data: Any) ->
 
 
 def _either(known: FieldError, other: FieldError) -> FieldError:
-    """One error for a value that several members of a union refuse."""
-    if other.requirement == known.requirement:
+    """One error for a value that several members of a union refuse, or of which the key is refused already."""
+    if other.requirement == known.requirement or known.value is None:
         return known
     requirement = f"{known.requirement} or {other.requirement.removeprefix('must be ')}"
     return FieldError(known.path, known.value, requirement, known.hint, known.suggestion or other.suggestion)
@@ -136,9 +139,9 @@ def _invalid(details: ErrorDetails, model: type[StrictModel], data: Any) -> Fiel
 
 def _unknown_key(path: KeyPath, location: KeyPath, model: type[StrictModel], data: Any) -> FieldError:
     if model in (RunConfig, SweepConfig) and "kwargs" not in path:
-        advice = advice_for_key(path if model is RunConfig else ("sweep", *path))
+        ours, advice = advice_for_key(path if model is RunConfig else ("sweep", *path))
         if advice:
-            return FieldError(path, None, UNKNOWN_KEY, f"; {advice}")
+            return FieldError(path, None, UNKNOWN_KEY, f"; {advice}", ours=ours)
     sections, part = _sections_at(model, location[:-1], data)
     allowed = [field.alias or name for name, field in sections[0].model_fields.items()]
     if sections[0] is RunConfig:
@@ -159,33 +162,47 @@ def _unknown_part(names: list[str], path: KeyPath, value: Any) -> FieldError:
 
 def _not_one_of(names: list[str], path: KeyPath, value: Any) -> FieldError:
     requirement = f"must be one of {', '.join(names)}" if len(names) > 1 else f"must be {names[0]}"
-    return FieldError(path, format_value(value), requirement, suggestion=closest(value, names))
+    longer = [name for name in names if str(value).lower().startswith(name)]  # maximize, TPESampler
+    return FieldError(path, format_value(value), requirement, suggestion=closest(value, names) or next(iter(longer), None))
 
 
 def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
     """What to write instead of a value of the wrong type, if that is clear."""
     kind, value = details["type"], details["input"]
-    if kind in ("model_attributes_type", "model_type") and isinstance(value, str):
-        sections, _ = _sections_at(model, details["loc"], data)
-        named = [n for s in sections for n in s.model_fields if value in _names(s, n)]
-        return f"; write {{{named[0]}: {value}}}" if named else ""
+    if kind in ("model_attributes_type", "model_type"):
+        return _section_hint(*_sections_at(model, details["loc"], data)[0], value=value)
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"
-    if kind in ("int_type", "float_type") and isinstance(value, str) and re.fullmatch(r"[-+.eE0-9]{1,30}", value):
+    if kind in ("int_type", "float_type") and isinstance(value, str) and is_number(value):
         return "; write it without quotes"
     if kind == "string_type" and isinstance(value, int | float):
         return QUOTE
     if model is RunConfig and isinstance(value, str) and (key := re.fullmatch(r"\$\{([\w.]{1,200})\}", value)):
         return f"; write {{same_as: {key[1]}}}"  # for Hydra's interpolation
-    if isinstance(value, dict) and not kind.startswith("model") and FOREIGN_KEYS & {*value}:
+    if isinstance(value, dict) and FOREIGN_KEYS & {*value}:
         if model is SweepConfig:
             return "; nothing below sweep can be searched"
-        if model is not RunConfig:
-            return ""
-        if kind == "list_type":
+        if model is RunConfig and kind == "list_type":
             return "; a choice of lists is {distribution: choice, choices: [[...], [...]]}"
+    if isinstance(value, dict) and model is RunConfig and kind in ("int_type", "float_type"):
         return f"; a range is {{distribution: {'int' if kind == 'int_type' else 'uniform'}, low: ..., high: ...}}"
+    if isinstance(value, dict) and kind == "list_type":
+        return "; begin each entry with '- '"
     return ""
+
+
+def _section_hint(*sections: type[StrictModel], value: Any) -> str:
+    """What to write instead of `value`, where one of the sections has to stand."""
+    names = {key: _names(section, key) for section in sections for key in section.model_fields}
+    named = [key for key in names if value in names[key]] if isinstance(value, str) else []
+    if named:
+        return f"; write {{{named[0]}: {value}}}"
+    kinds = [key for key in names if key in (*_KIND_KEYS, "sampler") and names[key]]
+    if kinds:
+        every = dict.fromkeys(name for section in sections for name in _names(section, kinds[0]))
+        return f"; write {{{kinds[0]}: ...}} with one of {', '.join(every)}"
+    has_defaults = not any(field.is_required() for section in sections for field in section.model_fields.values())
+    return "; write {} for its defaults" if has_defaults and isinstance(value, bool) else ""
 
 
 def _path(details: ErrorDetails, data: Any) -> KeyPath:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from codeq.config.foreign_keys import _OUR_KEYS, advice_for_key, nested
@@ -9,6 +11,7 @@ from codeq.config.run import RunConfig
 from codeq.config.sweep import Confirm, Resources, Scheduler, Search, SweepConfig
 from tests.config.texts import PLAIN, edited, problems
 
+SEARCHED = edited(("lambda: 1.0", "lambda: {distribution: uniform, low: 0.0, high: 1.0}"))
 WANDB = """\
 program: train.py
 project: pruning
@@ -89,6 +92,24 @@ def test_a_learning_rate_beside_the_parameter_groups_is_told_where_it_belongs() 
     ]
 
 
+@pytest.mark.parametrize(
+    ("override", "written"),
+    [
+        ("lr=0.1", "optimizer.param_groups.base.lr=0.1"),
+        ("dz.weight_decay=1", "optimizer.param_groups.dz.weight_decay=1"),
+        ("param_groups.base.lr={distribution: uniform, low: 0.1, high: 1}",
+         '"optimizer.param_groups.base.lr={distribution: uniform, low: 0.1, high: 1}"'),
+        ("trials=3", "sweep.trials=3"),
+        ("sweep.sampler=bayes", "sweep.search.sampler=tpe"),
+        ("metric=accuracy", '"sweep.objectives={val_acc: max}"'),
+    ],
+)  # fmt: skip
+def test_on_the_command_line_they_are_told_as_they_are_to_be_typed(override: str, written: str) -> None:
+    (line,) = problems(SEARCHED, override)
+    assert line.endswith(f": unknown key; write --set {written}") and line.startswith("--set: ")
+    assert problems(SEARCHED, *shlex.split(line.partition("write --set ")[2])) == []
+
+
 def test_an_optimizer_without_its_type_is_told_which_there_are() -> None:
     assert problems(edited(("type: adamw", "name: adamw"))) == [
         "t.yaml:7: optimizer.type: is missing; must be one of adamw, adam, sgd"
@@ -102,12 +123,13 @@ def test_hydras_interpolation_is_told_as_our_reference() -> None:
 
 
 def test_every_key_of_the_sweep_is_recognized_outside_of_it() -> None:
-    sections = {"": SweepConfig, "search.": Search, "scheduler.": Scheduler, "resources.": Resources, "confirm.": Confirm}
-    for prefix, section in sections.items():
+    sections = {"search.": Search, "scheduler.": Scheduler, "resources.": Resources, "confirm.": Confirm}
+    for prefix, section in {"": SweepConfig, **sections}.items():
         for name in section.model_fields:
             taken = name in RunConfig.model_fields or (prefix and name in SweepConfig.model_fields)
             if not taken:  # sweep.search.seed is the config's own seed at the top level
-                assert advice_for_key((name,)) == f"write {nested(f'sweep.{prefix}{name}')}"
+                ours = f"sweep.{prefix}{name}"
+                assert advice_for_key((name,)) == (ours, f"write {nested(ours)}")
 
 
 @pytest.mark.parametrize("ours", sorted({*_OUR_KEYS.values()}))

@@ -96,6 +96,11 @@ OPTUNA = [
     ('trial.suggest_discrete_uniform("a", 0.1, 1, 0.2)', "{distribution: uniform, low: 0.1, high: 0.9, step: 0.2}"),
     ("{distribution: IntLogUniformDistribution, low: 1, high: 8}", "{distribution: int, low: 1, high: 8, log: true}"),
 ]
+DETERMINED = [
+    ("{type: double, minval: 0.1, maxval: 1.0}", "{distribution: uniform, low: 0.1, high: 1.0}"),
+    ("{type: int, minval: 1, maxval: 8}", "{distribution: int, low: 1, high: 8}"),
+    ("{type: categorical, vals: [0.1, 0.2]}", "{distribution: choice, choices: [0.1, 0.2]}"),
+]
 NEARLY_OURS = [
     ("{choices: [1, 2]}", "{distribution: choice, choices: [1, 2]}"),
     ("{distribution: Uniform, low: 0, high: 1}", "{distribution: uniform, low: 0, high: 1}"),
@@ -104,7 +109,7 @@ NEARLY_OURS = [
     ("{distribution: uniform, low: 0.1, high: 1, log: true}", "{distribution: loguniform, low: 0.1, high: 1}"),
     ("[0.1, 0.2]", "{distribution: choice, choices: [0.1, 0.2]}"),
 ]
-ALL = [*WANDB, *NNI, *HYPEROPT, *RAY, *HYDRA, *OPTUNA, *NEARLY_OURS]
+ALL = [*WANDB, *NNI, *HYPEROPT, *RAY, *HYDRA, *OPTUNA, *DETERMINED, *NEARLY_OURS]
 
 
 @pytest.mark.parametrize(("written", "ours"), ALL)
@@ -289,3 +294,34 @@ def test_many_spaces_in_other_words_take_a_few_draws_each(monkeypatch: pytest.Mo
     text = edited(("base: {lr: 0.001}", f"base:\n      lr: {{distribution: choice, choices: [{spaces}]}}"))
     assert len(problems(text)) == 50
     assert len(drawn) < 50 * 10
+
+
+@pytest.mark.parametrize(
+    ("call", "ours"),
+    [
+        ("loguniform(1e-4, 1e-1)", "{distribution: loguniform, low: 0.0001, high: 0.1}"),
+        ("choice(0.1, 0.2, 0.3)", "{distribution: choice, choices: [0.1, 0.2, 0.3]}"),
+    ],
+)
+def test_a_call_in_braces_is_one_line_though_a_comma_ends_a_text_there(call: str, ours: str) -> None:
+    lines = problems(edited(("base: {lr: 0.001}", f"base: {{lr: {call}, weight_decay: 0.1}}")))
+    assert lines == [f"t.yaml:10: {LR}: is '{call}'; write {ours}"]
+
+
+def test_what_is_no_call_is_cut_at_its_comma_as_yaml_says() -> None:
+    (line,) = problems(edited(("base: {lr: 0.001}", "base: {lr: 0.001, decay, }")))
+    assert line.startswith("t.yaml:10: optimizer.param_groups.base.decay: unknown key")
+    (line,) = problems(edited(("base: {lr: 0.001}", "base: {lr: f(0.1, weight_decay: 0.1}")))
+    assert line == f"t.yaml:10: {LR}: is 'f(0.1', must be a number"
+
+
+def test_a_decimal_comma_is_told_as_a_point() -> None:
+    assert problems(edited(("base: {lr: 0.001}", "base:\n      lr: 0,001"))) == [
+        f"t.yaml:11: {LR}: is '0,001'; write 0.001"
+    ]
+
+
+def test_a_mapping_that_is_not_recognized_is_told_what_a_range_is() -> None:
+    (line,) = problems(edited(("base: {lr: 0.001}", "base: {lr: {feasible: {least: 0.1}}}")))
+    assert line == (f't.yaml:10: {LR}: is {{"feasible": {{"least": 0.1}}}}, must be a number; a range is '
+                    "{distribution: uniform, low: ..., high: ...}")  # fmt: skip

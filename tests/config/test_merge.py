@@ -367,3 +367,19 @@ def test_a_number_that_is_to_be_text_is_told_as_it_is_to_be_typed(override: str,
 def test_a_number_of_a_file_that_is_to_be_text_is_to_be_put_in_quotes_there() -> None:
     line = "t.yaml:15: save_dir: is 42, must be text; put it in quotes"
     assert problems(f"{PLAIN}save_dir: 42\n", "epochs=3") == [line]
+
+
+@pytest.mark.parametrize(
+    ("override", "written"),
+    [
+        ("optimizer/param_groups/base/lr=3", "optimizer.param_groups.base.lr=3"),
+        ("loss_terms[0].lambda=3", "loss_terms.0.lambda=3"),
+        ("loss_terms[group_lasso].lambda=3", "loss_terms.group_lasso.lambda=3"),
+        ("+epochs=3", "epochs=3"),
+        ("--epochs=3", "epochs=3"),
+    ],
+)
+def test_a_key_in_the_form_of_hydra_or_json_is_told_with_dots(override: str, written: str) -> None:
+    key = override.partition("=")[0]
+    assert problems(PLAIN, override) == [f"--set: {key}: is no dotted key; write {written}"]
+    assert problems(PLAIN, written) == []

@@ -173,3 +173,39 @@ def test_a_section_named_like_one_of_its_kinds_confuses_nothing() -> None:
     assert [line.split(": ")[1] for line in problems(text)] == [
         "quantizer.deadzone", "quantizer.kwargs.uniform", "quantizer.name"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sweep", "line"),
+    [
+        ("{objectives: val_acc}", "objectives: is 'val_acc', must be a mapping of metrics to max or min; write "
+         "{val_acc: max}"),
+        ("{objectives: [val_acc, rel_bops]}", 'objectives: is ["val_acc", "rel_bops"], must be a mapping of metrics to '
+         "max or min; write {val_acc: max, rel_bops: min}"),
+        ("{objectives: {name: val_acc, goal: maximize}}", 'objectives: is {"name": "val_acc", "goal": "maximize"}, '
+         "must be a mapping of metrics to max or min; write {val_acc: max}"),
+        ("{objectives: {val_acc: maximize}}", "objectives.val_acc: is 'maximize', must be one of max, min; did you "
+         "mean max?"),
+        ("{objectives: {accuracy: maximize}}", "objectives.accuracy: is not reported, must be one of loss, train_acc, "
+         "val_acc, sparsity, structured_sparsity, rel_bops, structured_bops, mean_bits, lr, epoch_s, images_per_s; "
+         "write val_acc"),
+        ("{constraints: {val_acc: '>= 0.9'}}", "constraints: val_acc >= 0.9 is a share, but val_acc is in percent; "
+         "write >= 90"),
+        ("{search: bayes}", "search: is 'bayes', must be a mapping of keys to values; write {sampler: ...} with one of "
+         "tpe, nsga2, gp, random, grid"),
+        ("{search: {sampler: TPESampler}}", "search.sampler: is 'TPESampler', must be one of tpe, nsga2, gp, random, "
+         "grid; did you mean tpe?"),
+        ("{scheduler: median}", "scheduler: is 'median', must be a mapping of keys to values; write {name: median}"),
+        ("{confirm: true}", "confirm: is true, must be a mapping of keys to values; write {} for its defaults"),
+        ("{enqueue: {epochs: 10}}", "enqueue: is {\"epochs\": 10}, must be a list; begin each entry with '- '"),
+    ],
+)  # fmt: skip
+def test_a_section_of_the_sweep_in_another_form_is_told_in_ours(sweep: str, line: str) -> None:
+    assert problems(f"{PLAIN}sweep: {sweep}\n") == [f"t.yaml:15: sweep.{line}"]
+
+
+def test_only_a_number_in_quotes_is_to_be_written_without_them() -> None:
+    assert problems(edited(("epochs: 10", "epochs: '10'"))) == [
+        "t.yaml:2: epochs: is '10', must be a whole number; write it without quotes"
+    ]
+    assert problems(edited(("epochs: 10", "epochs: 1-5"))) == ["t.yaml:2: epochs: is '1-5', must be a whole number"]
