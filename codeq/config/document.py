@@ -139,7 +139,8 @@ def to_line(data: Any) -> str:
 
 def is_number(text: str) -> bool:
     """Whether a text is a number to YAML 1.2, where it stands without quotes."""
-    return len(text) <= 30 and any(re.fullmatch(pattern, text) for tag, pattern, _ in _SCALARS if tag in ("int", "float"))
+    patterns = [pattern for tag, pattern, _ in _SCALARS if tag in ("int", "float")]
+    return len(text) <= 30 and any(re.fullmatch(pattern, text) for pattern in patterns)
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> Problem:
@@ -231,7 +232,8 @@ def _whole_calls(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]
     while entries:
         key, value = entries.pop(0)
         rest = [k.value for k, v in entries if not v.value and isinstance(k, yaml.ScalarNode)]
-        is_open = node.flow_style and isinstance(value, yaml.ScalarNode) and re.fullmatch(r"[\w.~]+\([^)]*", value.value)
+        is_text = node.flow_style and isinstance(value, yaml.ScalarNode)
+        is_open = is_text and re.fullmatch(r"[\w.~]+\([^)]*", value.value)
         length = next((i + 1 for i, text in enumerate(rest) if text.endswith(")")), 0) if is_open else 0
         if length and [k.value for k, _ in entries[:length]] == rest[:length]:
             whole = ", ".join([value.value, *rest[:length]])

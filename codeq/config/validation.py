@@ -162,8 +162,9 @@ def _unknown_part(names: list[str], path: KeyPath, value: Any) -> FieldError:
 
 def _not_one_of(names: list[str], path: KeyPath, value: Any) -> FieldError:
     requirement = f"must be one of {', '.join(names)}" if len(names) > 1 else f"must be {names[0]}"
-    longer = [name for name in names if str(value).lower().startswith(name)]  # maximize, TPESampler
-    return FieldError(path, format_value(value), requirement, suggestion=closest(value, names) or next(iter(longer), None))
+    longer = (name for name in names if str(value).lower().startswith(name))  # maximize, TPESampler
+    suggestion = closest(value, names) or next(longer, None)
+    return FieldError(path, format_value(value), requirement, suggestion=suggestion)
 
 
 def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
