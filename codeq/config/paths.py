@@ -41,7 +41,7 @@ def expand_path(text: str) -> str:
     """`text` with `~`, `~USER`, `$VAR` and `${VAR}` replaced and `$$` as `$`; a URL as it is, but for a SQLite file's.
 
     Raises ValueError, with `text` and the reason, for a variable that is unset or empty, a user that does not exist,
-    a path that the locale's encoding cannot spell, and a URL without its slashes or its bucket.
+    a path that the locale's encoding cannot spell, and a URL without its slashes or its bucket, or in capitals.
     """
     if sqlite := _SQLITE.fullmatch(text):
         return f"{sqlite[1]}{_expanded(sqlite[2], text)}{sqlite[3]}"
@@ -49,7 +49,10 @@ def expand_path(text: str) -> str:
         raise ValueError(f"is {format_value(text)}, must begin with {scheme[1]}://; write ./{text} for a local file")
     if re.match(rf"{_BUCKETS}://(/|$)", text):
         raise ValueError(f"is {format_value(text)}, must name a bucket: {text.partition(':')[0]}://BUCKET/PATH")
-    return text if is_url(text) else _expanded(text, text)
+    scheme = text.partition("://")[0] if is_url(text) else ""
+    if scheme != scheme.lower():
+        raise ValueError(f"is {format_value(text)}, must begin with {scheme.lower()}://")
+    return text if scheme else _expanded(text, text)
 
 
 def _expanded(path: str, text: str) -> str:

@@ -16,11 +16,11 @@ from upath import UPath
 from codeq.config import Template
 from codeq.config.differences import differences
 from codeq.config.document import parse_document
-from codeq.config.errors import BadInput
+from codeq.config.errors import BadInput, format_value
 from codeq.config.passwords import is_masked
 from codeq.config.run import RUNTIME_KEYS
 from codeq.config.sweep import SweepConfig
-from codeq.config.text import one_line, pluralize
+from codeq.config.text import first_line, one_line, pluralize
 from codeq.plugins import PLUGINS_FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.recovery import TEMPLATE_ATTRIBUTE, readable_template, recover, stored_template
@@ -93,7 +93,9 @@ def sweep_folder(template: Template) -> UPath:
     try:
         storage = UPath(template.sweep.storage)
     except (ValueError, ImportError) as error:
-        raise BadInput(str(template.problem("sweep.storage", str(error)))) from None
+        known = "must be a folder or a URL such as s3://bucket/path, gs://bucket/path or az://container/path"
+        reason = f"is {format_value(template.sweep.storage)}, {known} ({first_line(error)})"
+        raise BadInput(str(template.problem("sweep.storage", reason))) from None
     folder = (storage.absolute() if is_local(storage) else storage) / str(template.sweep.name)
     if is_local(folder) and not folder.resolve().is_relative_to(storage.resolve()):
         reason = f"{folder} is a link to {folder.resolve()}, outside {storage}; name that folder with --storage"

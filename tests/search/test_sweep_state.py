@@ -355,6 +355,7 @@ def test_the_recorded_rows_come_with_the_number_of_their_trial(template: Callabl
     ("keys", "line"),
     [
         ({"storage": "gs://bucket/x"}, "sweep.storage: gs:// needs another package: pip install gcsfs"),
+        ({"storage": "foo://bucket/x"}, "sweep.storage: is 'foo://bucket/x', must be a folder or a URL such as s3://"),
         ({"study": "hello"}, "sweep.study: is no URL that SQLAlchemy knows, must be like postgresql://USER"),
     ],
 )
