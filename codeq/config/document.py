@@ -6,6 +6,7 @@ scalars, so that `1e-3` is a number and `no` and `010` are not silently somethin
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+_TEXT = "tag:yaml.org,2002:str"
 _SCALARS = (
     ("null", r"~|null|Null|NULL|", "~nN\0"),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -228,17 +230,19 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document, source: 
 def _whole_calls(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
     """The keys and values of a mapping. In braces a comma ends a text, so that `{lr: uniform(0, 1)}` is read as the
     keys `lr` and `1)`; such a call of another tool is put together again, so that it is refused as a whole."""
-    entries = list(node.value)
-    while entries:
-        key, value = entries.pop(0)
-        rest = [k.value for k, v in entries if not v.value and isinstance(k, yaml.ScalarNode)]
-        is_text = node.flow_style and isinstance(value, yaml.ScalarNode)
-        is_open = is_text and re.fullmatch(r"[\w.~]+\([^)]*", value.value)
-        length = next((i + 1 for i, text in enumerate(rest) if text.endswith(")")), 0) if is_open else 0
-        if length and [k.value for k, _ in entries[:length]] == rest[:length]:
-            whole = ", ".join([value.value, *rest[:length]])
-            value = yaml.ScalarNode("tag:yaml.org,2002:str", whole, value.start_mark, value.end_mark)
-            entries = entries[length:]
+    entries, index = node.value, 0
+    while index < len(entries):
+        key, value = entries[index]
+        index += 1
+        if node.flow_style and isinstance(value, yaml.ScalarNode) and re.fullmatch(r"[\w.~]+\([^)]*", value.value):
+            parts = [value.value]
+            for name, empty in itertools.islice(entries, index, None):
+                if empty.value or parts[-1].endswith(")") or not isinstance(name, yaml.ScalarNode):
+                    break
+                parts.append(name.value)
+            if parts[-1].endswith(")"):
+                index += len(parts) - 1
+                value = yaml.ScalarNode(_TEXT, ", ".join(parts), value.start_mark, value.end_mark)
         yield key, value
 
 

@@ -86,7 +86,7 @@ def _can_be_met(constraints: dict[str, str]) -> dict[str, str]:
         low, high = METRICS[name].low, METRICS[name].high
         if relation == ">=" and high is not None and bound > high:
             raise invalid(f"{name} {text} cannot be met: {name} is never above {high:g}", loc=name)
-        if relation == ">=" and METRICS[name].unit == "percent" and 0 < bound <= 1:
+        if relation == ">=" and METRICS[name].unit == "percent" and 0 < bound < 1:
             raise invalid(f"{name} {text} is a share, but {name} is in percent; write >= {100 * bound:g}", loc=name)
         if relation == "<=" and low is not None and bound < low:
             raise invalid(f"{name} {text} cannot be met: {name} is never below {low:g}", loc=name)
