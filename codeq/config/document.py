@@ -229,12 +229,12 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document, source: 
 
 def _whole_calls(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
     """The keys and values of a mapping. In braces a comma ends a text, so that `{lr: uniform(0, 1)}` is read as the
-    keys `lr` and `1)`; such a call of another tool is put together again, so that it is refused as a whole."""
+    keys `lr` and `1)`; such a call or tuple is put together again, so that it is refused as a whole."""
     entries, index = node.value, 0
     while index < len(entries):
         key, value = entries[index]
         index += 1
-        if node.flow_style and isinstance(value, yaml.ScalarNode) and re.fullmatch(r"[\w.~]+\([^)]*", value.value):
+        if node.flow_style and isinstance(value, yaml.ScalarNode) and re.fullmatch(r"[\w.~]*\([^)]*", value.value):
             parts = [value.value]
             for name, empty in itertools.islice(entries, index, None):
                 if empty.value or parts[-1].endswith(")") or not isinstance(name, yaml.ScalarNode):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from codeq.config.document import KeyPath
 
 _WORDS = {
@@ -85,7 +87,7 @@ def advice_for_key(path: KeyPath) -> tuple[str | None, str | None]:
     word = key.removeprefix("sweep.")
     if ours := _OUR_KEYS.get(word):
         return ours, f"write {nested(ours)}"
-    if "." in str(path[-1]) and all(key.split(".")):
+    if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", str(path[-1])):
         return key, f"dotted keys are for --set; write {nested(key)}"
     return None, _ADVICE.get(word)
 

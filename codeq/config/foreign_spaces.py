@@ -78,6 +78,8 @@ def in_our_words(value: Any) -> Translation | None:
             found = _of_mapping({str(key).lower(): item for key, item in value.items()})
         case str():
             found = _of_text(value.strip())
+        case [first, *others] if others and all(other == first for other in others):  # such as an image's two sides
+            found = Translation((first,), to_line(first))
         case [_, _, *_]:
             found = _space("choice", {"choices": value})
         case _:

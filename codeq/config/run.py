@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from codeq import registry  # used at call time only: the two modules import each other
-from codeq.config.errors import format_value
+from codeq.config.errors import did_you_mean, format_value
 from codeq.config.paths import LocalPath, is_url
 from codeq.config.types import (
     Fraction,
@@ -58,9 +58,11 @@ ONE_PER_SWEEP = {
 """Keys that are the same for all trials of a sweep, so neither distributions nor references, each with the reason."""
 
 
-def _known_device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
-        raise invalid(f"is {format_value(name)}, must be auto, cpu, cuda, cuda:N or mps")
+def _known_device(name: Any) -> Any:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", str(name)):
+        known = "" if ":" in str(name) else did_you_mean(name, ("auto", "cpu", "cuda", "mps"))
+        hint = "; did you mean cuda?" if name == "gpu" else known
+        raise invalid(f"is {format_value(name)}, must be auto, cpu, cuda, cuda:N or mps{hint}")
     return name
 
 
@@ -269,7 +271,7 @@ class RunConfig(StrictModel):
     )
 
     seed: NonNegativeInt = Field(0, description="of initialisation, batch order and augmentation")
-    device: Annotated[str, AfterValidator(_known_device)] = Field(
+    device: Annotated[str, BeforeValidator(_known_device)] = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps"
     )
     threads: PositiveInt | None = Field(None, description="CPU threads for arithmetic; null: PyTorch's own choice")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from codeq import registry  # used at call time only: the two modules import each other
-from codeq.config.document import KeyPath, is_number
+from codeq.config.document import KeyPath, is_number, to_line
 from codeq.config.errors import MAX_PROBLEMS, closest, format_value
 from codeq.config.foreign_keys import advice_for_key
 from codeq.config.foreign_spaces import FOREIGN_KEYS
@@ -41,6 +41,12 @@ _REQUIREMENTS = {
     "dict_type": "must be a mapping of keys to values",
 }
 _KIND_KEYS = ("name", "type")
+_SYNONYMS = {
+    "type": ("name",), "_target_": ("name",), "name": ("sampler",), "method": ("sampler",), "algorithm": ("sampler",),
+    "learning_rate": ("lr",), "wd": ("weight_decay",), "l2": ("weight_decay",), "deadzone": ("dz",), "bits": ("bit",),
+    "weight": ("lambda",), "factor": ("lambda",), "coefficient": ("lambda",),
+}  # fmt: skip
+"""Other words for a key, and what it is called in the section in which one of these stands."""
 _BESIDE_RUN_CONFIG = ("sweep", "extends")
 """Top-level keys of a file besides RunConfig's own."""
 
@@ -75,7 +81,8 @@ def field_errors(error: ValidationError, model: type[StrictModel], data: Any) ->
         invalid = _invalid(details, model, data)
         known = found.get(invalid.path)
         found[invalid.path] = _either(known, invalid) if known else invalid
-    suggested = {(*invalid.path[:-1], invalid.suggestion) for invalid in found.values() if invalid.suggestion}
+    meant = [(invalid.path[:-1], invalid.suggestion) for invalid in found.values() if invalid.suggestion]
+    suggested = {(*section, name.partition(":")[0]) for section, name in meant}  # `name` of `name: group_lasso`
     listed = [i for path, i in found.items() if not (i.requirement == MISSING and path in suggested)]
     return listed + _behind_misspelt_kinds(listed, model, data)
 
@@ -146,7 +153,17 @@ def _unknown_key(path: KeyPath, location: KeyPath, model: type[StrictModel], dat
     allowed = [field.alias or name for name, field in sections[0].model_fields.items()]
     if sections[0] is RunConfig:
         allowed += _BESIDE_RUN_CONFIG
-    suggestion = closest(path[-1], allowed)
+    key = str(path[-1])
+    suggestion = next((name for name in _SYNONYMS.get(key, ()) if name in allowed), None) or closest(key, allowed)
+    if issubclass(sections[0], PartConfig):
+        kind = registry.REGISTRIES[sections[0].kind]
+        found = kind.find(part)
+        if found and any(key == field.alias for field in found.schema.model_fields.values()):
+            return FieldError(path, None, UNKNOWN_KEY, f"; write kwargs: {{{key}: ...}}")
+        if part is None and key in kind.names():
+            suggestion = f"name: {key}"
+    if suggestion is None and model is RunConfig and len(path) > 1 and key in RunConfig.model_fields:
+        return FieldError(path, None, UNKNOWN_KEY, f"; {key} stands at the top level of the file")
     kinds = [step for step in location if isinstance(step, str) and step not in path]
     of_kind = f" for {part or kinds[-1]}" if part or kinds else ""
     return FieldError(path, None, UNKNOWN_KEY, f"; allowed{of_kind}: {', '.join(allowed) or 'none'}", suggestion)
@@ -154,7 +171,7 @@ def _unknown_key(path: KeyPath, location: KeyPath, model: type[StrictModel], dat
 
 def _unknown_part(names: list[str], path: KeyPath, value: Any) -> FieldError:
     """What is written where the name of a part should be."""
-    suggestion = closest(value, names)
+    suggestion = closest(value, names) or _inside(value, names)
     hint = "; a name of your own needs --plugin FILE.py" if isinstance(value, str) else ""
     requirement = f"must be {'one of ' if len(names) > 1 else ''}{registry.join_names(names)}"
     return FieldError(path, format_value(value), requirement, hint, suggestion)
@@ -162,16 +179,23 @@ def _unknown_part(names: list[str], path: KeyPath, value: Any) -> FieldError:
 
 def _not_one_of(names: list[str], path: KeyPath, value: Any) -> FieldError:
     requirement = f"must be one of {', '.join(names)}" if len(names) > 1 else f"must be {names[0]}"
-    longer = (name for name in names if str(value).lower().startswith(name))  # maximize, TPESampler
-    suggestion = closest(value, names) or next(longer, None)
-    return FieldError(path, format_value(value), requirement, suggestion=suggestion)
+    return FieldError(path, format_value(value), requirement, suggestion=closest(value, names) or _inside(value, names))
+
+
+def _inside(value: Any, names: list[str]) -> str | None:
+    """The name with which a class or word of another tool begins: `maximize`, `torch.optim.AdamW`, `TPESampler`."""
+    last = str(value).rpartition(".")[2].lower()
+    return max((name for name in names if last.startswith(name)), key=len, default=None)
 
 
 def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
     """What to write instead of a value of the wrong type, if that is clear."""
     kind, value = details["type"], details["input"]
     if kind in ("model_attributes_type", "model_type"):
-        return _section_hint(*_sections_at(model, details["loc"], data)[0], value=value)
+        sections, _ = _sections_at(model, details["loc"], data)
+        if value in (False, "none", "None") and _may_be_null(model, details["loc"], data):
+            return "; write null for none"
+        return _section_hint(*sections, value=value)
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"
     if kind in ("int_type", "float_type") and isinstance(value, str) and is_number(value):
@@ -187,9 +211,32 @@ def _hint(details: ErrorDetails, model: type[StrictModel], data: Any) -> str:
             return "; a choice of lists is {distribution: choice, choices: [[...], [...]]}"
     if isinstance(value, dict) and model is RunConfig and kind in ("int_type", "float_type"):
         return f"; a range is {{distribution: {'int' if kind == 'int_type' else 'uniform'}, low: ..., high: ...}}"
-    if isinstance(value, dict) and kind == "list_type":
-        return "; begin each entry with '- '"
+    if kind == "list_type":
+        return _list_hint(_sections_at(model, details["loc"], data)[0][0], value)
+    if kind == "float_type" and isinstance(value, str) and re.fullmatch(r"[0-9.]{1,9} ?%", value):
+        percent = value.rstrip("% ")
+        return f"; write {float(percent) / 100:g}" if is_number(percent) else ""
     return ""
+
+
+def _list_hint(section: type[StrictModel], value: Any) -> str:
+    """What to write instead of `value` where a list, perhaps of `section`, has to stand."""
+    if value is None:
+        return "; write []"
+    if isinstance(value, dict):
+        return "; begin each entry with '- '"
+    if isinstance(value, str) and (inside := re.fullmatch(r"\(([^()]{1,99})\)", value)):  # Python's tuple
+        return f"; write [{inside[1]}]"
+    if issubclass(section, PartConfig) and value in _names(section, "name"):
+        return f"; write [{{name: {value}}}]"
+    is_one = isinstance(value, int) or (isinstance(value, str) and re.fullmatch(r"[\w.]{1,99}", value))
+    return f"; write [{to_line(value)}]" if is_one and not isinstance(value, bool) else ""
+
+
+def _may_be_null(model: type[StrictModel], location: KeyPath, data: Any) -> bool:
+    sections, _ = _sections_at(model, location[:-1], data)
+    fields = [section.model_fields.get(str(location[-1])) for section in sections]
+    return any(field is not None and type(None) in get_args(field.annotation) for field in fields)
 
 
 def _section_hint(*sections: type[StrictModel], value: Any) -> str:
@@ -202,8 +249,11 @@ def _section_hint(*sections: type[StrictModel], value: Any) -> str:
     if kinds:
         every = dict.fromkeys(name for section in sections for name in _names(section, kinds[0]))
         return f"; write {{{kinds[0]}: ...}} with one of {', '.join(every)}"
-    has_defaults = not any(field.is_required() for section in sections for field in section.model_fields.values())
-    return "; write {} for its defaults" if has_defaults and isinstance(value, bool) else ""
+    required = {key for section in sections for key, field in section.model_fields.items() if field.is_required()}
+    if not required:
+        return "; write {} for its defaults" if isinstance(value, bool) else ""
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"; write {{{required.pop()}: {value}}}" if is_one and len(required) == 1 else ""
 
 
 def _path(details: ErrorDetails, data: Any) -> KeyPath:

@@ -420,6 +420,6 @@ def test_the_list_of_a_choices_values_is_no_space_in_another_tools_words() -> No
     text = edited(("{lr: 0.001, weight_decay: 2.5}", f"{{distribution: choice, choices: [{inner}, {{}}]}}"))
     assert problems(text) == [
         "t.yaml:11: optimizer.param_groups.dz: is 'a', must be a mapping of keys to values",
-        "t.yaml:11: optimizer.param_groups.dz: is 1, must be a mapping of keys to values",
+        "t.yaml:11: optimizer.param_groups.dz: is 1, must be a mapping of keys to values; write {lr: 1}",
         "t.yaml:11: optimizer.param_groups.dz.lr: is missing",
     ]

@@ -54,7 +54,7 @@ TOP = (
         ("  name: deadzone\n", "", ["3: quantizer.name: is missing"]),
         ("name: deadzone", "name: 3", ["4: quantizer.name: is 3, must be one of deadzone, uniform"]),
         ("name: deadzone", "name: [x]", ['4: quantizer.name: is ["x"], must be one of deadzone, uniform']),
-        ("[bn]", "bn", ["6: quantizer.exclude_layers: is 'bn', must be a list"]),
+        ("[bn]", "bn", ["6: quantizer.exclude_layers: is 'bn', must be a list; write [bn]"]),
         ("[bn]", "[bn, 3, '']", ["6: quantizer.exclude_layers.1: is 3, must be text; put it in quotes",
                                  "6: quantizer.exclude_layers.2: is '', must not be empty"]),
         ("type: adamw", "type: rmsprop", ["8: optimizer.type: is 'rmsprop', must be one of adamw, adam, sgd"]),
@@ -209,3 +209,42 @@ def test_only_a_number_in_quotes_is_to_be_written_without_them() -> None:
         "t.yaml:2: epochs: is '10', must be a whole number; write it without quotes"
     ]
     assert problems(edited(("epochs: 10", "epochs: 1-5"))) == ["t.yaml:2: epochs: is '1-5', must be a whole number"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (with_quantizer("{type: deadzone}"), "3: quantizer.type: unknown key; did you mean name?"),
+        (with_quantizer("{name: DeadZoneLDZCompander}"), "3: quantizer.name: is 'DeadZoneLDZCompander', must be one of "
+         "deadzone, uniform; did you mean deadzone?"),
+        (with_quantizer("{name: deadzone, max_bits: 4}"), "3: quantizer.max_bits: unknown key; write kwargs: "
+         "{max_bits: ...}"),
+        (with_quantizer("{name: deadzone, exclude_layers: bn}"), "3: quantizer.exclude_layers: is 'bn', must be a "
+         "list; write [bn]"),
+        (with_quantizer("false"), "3: quantizer: is false, must be a mapping of keys to values; write null for none"),
+        (with_quantizer("none"), "3: quantizer: is 'none', must be a mapping of keys to values; write null for none"),
+        (edited(("type: adamw", "type: torch.optim.AdamW")), "8: optimizer.type: is 'torch.optim.AdamW', must be one "
+         "of adamw, adam, sgd; did you mean adamw?"),
+        (edited(("base: {lr: 0.001}", "base: 0.001")), "10: optimizer.param_groups.base: is 0.001, must be a mapping "
+         "of keys to values; write {lr: 0.001}"),
+        (edited(("base: {lr: 0.001}", "base: {learning_rate: 0.001}")), "10: optimizer.param_groups.base.learning_rate:"
+         " unknown key; did you mean lr?"),
+        (edited(("0.001}", "0.001, betas: (0.9, 0.99)}")), "10: optimizer.param_groups.base.betas: is '(0.9, 0.99)', "
+         "must be a list; write [0.9, 0.99]"),
+        (edited(("loss_terms:\n  - name: group_lasso\n    lambda: 1.0", "loss_terms: group_lasso")), "12: loss_terms: "
+         "is 'group_lasso', must be a list; write [{name: group_lasso}]"),
+        (edited(("name: group_lasso\n    lambda: 1.0", "group_lasso: 1.0")), "13: loss_terms.0.group_lasso: unknown key; "
+         "did you mean name: group_lasso?"),
+        (edited(("lambda: 1.0", "weight: 1.0")), "14: loss_terms.group_lasso.weight: unknown key; did you mean "
+         "lambda?"),
+        (f"{PLAIN}dataset: {{name: imagefolder, data_dir: x}}\n", "15: dataset.data_dir: unknown key; data_dir stands "
+         "at the top level of the file"),
+        (f"{PLAIN}img_size: [32, 32]\n", "15: img_size: is [32, 32]; write 32"),
+        (f"{PLAIN}val_fraction: 10%\n", "15: val_fraction: is '10%', must be a number; write 0.1"),
+        (f"{PLAIN}device: 0\n", "15: device: is 0, must be auto, cpu, cuda, cuda:N or mps"),
+        (f"{PLAIN}device: gpu\n", "15: device: is 'gpu', must be auto, cpu, cuda, cuda:N or mps; did you mean cuda?"),
+        (f"{PLAIN}device: CPU\n", "15: device: is 'CPU', must be auto, cpu, cuda, cuda:N or mps; did you mean cpu?"),
+    ],
+)  # fmt: skip
+def test_what_other_programs_write_is_one_line_with_our_form(text: str, line: str) -> None:
+    assert problems(text) == [f"t.yaml:{line}"]
