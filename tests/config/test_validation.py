@@ -233,8 +233,8 @@ def test_only_a_number_in_quotes_is_to_be_written_without_them() -> None:
          "must be a list; write [0.9, 0.99]"),
         (edited(("loss_terms:\n  - name: group_lasso\n    lambda: 1.0", "loss_terms: group_lasso")), "12: loss_terms: "
          "is 'group_lasso', must be a list; write [{name: group_lasso}]"),
-        (edited(("name: group_lasso\n    lambda: 1.0", "group_lasso: 1.0")), "13: loss_terms.0.group_lasso: unknown key; "
-         "did you mean name: group_lasso?"),
+        (edited(("name: group_lasso\n    lambda: 1.0", "group_lasso: 1.0")), "13: loss_terms.0.group_lasso: unknown "
+         "key; did you mean name: group_lasso?"),
         (edited(("lambda: 1.0", "weight: 1.0")), "14: loss_terms.group_lasso.weight: unknown key; did you mean "
          "lambda?"),
         (f"{PLAIN}dataset: {{name: imagefolder, data_dir: x}}\n", "15: dataset.data_dir: unknown key; data_dir stands "
