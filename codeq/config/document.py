@@ -102,7 +102,8 @@ def read_document(path: Path) -> Document:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         location = SourceLocation(source, raw.count(b"\n", 0, error.start) + 1)
-        raise ConfigError([Problem(location, "", f"is not UTF-8 text: byte {error.start} of the file")]) from None
+        reason = f"is not UTF-8 text: byte {error.start} of the file; save it as UTF-8"
+        raise ConfigError([Problem(location, "", reason)]) from None
     return parse_document(text, source)
 
 

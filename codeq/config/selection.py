@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from codeq.config.errors import ConfigError, Problem, SourceLocation, did_you_mean, format_value
+from codeq.config.errors import ConfigError, Problem, SourceLocation, format_value
 from codeq.config.metrics import METRICS, REPORTED
 from codeq.config.objectives import Objectives
-from codeq.config.sweep import SweepConfig, parse_bound
+from codeq.config.sweep import SweepConfig, did_you_mean_metric, parse_bound
 from codeq.config.text import join_and
 
 KNEE = "knee"
@@ -32,7 +32,7 @@ def selection_objectives(sweep: SweepConfig, pick: str | None = None) -> Objecti
 def _refusal(pick: str, choices: list[str]) -> str:
     if pick in METRICS and not METRICS[pick].reported:
         return f"{pick} cannot be picked by: a winner chosen on the test set would have nothing left to be judged by"
-    return f"is {format_value(pick)}, must be one of {', '.join(choices)}{did_you_mean(pick, choices)}"
+    return f"is {format_value(pick)}, must be one of {', '.join(choices)}{did_you_mean_metric(pick, choices)}"
 
 
 def _open_objectives(sweep: SweepConfig) -> Objectives:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -43,11 +44,15 @@ def _duration(text: Any) -> Any:
 _OTHER_NAMES = dict.fromkeys(("acc", "accuracy", "top1", "test_acc", "test_accuracy", "val_top1"), "val_acc")
 
 
+def did_you_mean_metric(name: str, choices: Iterable[str]) -> str:
+    """`; did you mean X?` for the metric that a name of another program means, or an empty string."""
+    meant = _OTHER_NAMES.get(name.lower())
+    return f"; did you mean {meant}?" if meant else did_you_mean(name, choices)
+
+
 def _metric(name: str) -> str:
     if name not in REPORTED:
-        meant = _OTHER_NAMES.get(name.lower())
-        hint = f"; write {meant}" if meant else did_you_mean(name, REPORTED)
-        raise invalid(f"is not reported, must be one of {', '.join(REPORTED)}{hint}")
+        raise invalid(f"is not reported, must be one of {', '.join(REPORTED)}{did_you_mean_metric(name, REPORTED)}")
     return name
 
 

@@ -153,9 +153,9 @@ def test_an_endless_file_is_not_read_to_its_end() -> None:
 @pytest.mark.parametrize(
     ("raw", "refused"),
     [
-        ("a: 1\n".encode("utf-16"), "t.yaml:1: is not UTF-8 text: byte 0 of the file"),
+        ("a: 1\n".encode("utf-16"), "t.yaml:1: is not UTF-8 text: byte 0 of the file; save it as UTF-8"),
         ("a: 1\n".encode("utf-16-le"), "t.yaml:1: holds the character '\\x00', must be plain text"),
-        (b"a: 1\nb: \xff\n", "t.yaml:2: is not UTF-8 text: byte 8 of the file"),
+        (b"a: 1\nb: \xff\n", "t.yaml:2: is not UTF-8 text: byte 8 of the file; save it as UTF-8"),
         (b"\x7fELF\x00\x01", "t.yaml:1: holds the character"),
     ],
 )

@@ -60,6 +60,7 @@ def test_an_objectives_own_direction_is_the_picks() -> None:
         ("val_ac", "--pick: is 'val_ac', must be one of knee, "),
         ("val_ac", "; did you mean val_acc?"),
         ("Knee", "; did you mean knee?"),
+        ("accuracy", "; did you mean val_acc?"),
         ("lr", "must be one of"),
         ("", "is ''"),
         ("test_acc", "--pick: test_acc cannot be picked by"),

@@ -188,7 +188,7 @@ def test_a_section_named_like_one_of_its_kinds_confuses_nothing() -> None:
          "mean max?"),
         ("{objectives: {accuracy: maximize}}", "objectives.accuracy: is not reported, must be one of loss, train_acc, "
          "val_acc, sparsity, structured_sparsity, rel_bops, structured_bops, mean_bits, lr, epoch_s, images_per_s; "
-         "write val_acc"),
+         "did you mean val_acc?"),
         ("{constraints: {val_acc: '>= 0.9'}}", "constraints: val_acc >= 0.9 is a share, but val_acc is in percent; "
          "write >= 90"),
         ("{search: bayes}", "search: is 'bayes', must be a mapping of keys to values; write {sampler: ...} with one of "
