@@ -123,9 +123,10 @@ def _without_secret(url: str) -> str:
 
 
 def _writable(storage: str) -> str:
-    if read_only := re.match(r"(https?|data|github)://", storage):
+    if scheme := re.match(r"(https?|data|github|memory)://", storage):
+        why = "is seen by one process alone" if scheme[1] == "memory" else "is only read"
         where = "a folder or a URL such as s3://bucket/path"
-        raise invalid(f"is {format_value(storage)}, but {read_only[0]} is only read; must be {where}")
+        raise invalid(f"is {format_value(storage)}, but {scheme[0]} {why}; must be {where}")
     return storage
 
 

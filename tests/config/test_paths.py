@@ -211,6 +211,7 @@ def test_an_argument_that_exists_as_it_stands_is_not_expanded(name: str) -> None
         ("S3://bucket/x", "must begin with s3://"),
         ("http:/host/x", "must begin with http://; write ./http:/host/x for a local file"),
         ("http://host/x", "but http:// is only read; must be a folder or a URL such as s3://bucket/path"),
+        ("memory://x", "but memory:// is seen by one process alone; must be a folder or a URL such as s3://bucket/path"),
         ("https://host", "but https:// is only read; must be a folder or a URL such as s3://bucket/path"),
     ],
 )

@@ -323,7 +323,7 @@ def test_sweeps_of_one_name_behind_two_urls_do_not_know_each_other(
         ("s3://bucket/a/b", "results/s3/bucket/a/b/s"),
         ("s3://bucket", "results/s3/bucket/s"),
         ("gs://bucket/a", "results/gs/bucket/a/s"),
-        ("memory://x/../y", "results/memory/x/y/s"),
+        ("gs://x/../y", "results/gs/x/y/s"),
         ("/abs/folder", "/abs/folder/s"),
     ],
 )
