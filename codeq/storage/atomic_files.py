@@ -12,6 +12,9 @@ from upath import UPath
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
+OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
+"""Protocols without folders, for which making a folder would make a bucket of a misspelt name."""
+
 
 def write_atomically(path: Path | UPath, data: bytes | str) -> None:
     """Replace the file at `path` by `data`: after a crash it holds either the old content or the new, whole.
@@ -20,7 +23,8 @@ def write_atomically(path: Path | UPath, data: bytes | str) -> None:
     """
     # A file name in a message may hold bytes that are no text.
     content = data.encode(errors="backslashreplace") if isinstance(data, str) else data
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if is_local(path) or path.protocol not in OBJECT_STORES:
+        path.parent.mkdir(parents=True, exist_ok=True)
     if not is_local(path):
         path.write_bytes(content)
         return

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
 from codeq.storage.atomic_files import is_local, write_atomically
@@ -38,6 +41,23 @@ def test_a_url_is_written_through_its_file_system() -> None:
     assert not is_local(path)
     write_atomically(path, "text")
     assert path.read_text() == "text"
+
+
+def test_no_bucket_is_made_for_a_misspelt_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Store(MemoryFileSystem):
+        protocol = "s3"
+
+        def mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:
+            made.append(path)
+
+        makedirs = mkdir
+
+    monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "s3", Store)
+    path = UPath("s3://bucket/folder/file.txt")
+    write_atomically(path, "text")
+    assert path.read_text() == "text" and made == []
 
 
 def test_a_plain_path_is_local(tmp_path: Path) -> None:
