@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.arguments import ArgumentParser, as_text
@@ -21,6 +22,9 @@ from codeq.config.signals import handled_signals, received_signal
 from codeq.config.streams import prepare_streams
 from codeq.config.text import first_line
 from codeq.plugins import add_plugin_option, error_line, load_plugins
+
+if TYPE_CHECKING:
+    from codeq.train.loop import EpochMetrics
 
 log = logging.getLogger("codeq.train")
 
@@ -97,8 +101,16 @@ def _train(template: Template, config: RunConfig, resume: Path | None) -> int:
             raise
         return _refuse(f"{error.filename or config.save_dir}: {error.strerror or error}", BAD_INPUT)
     if row is not None and row.status != "finished":
-        return _refuse(f"{row.status} at epoch {row.epoch}: {row.reason}", ALL_FAILED)
+        return _refuse(f"{row.status} at epoch {row.epoch}: {row.reason}; {_what_to_change(row)}", ALL_FAILED)
     return 0
+
+
+def _what_to_change(row: EpochMetrics) -> str:
+    """The likeliest cure for a run that diverged or collapsed."""
+    if row.status == "diverged":
+        return "try a smaller lr or lambda"
+    is_pruned = row.sparsity >= 0.5
+    return "a smaller weight_decay or lambda prunes less" if is_pruned else "it has not learned: try another lr"
 
 
 def _refuse(reason: object, exit_code: int) -> int:

@@ -154,7 +154,8 @@ def test_sigterm_ends_a_run_with_143_and_a_checkpoint_that_resumes(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--set", "optimizer.param_groups.base.lr=1e30"], 3, "diverged at epoch 1: loss is nan"),
+        (["--set", "optimizer.param_groups.base.lr=1e30"], 3,
+         "diverged at epoch 1: loss is nan; try a smaller lr or lambda"),
         (["--set", "epoch=3"], 2, "--set: epoch: unknown key; did you mean epochs?"),
         (["--set", "epochs={distribution: int, low: 1, high: 5}"], 2, "epochs: is a distribution (int [1, 5])"),
         (["--set", "model=timm/no_such_model"], 2, "no_such_model"),
@@ -166,7 +167,7 @@ def test_sigterm_ends_a_run_with_143_and_a_checkpoint_that_resumes(
         (["--device="], 2, "--device: device: is '', must be auto, cpu, cuda, cuda:N or mps"),
         (["--device", "cpu #1"], 2, "--device: device: is 'cpu #1', must be auto, cpu, cuda, cuda:N or mps"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_is_said_in_one_line_with_its_exit_code(
     run_python: Run, config: Path, arguments: list[str], code: int, said: str
 ) -> None:
@@ -189,6 +190,25 @@ def test_a_run_whose_reader_goes_away_trains_on_in_silence(config: Path, tmp_pat
     assert (process.wait(60), errors) == (0, "")
     assert [row["epoch"] for row in read_rows(tmp_path)] == [1, 2, 3, 4]
     assert len(list(tmp_path.glob("out/checkpoint_*.th"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"base": {"lr": 1e-6}, "dz": {"lr": 0.01, "weight_decay": 50.0}}, "a smaller weight_decay or lambda prunes "
+         "less"),
+        ({"base": {"lr": 0.0}, "dz": {"lr": 0.001}}, "it has not learned: try another lr"),
+    ],
+)  # fmt: skip
+def test_a_run_that_collapses_is_told_what_to_change(
+    changed: dict[str, Any], said: str, tiny: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    write_yaml: Callable[..., Path],
+) -> None:  # fmt: skip
+    optimizer = {"type": "adamw", "param_groups": changed}
+    template = Template.load(write_yaml({**tiny, "epochs": 2, "optimizer": optimizer, "save_dir": str(tmp_path)}))
+    assert _train(template, template.run_config(), None) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("collapsed at epoch ") and line.endswith(f"; {said}")
 
 
 @pytest.mark.parametrize(("damaged", "epochs"), [("train/bee/7.png", 0), ("test/bee/2.png", 2)])
