@@ -318,12 +318,13 @@ def sweep_problems(sweep: SweepConfig, tree: Any, document: Document) -> Iterato
     for index, values in enumerate(sweep.enqueue):
         for name, value in values.items():
             location = document.location(("sweep", "enqueue", index, name))
-            if name in fixed:
-                reason = _fixed_reason(name, value, location, fixed[name], tree, document)
-            else:
-                reason = _searched_reason(name, value, parameters)
-            if reason:
-                yield Problem(location, f"sweep.enqueue.{index}.{name}", reason)
+            refused = (
+                _fixed_reason(name, value, location, fixed[name], tree, document)
+                if name in fixed
+                else _searched_reason(name, value, parameters)
+            )
+            if refused:
+                yield Problem(location, f"sweep.enqueue.{index}.{name}", refused)
         drawn = None if fixed.keys() & values.keys() else _drawn(values, tree, names)
         same = [earlier for earlier, config in whole if config == drawn]
         if same:

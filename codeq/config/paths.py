@@ -45,8 +45,8 @@ def expand_path(text: str) -> str:
     """
     if sqlite := _SQLITE.fullmatch(text):
         return f"{sqlite[1]}{_expanded(sqlite[2], text)}{sqlite[3]}"
-    if scheme := _NO_SLASHES.match(text):
-        raise ValueError(f"is {format_value(text)}, must begin with {scheme[1]}://; write ./{text} for a local file")
+    if bare := _NO_SLASHES.match(text):
+        raise ValueError(f"is {format_value(text)}, must begin with {bare[1]}://; write ./{text} for a local file")
     if re.match(rf"{_BUCKETS}://(/|$)", text):
         raise ValueError(f"is {format_value(text)}, must name a bucket: {text.partition(':')[0]}://BUCKET/PATH")
     scheme = text.partition("://")[0] if is_url(text) else ""

@@ -23,7 +23,7 @@ def write_atomically(path: Path | UPath, data: bytes | str) -> None:
     """
     # A file name in a message may hold bytes that are no text.
     content = data.encode(errors="backslashreplace") if isinstance(data, str) else data
-    if is_local(path) or path.protocol not in OBJECT_STORES:
+    if getattr(path, "protocol", "") not in OBJECT_STORES:
         path.parent.mkdir(parents=True, exist_ok=True)
     if not is_local(path):
         path.write_bytes(content)
