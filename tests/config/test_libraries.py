@@ -90,13 +90,12 @@ def test_a_variable_that_wandb_would_refuse_ends_a_run_before_it_starts(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     path = write_yaml({"wandb_project": "project", **tiny, "epochs": 1})
-    with mock.patch.dict(os.environ):
-        for name in [name for name in os.environ if name.startswith("WANDB_")]:
-            del os.environ[name]
-        (tmp_path / ".env").write_bytes(content)
-        assert tune_main.main([str(path)]) == BAD_INPUT
-        assert capsys.readouterr().err == f"{line}\n"
-        assert train_main([str(path)]) == BAD_INPUT
+    (tmp_path / ".env").write_bytes(content)
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    for main in (tune_main.main, train_main):
+        with mock.patch.dict(os.environ):
+            assert main([str(path)]) == BAD_INPUT
         assert capsys.readouterr().err == f"{line}\n"
     assert not (tmp_path / "results").exists() and not (tmp_path / "save_temp").exists()
 

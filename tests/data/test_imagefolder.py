@@ -260,7 +260,6 @@ def test_the_orientation_of_a_camera_is_applied(tmp_path: Path, orientation: int
     assert np.array_equal(decode(str(tmp_path / "turned.png"), 8)[0], upright)
 
 
-@pytest.mark.parametrize("limit", [1 << 30, 100], ids=["resident", "streamed"])
 @pytest.mark.filterwarnings("error")
 def test_a_damaged_image_is_named_without_a_warning_of_the_libraries(tmp_path: Path) -> None:
     """Pillow warns of a TIFF that is cut short, PyTorch of more workers than cores."""
@@ -273,6 +272,7 @@ def test_a_damaged_image_is_named_without_a_warning_of_the_libraries(tmp_path: P
     assert StreamedStore(files, torch.device("cpu"), workers=5000)._loader.num_workers == 5000
 
 
+@pytest.mark.parametrize("limit", [1 << 30, 100], ids=["resident", "streamed"])
 def test_damaged_images_can_be_left_out(
     folder: Path, limit: int, cpu: torch.device, config_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
