@@ -36,7 +36,7 @@ def test_a_storage_is_a_text_as_it_stands(text: str) -> None:
         ("--storage", "a\nb", "sweep.storage: is 'a\\nb', must not hold line breaks or control characters"),
         ("--storage", "a\udce9", "sweep.storage: is 'a\\udce9', must be UTF-8 text"),
         ("--device", "", "device: is '', must be auto, cpu, cuda, cuda:N or mps"),
-        ("--device", "cpu #1", "device: is 'cpu #1', must be auto, cpu, cuda, cuda:N or mps"),
+        ("--device", "cpu #1", "device: is 'cpu #1', must be auto, cpu, cuda, cuda:N or mps; did you mean cpu?"),
         ("--trials", "", "sweep.trials: is '', must be a whole number"),
         ("--trials", "null", "sweep.trials: is 'null', must be a whole number"),
         ("--trials", 0, "sweep.trials: is 0, must be greater than or equal to 1"),

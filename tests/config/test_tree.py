@@ -148,7 +148,7 @@ lr:
         ("a: {distribution: int, low: 1, high: 2, stp: 1}", "t.yaml:1: a.stp: unknown key; did you mean step?"),
         ("a: {distribution: loguniform, low: 1, high: 2, p: 1}", "t.yaml:1: a.p: unknown key; allowed: distribution, "
          "low, high"),
-        ("a: {distribution: choice, choices: 3}", "t.yaml:1: a.choices: is 3, must be a list"),
+        ("a: {distribution: choice, choices: 3}", "t.yaml:1: a.choices: is 3, must be a list; write [3]"),
         ("a: {distribution: choice, choices: []}", "t.yaml:1: a.choices: is [], must hold 1 or more entries"),
         ("a:\n  distribution: choice\n  choices: [1, 1]", "t.yaml:3: a: choices.1 (1) is the same as choices.0; leave "
          "one out"),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
+from codeq.storage import atomic_files
 from codeq.storage.atomic_files import is_local, write_atomically
 
 
@@ -43,21 +42,19 @@ def test_a_url_is_written_through_its_file_system() -> None:
     assert path.read_text() == "text"
 
 
-def test_no_bucket_is_made_for_a_misspelt_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-
-    class Store(MemoryFileSystem):
-        protocol = "s3"
-
-        def mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:
-            made.append(path)
-
-        makedirs = mkdir
-
-    monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "s3", Store)
-    path = UPath("s3://bucket/folder/file.txt")
+@pytest.mark.parametrize(("is_object_store", "made"), [(True, []), (False, ["/bucket/folder"])])
+def test_no_bucket_is_made_for_a_misspelt_name(
+    is_object_store: bool, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object store has no folders; making one would make its bucket."""
+    assert {"s3", "gs", "az"} < {*atomic_files.OBJECT_STORES}
+    monkeypatch.setattr(atomic_files, "OBJECT_STORES", ("memory",) if is_object_store else ())
+    found: list[str] = []
+    monkeypatch.setattr(MemoryFileSystem, "makedirs", lambda _, path, **options: found.append(path))
+    monkeypatch.setattr(MemoryFileSystem, "mkdir", lambda _, path, **options: found.append(path))
+    path = UPath("memory://bucket/folder/other.txt")
     write_atomically(path, "text")
-    assert path.read_text() == "text" and made == []
+    assert path.read_text() == "text" and found == made
 
 
 def test_a_plain_path_is_local(tmp_path: Path) -> None:
