@@ -159,7 +159,8 @@ def test_a_tensor_that_declares_32_gib_is_refused_before_memory_is_taken(tmp_pat
     with zipfile.ZipFile(tmp_path / "small.th") as small, zipfile.ZipFile(tmp_path / "huge.th", "w") as huge:
         for record in small.infolist():
             huge.writestr(record, small.read(record).replace(four, many))
-    with pytest.raises(CheckpointError, match=r"huge.th: .*it declares 34,359,738,368 bytes, the file holds \d"):
+    # PyTorch's own check, which old releases have, finds it first and says it in its words.
+    with pytest.raises(CheckpointError, match=r"huge.th: .*34,?359,?738,?368 bytes"):
         read_checkpoint(tmp_path / "huge.th", CPU)
 
 
