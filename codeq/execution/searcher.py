@@ -25,7 +25,7 @@ from codeq.search.shared_study import FOLDER, SharedStudy
 from codeq.search.study import OWNER, StudyUnavailable, begin_trial, end_trial, find_trial, resume_trial
 from codeq.search.warm_start import WarmStartTrial
 from codeq.storage.atomic_files import warn_once
-from codeq.storage.trial_folder import StateDamaged, TrialRecord, trial_folder
+from codeq.storage.trial_folder import TrialRecord, trial_folder
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class OptunaSearcher(Searcher):
                 self._sampler_study.add_trial(trial.params, learn(before, template.sweep))
         self._known = {trial.number for trial in stored if trial.state.is_finished() or self._is_mine(trial)}
         self._awaited = set[int]()  # of other drivers
+        self._waits = False
         unfinished = [trial for trial in stored if not trial.state.is_finished() and self._is_mine(trial)]
         self._unfinished = {trial.number: self._sampler_study.resume(trial.params) for trial in unfinished}
         begun = [trial.user_attrs.get("enqueued") for trial in stored]
@@ -101,7 +102,8 @@ class OptunaSearcher(Searcher):
             with self._lock():
                 begun = self._next(trial_id)
         except Exhausted as reason:
-            log.warning("the search ends: %s", reason)
+            if reason.args:
+                log.warning("the search ends: %s", reason)
             return cast("dict[str, Any]", Searcher.FINISHED)  # a string, which Tune's annotation omits
         except StudyUnavailable as error:
             self._wait_for_study(error)
@@ -122,16 +124,20 @@ class OptunaSearcher(Searcher):
         self._unfinished = {number: p for number, p in self._unfinished.items() if self._is_mine(trials[number])}
         if self._unfinished:
             return self._go_on(trial_id)
-        reason = Exhausted(f"all {len(trials)} trials have begun")
+        reason = Exhausted()  # all trials have begun
         if len(trials) < int(self._template.sweep.trials or 1):
             try:
                 return self._begin(trial_id)
             except Exhausted as error:
                 reason = error
         if gone := self._shared.abandoned(trials):
-            return self._take_over(trial_id, gone[0])
+            self._take_over(gone[0], self._shared)
+            return self._go_on(trial_id)
         if all(trial.state.is_finished() or self._is_mine(trial) for trial in trials):
             raise reason
+        if not self._waits:
+            self._waits = True
+            log.info("All trials have begun; waiting for those of other drivers.")
         return None
 
     def _is_mine(self, trial: FrozenTrial) -> bool:
@@ -149,24 +155,21 @@ class OptunaSearcher(Searcher):
                 if end := TrialEnd.of_stored(trial):
                     self._sampler_study.add_trial(trial.params, self._learn(end, self._template.sweep))
 
-    def _take_over(self, trial_id: str, stored: FrozenTrial) -> tuple[optuna.Trial, RunConfig]:
-        """Go on with a trial of a driver that has gone: from its checkpoint where its folder can be read."""
-        assert self._shared is not None
+    def _take_over(self, stored: FrozenTrial, shared: SharedStudy) -> None:
+        """Make a trial of a driver that has gone this one's, to go on from its checkpoint if its folder can be read."""
+        shared.take(stored, str(self._folder))
+        proposal = self._sampler_study.resume(stored.params)
+        self._unfinished[stored.number] = proposal
+        self._awaited.discard(stored.number)
+        self._write_down(stored.number, proposal)
         folder = trial_folder(self._folder, stored.number)
-        self._shared.take(stored, str(self._folder))
-        trial, proposal = resume_trial(self._study, stored.number), self._sampler_study.resume(stored.params)
-        self._awaited.discard(trial.number)
-        self._running[trial_id] = trial, proposal
-        config = self._write_down(trial, proposal)
         try:
             before = trial_folder(UPath(stored.user_attrs[FOLDER]), stored.number)
-            if before.read_config().config_hash == stored.user_attrs.get("config_hash"):
+            if before.read_config().config_hash == stored.user_attrs["config_hash"]:
                 folder.copy_training(before)
-                config = folder.read_config()
-        except (StateDamaged, OSError, KeyError, ValueError, ImportError) as error:
+        except Exception as error:  # whatever a storage raises
             log.info("trial %s: its files cannot be read here, it begins again: %s", folder.path.name, one_line(error))
         log.warning("trial %s: its driver has gone, it goes on here", folder.path.name)
-        return trial, config
 
     def _go_on(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
         number = next(iter(self._unfinished))
@@ -175,7 +178,7 @@ class OptunaSearcher(Searcher):
         self._running[trial_id] = trial, proposal
         folder = trial_folder(self._folder, number)
         if folder.read_record() is None:  # the driver was killed before it had written it
-            return trial, self._write_down(trial, proposal)
+            return trial, self._write_down(trial.number, proposal)
         return trial, folder.read_config()
 
     def _begin(self, trial_id: str) -> tuple[optuna.Trial, RunConfig]:
@@ -185,21 +188,21 @@ class OptunaSearcher(Searcher):
         if trial is None:
             self._is_repeated = True
             attributes = {**run_attributes(proposal.config), _KEY: key}
-            if self._shared is not None:  # the trial's number, and so its folder, is not known yet
+            if self._shared is not None:
                 attributes |= {OWNER: self._shared.driver, FOLDER: str(self._folder)}
             trial = begin_trial(self._study, self._sampler_study.stored(proposal.trial), attributes)
         self._proposal, self._is_repeated = None, False
         self._known.add(trial.number)
         self._running[trial_id] = trial, proposal
-        return trial, self._write_down(trial, proposal)
+        return trial, self._write_down(trial.number, proposal)
 
-    def _write_down(self, trial: optuna.Trial, proposal: Proposal) -> RunConfig:
+    def _write_down(self, number: int, proposal: Proposal) -> RunConfig:
         config = proposal.config
         if config.threads is None:  # kept in the config, so that a winner is trained again with the same sums
             config = config.model_copy(update={"threads": self._template.sweep.resources.threads})
-        folder = trial_folder(self._folder, trial.number)
+        folder = trial_folder(self._folder, number)
         folder.write_config(config)
-        folder.write_record(TrialRecord(trial.number, config.run_name, config.seed, dict(proposal.trial.params)))
+        folder.write_record(TrialRecord(number, config.run_name, config.seed, dict(proposal.trial.params)))
         return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

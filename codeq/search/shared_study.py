@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial
 
 from codeq.config.objectives import Row
 from codeq.search.servers import database_engine
-from codeq.search.study import LOCK_TIMEOUT_S, OWNER, StudyUnavailable, available, is_owned, lock_file
+from codeq.search.study import LOCK_TIMEOUT_S, OWNER, StudyUnavailable, available, is_owned, lock_file, optuna_url
 
 SIGN_EVERY_S = 5.0
 DEAD_AFTER_S = 30.0
@@ -44,7 +44,7 @@ class SharedStudy:
 
     def __init__(self, study: optuna.Study, url: str, driver: str) -> None:
         self.driver = driver
-        self._study, self._engine, self._file = study, database_engine(url), lock_file(url)
+        self._study, self._engine, self._file = study, database_engine(url), lock_file(optuna_url(url))
         self._signs: dict[str, tuple[Any, float]] = {}  # of other drivers, and when they were first seen
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sign_on, name="sign of life", daemon=True)
@@ -79,6 +79,7 @@ class SharedStudy:
         self._stop.set()
         self._thread.join()  # it would sign again
         self._sign(None)
+        self._engine.dispose()
 
     def _sign_on(self) -> None:
         while not self._stop.wait(SIGN_EVERY_S):

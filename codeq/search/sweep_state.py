@@ -33,7 +33,6 @@ from codeq.search.study import (
     is_owned,
     mark_waiting,
     open_study,
-    optuna_url,
 )
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.atomic_files import is_local, write_atomically
@@ -160,7 +159,7 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
         if records and text is None:
             _check_same_template(path, stored_template(path, study), template)
         warm_start = warm_start_trials(template, folder)
-        shared = SharedStudy(study, optuna_url(study_url), driver) if study_url is not None else None
+        shared = SharedStudy(study, study_url, driver) if study_url is not None else None
         stored = len(study.get_trials(deepcopy=False))
         joins = shared is not None and stored > 0 and not resume and shared.others_live()
         _check_no_trials(f"the study {template.sweep.name}", stored, resume or joins)
