@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -55,5 +56,5 @@ class PostgreSQL:
         return port
 
     def __exit__(self, *error: object) -> None:
-        self._server.terminate()
+        self._server.send_signal(signal.SIGINT)  # on SIGTERM it would wait for its clients
         self._server.wait(30)

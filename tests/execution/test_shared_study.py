@@ -28,12 +28,20 @@ from codeq.storage.trial_folder import StateDamaged, trial_folder
 from tests.search.conftest import ended, row
 
 LR = "optimizer.param_groups.base.lr"
-TRIALS = 24
+TRIALS = 12
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    new_database = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
+BOTH = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+
+
+@pytest.fixture
+def database() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> str:
+    new_database = request.getfixturevalue("postgresql") if database == "postgresql" else None
     return new_database() if new_database else f"sqlite:///{tmp_path}/shared.db"
 
 
@@ -75,7 +83,7 @@ def suggest(searcher: OptunaSearcher, name: str, seconds: float = 20) -> Any:
 
 
 def drive(template: Template, begin_together: Any, killed_after: int | None = None) -> None:
-    """A driver whose trials take no time; killed_after: it is killed after so many, the last of which has not ended."""
+    """A driver whose trials take a moment; killed_after: it is killed after so many, the last of which has not ended."""
     begin_together.wait(60)
     with open_sweep(template, resume=False) as state:
         searcher = searcher_of(state)
@@ -84,6 +92,7 @@ def drive(template: Template, begin_together: Any, killed_after: int | None = No
                 return
             if killed_after is not None and index >= killed_after:
                 os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(0.05)
             if killed_after is None or index < killed_after - 1:
                 searcher.tell(f"id{index}", ended())
 
@@ -117,6 +126,7 @@ def check_each_trial_once(url: str, tmp_path: Path) -> None:
         assert (Path(trial.user_attrs["folder"]) / "trials" / f"{trial.number:04d}" / "trial.json").exists()
 
 
+@BOTH
 def test_four_drivers_at_once_train_each_trial_once(
     template: Callable[..., Template], url: str, tmp_path: Path
 ) -> None:
@@ -126,6 +136,7 @@ def test_four_drivers_at_once_train_each_trial_once(
     assert folders == [f"{number:04d}" for number in range(TRIALS)]
 
 
+@BOTH
 def test_the_trials_of_a_killed_driver_are_ended_by_the_others(
     template: Callable[..., Template], url: str, tmp_path: Path
 ) -> None:
@@ -139,6 +150,7 @@ def driver(template: Template, resume: bool = False) -> Iterator[tuple[SweepStat
         yield state, searcher_of(state)
 
 
+@BOTH
 def test_a_trial_is_taken_over_from_its_checkpoint_and_its_first_driver_leaves_it_out(
     template: Callable[..., Template], url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
