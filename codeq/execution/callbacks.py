@@ -24,8 +24,8 @@ from codeq.storage.trial_folder import ROW_KEYS, TrialFolder
 
 log = logging.getLogger(__name__)
 
-_KILLED_FOR_MEMORY = re.compile(r"[^.\n]*(?:low on memory|memory pressure)[^.\n]*", re.IGNORECASE)
-"""What Ray says of a process that its memory monitor has killed."""
+_KILLED_FOR_MEMORY = re.compile(r"node running low on memory(?:\. Memory on the node .*? was (.+?) \()?")
+"""What Ray says of a process that its memory monitor has killed; the group is how much was used."""
 
 
 class TrialRecorder(Callback):
@@ -116,7 +116,9 @@ def _killed_for_memory(report: str) -> str | None:
     """The reason to end the trial if the last failure in Tune's report is that Ray killed its process for memory."""
     *_, last = re.split(r"^Failure # \d+ .*$", report, flags=re.MULTILINE)
     killed = _KILLED_FOR_MEMORY.search(last)
-    return describe_out_of_memory(killed[0].strip()) if killed else None
+    if killed is None:
+        return None
+    return describe_out_of_memory("Ray killed its process" + (f" at {killed[1]}" if killed[1] else ""))
 
 
 def _first_sentence(report: str) -> str:

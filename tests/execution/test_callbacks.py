@@ -117,7 +117,9 @@ process is killed by SIGKILL by OOM killer due to high memory usage. (2) ray sto
 """
 KILLED = """\
 Failure # 2 (occurred at 2026-01-01_00-00-01)
-RAY_SAYS
+1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 127.0.0.1, ID: b3b61ead) was \
+2.00GB used / 23.54GB limit (0.084817)
+OOM kill reason: Memory usage 2135691264B exceeded threshold of 505530208B (2.0% of 25276510208B limit)
 """
 
 
@@ -132,6 +134,7 @@ def test_a_process_that_died_goes_on_and_one_that_ray_killed_for_memory_does_not
     (tmp_path / "error.txt").write_text(DIED + KILLED)
     recorder.on_trial_recover(1, [], trial)
     assert trial.config[FAILED].startswith("out of memory: a smaller batch_size")
+    assert trial.config[FAILED].endswith(" (Ray killed its process at 2.00GB used / 23.54GB limit)")
     assert len(caplog.messages) == 1
 
 

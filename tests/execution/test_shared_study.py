@@ -83,7 +83,7 @@ def suggest(searcher: OptunaSearcher, name: str, seconds: float = 20) -> Any:
 
 
 def drive(template: Template, begin_together: Any, killed_after: int | None = None) -> None:
-    """A driver whose trials take a moment; killed_after: it is killed after so many, the last of which has not ended."""
+    """A driver whose trials take a moment; killed_after: it is killed after so many, with the last one unfinished."""
     begin_together.wait(60)
     with open_sweep(template, resume=False) as state:
         searcher = searcher_of(state)
