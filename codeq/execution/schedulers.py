@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -47,6 +48,10 @@ class ParetoASHA(NoStopping):
         """shared: the study of several drivers, which compare their trials with one another's."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._rungs, self._shared = rungs, shared
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles schedulers into an unused snapshot, and a study's database cannot be pickled."""
+        return {}
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: Row) -> str:
         """Stop or continue after an epoch."""
