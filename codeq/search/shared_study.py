@@ -8,6 +8,7 @@ What decides who trains what happens under a lock in the database.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import threading
 import time
@@ -22,6 +23,8 @@ from optuna.trial import FrozenTrial
 from codeq.config.objectives import Row
 from codeq.search.servers import database_engine
 from codeq.search.study import LOCK_TIMEOUT_S, OWNER, StudyUnavailable, available, is_owned, lock_file, optuna_url
+
+log = logging.getLogger(__name__)
 
 SIGN_EVERY_S = 5.0
 DEAD_AFTER_S = 30.0
@@ -100,9 +103,11 @@ class SharedStudy:
 
     @available()
     def others_live(self) -> bool:
-        """Whether another driver gives signs of life; takes up to two intervals between them."""
-        deadline = time.monotonic() + 2 * SIGN_EVERY_S
+        """Whether another driver gives signs of life; takes DEAD_AFTER_S seconds if one has not ended and gives none."""
+        deadline = time.monotonic() + DEAD_AFTER_S
         first = self._others()
+        if first:
+            log.warning("another driver is known; whether it is alive is seen within %.0f s", DEAD_AFTER_S)
         while first and time.monotonic() < deadline:
             if self._others() != first:
                 return True

@@ -61,9 +61,9 @@ def template(
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signs of life come every tenth of a second, and are missed after one second."""
+    """Signs of life come every tenth of a second, and are missed after three seconds."""
     monkeypatch.setattr("codeq.search.shared_study.SIGN_EVERY_S", 0.1)
-    monkeypatch.setattr("codeq.search.shared_study.DEAD_AFTER_S", 1.0)
+    monkeypatch.setattr("codeq.search.shared_study.DEAD_AFTER_S", 3.0)
     monkeypatch.setattr("codeq.execution.searcher.OTHERS_AGAIN_S", 0.05)
     monkeypatch.setattr("codeq.execution.searcher.STUDY_AGAIN_S", 0.05)
 

@@ -411,8 +411,8 @@ def test_of_two_drivers_of_one_study_one_is_killed_and_the_other_ends_all_trials
     assert ended.isdisjoint(records(folders[1])) and len(ended | set(records(folders[1]))) == TRIALS
     for number, of_trial in rows(folders[1]).items():
         assert [row["epoch"] for row in of_trial] == list(range(1, EPOCHS + 1))
-        kept = len(before.get(number, [])) - 1
-        assert of_trial[:kept] == before.get(number, [])[:kept], "more than one epoch was repeated"
+        kept = before.get(number, [])[:-1]
+        assert of_trial[: len(kept)] == kept, "more than one epoch was repeated"
 
 
 def test_a_wandb_server_that_dies_while_trials_train_costs_nothing_but_seconds_at_the_end(
