@@ -103,7 +103,7 @@ class SharedStudy:
 
     @available()
     def others_live(self) -> bool:
-        """Whether another driver gives signs of life; takes DEAD_AFTER_S seconds if one has not ended and gives none."""
+        """Whether another driver gives signs of life; takes DEAD_AFTER_S seconds where one gives none."""
         deadline = time.monotonic() + DEAD_AFTER_S
         first = self._others()
         if first:
