@@ -197,6 +197,7 @@ def _open_and_run(
 ) -> int:
     # Imported here, since Optuna, Ray and torch take seconds, in which the terminal shows what it waits for.
     from codeq.execution.session import RunOptions, Session
+    from codeq.search.study import StudyUnavailable
     from codeq.search.sweep_state import open_sweep
     from codeq.storage.machine_fault import machine_fault
     from codeq.storage.run_log import recorded_run
@@ -214,6 +215,10 @@ def _open_and_run(
     except StateDamaged as error:
         terminal.clear()
         print(error, file=sys.stderr)
+        return DAMAGED
+    except StudyUnavailable as error:
+        terminal.clear()
+        print(f"the study cannot be used now: {error}; {GOES_ON}", file=sys.stderr)
         return DAMAGED
     except Exception as error:
         if (fault := machine_fault(error)) is None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from codeq import plugins
 from codeq.registry import REGISTRIES
+from tests.postgresql import MISSING, PROGRAMS, PostgreSQL
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,6 +69,27 @@ def own_registry() -> Iterator[None]:
     plugins._loaded.clear()
     for kind, registry in REGISTRIES.items():
         registry.restore(parts[kind])
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Callable[[], str]]:
+    """Returns the URL of a new, empty database on a PostgreSQL server, or skips the test where there is none."""
+    psycopg = pytest.importorskip("psycopg", reason="needs psycopg: pip install 'psycopg[binary]'")
+    if not PROGRAMS:
+        pytest.skip(MISSING)
+    folder = Path(tempfile.mkdtemp(prefix="cq"))
+    names = itertools.count()
+    with PostgreSQL(folder / "postgresql", "secret") as port:
+
+        def new() -> str:
+            name = f"codeq{next(names)}"
+            host = str(folder / "postgresql")
+            with psycopg.connect(host=host, port=port, user="postgres", autocommit=True) as server:
+                server.execute(f"create database {name} owner codeq")
+            return f"postgresql://codeq:secret@127.0.0.1:{port}/{name}"
+
+        yield new
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import http.server
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,17 +15,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT, TINY
+from tests.postgresql import MISSING, PROGRAMS, PostgreSQL
 
 pytest.importorskip("psycopg", reason="needs psycopg: pip install 'psycopg[binary]'")
-SERVER = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 pytestmark = [
-    pytest.mark.skipif(not SERVER, reason="needs a PostgreSQL server: apt install postgresql"),
+    pytest.mark.skipif(not PROGRAMS, reason=MISSING),
     pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc, for the list of processes"),
 ]
 
@@ -102,7 +100,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     found = Setting(folder / "home", folder / "work", temporary, RefusingServer())
     found.home.mkdir()
     found.work.mkdir()
-    with _postgresql(temporary / "postgresql", found.password) as found.port:
+    with PostgreSQL(temporary / "postgresql", found.password) as found.port:
         (found.home / ".netrc").write_text(
             f"machine 127.0.0.1:{found.wandb.server_port} login user password {found.netrc_key}\n"
         )
@@ -117,50 +115,6 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     found.wandb.shutdown()
     found.wandb.server_close()
     shutil.rmtree(temporary)
-
-
-class _postgresql:
-    """A PostgreSQL server on 127.0.0.1 with a user `codeq` and a database of that name, which need the password."""
-
-    def __init__(self, folder: Path, password: str) -> None:
-        self._folder, self._password = folder, password
-
-    def __enter__(self) -> int:
-        import psycopg
-
-        # It refuses to run as root.
-        self._user: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
-        self._folder.mkdir()
-        if self._user:
-            shutil.chown(self._folder, "postgres")
-            self._folder.parent.chmod(0o755)
-        data, quiet = str(self._folder / "data"), {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        bin_folder = SERVER[-1].parent
-        auth = ["--auth-local=trust", "--auth-host=scram-sha-256", "--username=postgres", "--no-sync"]
-        subprocess.run([bin_folder / "initdb", "-D", data, *auth], check=True, cwd="/", **quiet, **self._user)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-k", str(self._folder), "-F"]
-        self._server = subprocess.Popen(
-            [bin_folder / "postgres", "-D", data, *options], cwd="/", **quiet, **self._user
-        )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                connection = psycopg.connect(host=str(self._folder), port=port, user="postgres", autocommit=True)
-                break
-            except psycopg.OperationalError:
-                assert time.monotonic() < deadline, "PostgreSQL did not start"
-                time.sleep(0.2)
-        with connection:
-            connection.execute(f"create role codeq login password '{self._password}'")
-            connection.execute("create database codeq owner codeq")
-        return port
-
-    def __exit__(self, *error: object) -> None:
-        self._server.terminate()
-        self._server.wait(30)
 
 
 def sweep(setting: Setting, *more: str, **environment: str) -> Run:
@@ -262,7 +216,7 @@ def test_no_output_and_no_process_shows_a_secret(
 
 
 def test_the_database_holds_no_password(setting: Setting, offline: Run, online: Run) -> None:
-    dump = [SERVER[-1].with_name("pg_dump"), "--dbname", setting.url()]
+    dump = [PROGRAMS[-1].with_name("pg_dump"), "--dbname", setting.url()]
     environment = {**os.environ, "PGPASSWORD": setting.password}
     text = subprocess.run(dump, env=environment, capture_output=True, text=True, check=True).stdout
     assert "codeq@127.0.0.1" in text, "the template is stored with the study"

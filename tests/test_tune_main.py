@@ -254,11 +254,11 @@ def test_wandb_has_one_run_per_trial_and_one_of_the_report_offline(tmp_path: Pat
     assert not any(key.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def start(arguments: list[object]) -> subprocess.Popen[str]:
+def start(arguments: list[object], **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "tune_main.py", *map(str, arguments)],
-        cwd=ROOT, env={**os.environ, "WANDB_MODE": "offline"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
+        cwd=ROOT, env={**os.environ, "WANDB_MODE": "offline", **environment}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 

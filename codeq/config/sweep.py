@@ -243,4 +243,6 @@ class SweepConfig(StrictModel):
     storage: Annotated[NonEmptyString, AfterValidator(_without_secret), AfterValidator(_writable)] = Field(
         "results", description="a folder or a URL such as s3://bucket/path"
     )
-    study: NonEmptyString | None = Field(None, description="Optuna storage URL; null: SQLite in the sweep's folder")
+    study: NonEmptyString | None = Field(
+        None, description="Optuna storage URL, which several drivers may share; null: SQLite in the sweep's folder"
+    )

@@ -16,12 +16,16 @@ from ray.tune.experiment import Trial
 from upath import UPath
 
 from codeq.config.sweep import SweepConfig
-from codeq.execution.trial import folder_name
+from codeq.execution.trial import FAILED, folder_name
 from codeq.search.outcome import TrialEnd, trial_end
 from codeq.storage.machine_fault import MachineFault
+from codeq.storage.out_of_memory import describe_out_of_memory
 from codeq.storage.trial_folder import ROW_KEYS, TrialFolder
 
 log = logging.getLogger(__name__)
+
+_KILLED_FOR_MEMORY = re.compile(r"node running low on memory(?:\. Memory on the node .*? was (.+?) \()?")
+"""What Ray says of a process that its memory monitor has killed; the group is how much was used."""
 
 
 class TrialRecorder(Callback):
@@ -60,6 +64,14 @@ class TrialRecorder(Callback):
         if result["status"] == "running" and result["reason"]:
             log.warning("trial %s: %s", folder_name(trial.config), result["reason"])
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Say that a trial whose process has died goes on. One that was killed for its memory ends instead: Tune always
+        starts another process, which is told not to train."""
+        if reason := _killed_for_memory(_report(trial)):
+            trial.config[FAILED] = reason
+        else:
+            log.warning("trial %s: its process has died, it goes on from its checkpoint", folder_name(trial.config))
+
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record how the trial ended; Tune calls this for stopped trials too."""
         self._end(trial, trial_end(trial.last_result, self._sweep.scheduler))
@@ -67,8 +79,7 @@ class TrialRecorder(Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record a trial whose process died more often than max_failures allows; one that met a fault of the machine
         stays unfinished, so that --resume continues it."""
-        report = Path(str(trial.local_path)) / "error.txt"  # Tune's, in its scratch folder
-        text = report.read_text("utf-8", "replace") if report.exists() else ""
+        text = _report(trial)
         folder = TrialFolder(UPath(trial.config["folder"]))
         if fault := re.findall(rf"{MachineFault.__name__}: (.+)", text):
             self._on_fault(fault[-1])
@@ -76,7 +87,8 @@ class TrialRecorder(Callback):
         if text:
             folder.write_error(text)
         # The process may have died after it wrote a row and before it reported it.
-        self._end(trial, TrialEnd("failed", _first_sentence(text), folder.last_row()))
+        reason = _killed_for_memory(text) or _first_sentence(text)
+        self._end(trial, TrialEnd("failed", reason, folder.last_row()))
 
     def _end(self, trial: Trial, end: TrialEnd) -> None:
         folder = TrialFolder(UPath(trial.config["folder"]))
@@ -94,12 +106,25 @@ class TrialRecorder(Callback):
             self._tell(trial.trial_id, end)
 
 
+def _report(trial: Trial) -> str:
+    """What Tune has written in its scratch folder about the failures of the trial's processes; may be empty."""
+    path = Path(str(trial.local_path)) / "error.txt"
+    return path.read_text("utf-8", "replace") if path.exists() else ""
+
+
+def _killed_for_memory(report: str) -> str | None:
+    """The reason to end the trial if the last failure in Tune's report is that Ray killed its process for memory."""
+    *_, last = re.split(r"^Failure # \d+ .*$", report, flags=re.MULTILINE)
+    killed = _KILLED_FOR_MEMORY.search(last)
+    if killed is None:
+        return None
+    return describe_out_of_memory("Ray killed its process" + (f" at {killed[1]}" if killed[1] else ""))
+
+
 def _first_sentence(report: str) -> str:
     """The sentence of Tune's report that says what killed the process."""
     found = re.search(r"Error: (.+)|^(The actor .+?)(?:\.|$)", report, re.MULTILINE)
     return (found[1] or found[2]) if found else "its process died"
-
-
 
 
 class Periodically(Callback):

@@ -45,6 +45,10 @@ class CapacityLimiter(ConcurrencyLimiter):
         super().__init__(searcher, max_concurrent=now.max_live)
         self._capacity, self._asked_at, self._started, self._slots = capacity, time.monotonic(), started, now.free
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles searchers into an unused snapshot, and a study's URL may have a password."""
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the searcher's proposal, or None if there is no capacity.
 

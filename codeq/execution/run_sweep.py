@@ -73,13 +73,14 @@ def _tune(state: SweepState, session: Session, tracker: Tracker, show: Callable[
 
     sweep = state.template.sweep
     searcher = OptunaSearcher(
-        state.template, state.study, state.folder, state.warm_start, session.placement(state.token)
-    )
+        state.template, state.study, state.folder, state.warm_start, session.placement(state.token),
+        shared=state.shared, drivers_before=state.drivers_before,
+    )  # fmt: skip
     session.tune(
         SweepTrial,
         {"cpu": sweep.resources.cpu, "gpu": session.gpus},
         searcher=searcher,
-        scheduler=build_scheduler(state.template, state.rows()),
+        scheduler=build_scheduler(state.template, state.rows(), state.shared),
         callbacks=_callbacks(state, session, searcher.tell, tracker, show),
         trials=state.remaining,
         time_budget_s=parse_duration(sweep.time_budget) if sweep.time_budget else None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -13,7 +15,12 @@ from codeq.config import Template
 from codeq.config.metrics import METRICS
 from codeq.config.objectives import Objectives, maximized_values
 from codeq.search.rungs import HEALTHY, Rungs
+from codeq.search.shared_study import SharedStudy
+from codeq.search.study import StudyUnavailable
+from codeq.storage.atomic_files import warn_once
 from codeq.storage.trial_folder import Row
+
+log = logging.getLogger(__name__)
 
 SCORE = "stopping_score"
 """The key of the value that the median rule compares; more is better."""
@@ -37,18 +44,37 @@ class ParetoASHA(NoStopping):
     Trials are identified by their number, which they keep over --resume.
     """
 
-    def __init__(self, rungs: Rungs) -> None:
+    def __init__(self, rungs: Rungs, shared: SharedStudy | None = None) -> None:
+        """shared: the study of several drivers, which compare their trials with one another's."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._rungs = rungs
+        self._rungs, self._shared = rungs, shared
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles schedulers into an unused snapshot, and a study's database cannot be pickled."""
+        return {}
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: Row) -> str:
         """Stop or continue after an epoch."""
+        self._exchange(trial, result)
         stops = self._rungs.stops(trial.config["trial"], result)
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: Row) -> None:
         """Add a trial whose last epoch is a rung to that rung."""
+        self._exchange(trial, result)
         self._rungs.record(trial.config["trial"], result)
+
+    def _exchange(self, trial: Trial, result: Row) -> None:
+        """Tell the other drivers of a trial at a rung, and hear of theirs."""
+        if self._shared is None or not self._rungs.is_rung(result):
+            return
+        try:
+            theirs = self._shared.exchange(trial.config["trial"], result, self._rungs.metrics)
+        except StudyUnavailable as error:
+            warn_once(log, f"the study cannot be used now; this trial is compared with those known before: {error}")
+            return
+        for number, row in theirs:
+            self._rungs.record(number, row)
 
 
 class MedianOfScores(NoStopping, MedianStoppingRule):
@@ -86,11 +112,13 @@ def stopping_score(row: Row, objectives: Objectives) -> float:
     return sum(value / METRICS[name].scale for name, value in values)
 
 
-def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = ()) -> NoStopping:
+def build_scheduler(
+    template: Template, recorded: Iterable[tuple[int, Iterable[Row]]] = (), shared: SharedStudy | None = None
+) -> NoStopping:
     """The configured Tune scheduler, which counts in epochs; no trial is stopped before grace_epochs.
 
     recorded: the numbers and rows of earlier trials, which are added to ASHA's rungs: a resumed trial is not compared
-    there again.
+    there again. shared: see `ParetoASHA`; the median rule compares the trials of its own driver.
     """
     sweep = template.sweep
     match sweep.scheduler.name:
@@ -102,4 +130,4 @@ def build_scheduler(template: Template, recorded: Iterable[tuple[int, Iterable[R
     for trial, rows in recorded:
         for row in rows:
             rungs.record(trial, row)
-    return ParetoASHA(rungs)
+    return ParetoASHA(rungs, shared)

@@ -23,6 +23,9 @@ from codeq.storage.trial_folder import TrialFolder
 if TYPE_CHECKING:
     from codeq.data import RawImages
 
+FAILED = "failed"
+"""The key of a trial's Tune config for the reason why the loss of its process is its end, see `TrialRecorder`."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -69,7 +72,10 @@ class SweepTrial(tune.Trainable):
         """config: see `trial_config`."""
         self._folder = TrialFolder(UPath(config["folder"]))
         images = ray.get(config["images"]) if config.get("images") is not None else None
-        self._rows = epochs(self._folder, config["place"], config["grace_epochs"], images, config["token"])
+        if reason := config.get(FAILED):
+            self._rows = iter([{**self._folder.last_row(), "status": "failed", "reason": reason}])
+        else:
+            self._rows = epochs(self._folder, config["place"], config["grace_epochs"], images, config["token"])
         self._gauges = TrialGauges(self._folder.sweep_folder.name, folder_name(config))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -103,27 +109,41 @@ def epochs(
     if they are loaded already. token: see `Placement`. Raises MachineFault for a fault of the machine, after which
     the trial can go on.
     """
-    from codeq.data import load_data  # imports torch, which the driver must not import
-    from codeq.train.device import free_cached_memory, prepare_device
-    from codeq.train.loop import fit
-    from codeq.train.trial_run import ended_row, failed_row, open_run, save_epoch
+    from codeq.train.device import free_cached_memory  # imports torch, which the driver must not import
+    from codeq.train.trial_run import failed_row
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    free_cached_memory()  # of the previous trial
     try:
-        load_stored(folder.sweep_folder)  # the config may use parts of plug-ins
-        config = folder.read_config().model_copy(update=dict(place))
-        data = None if raw is None else load_data(config, prepare_device(config.device, config.threads), raw)
-        check_token(folder.sweep_folder, token)
-        state, note = open_run(folder, config, data)
-        if ended := ended_row(folder):
-            yield ended
-            return
-        for epoch_row in fit(state, grace_epochs):
-            check_token(folder.sweep_folder, token)
-            yield save_epoch(folder, state, epoch_row, note)
-            note = ""
+        free_cached_memory()  # of the previous trial
+        yield from _epochs(folder, place, grace_epochs, raw, token)
+        return
     except Exception as error:  # an exception ends this trial, not the sweep
         if fault := machine_fault(error):
             raise MachineFault(fault) from error
-        yield failed_row(folder, error)
+        last = failed_row(folder, error)
+    gc.collect()
+    free_cached_memory()  # other trials may share the GPU
+    yield last
+
+
+def _epochs(
+    folder: TrialFolder, place: Mapping[str, str], grace_epochs: int, raw: RawImages | None, token: str | None
+) -> Iterator[dict[str, Any]]:
+    """As `epochs`; raises what the training raises."""
+    from codeq.data import load_data
+    from codeq.train.device import prepare_device
+    from codeq.train.loop import fit
+    from codeq.train.trial_run import ended_row, open_run, save_epoch
+
+    load_stored(folder.sweep_folder)  # the config may use parts of plug-ins
+    config = folder.read_config().model_copy(update=dict(place))
+    data = None if raw is None else load_data(config, prepare_device(config.device, config.threads), raw)
+    check_token(folder.sweep_folder, token)
+    state, note = open_run(folder, config, data)
+    if ended := ended_row(folder):
+        yield ended
+        return
+    for epoch_row in fit(state, grace_epochs):
+        check_token(folder.sweep_folder, token)
+        yield save_epoch(folder, state, epoch_row, note)
+        note = ""

@@ -16,6 +16,7 @@ from codeq.config.text import join_and, pluralize, yaml_text
 from codeq.results.comparison import Comparison
 from codeq.results.confirmation import Confirmed
 from codeq.results.sweep_result import SweepResult
+from codeq.results.winners import describe_untested
 
 _FILE_WIDTH = 200
 """Width of the table where the output is not a terminal."""
@@ -45,6 +46,8 @@ def print_front(found: SweepResult, template: Template) -> None:
         print(f"No trial satisfies {constraints}: no best.yaml. The front is that of trials that do not.")
     else:
         print(f"* {found.choice}, chosen on {found.selected_on}.")
+    if untested := describe_untested(found):
+        print(untested)
 
 
 def print_confirmation(found: SweepResult, template: Template) -> None:

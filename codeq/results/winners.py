@@ -17,6 +17,7 @@ from codeq.config.document import to_yaml
 from codeq.config.metrics import MAIN
 from codeq.config.paths import escape_paths
 from codeq.config.run import RunConfig
+from codeq.config.text import join_and
 from codeq.plugins import stored_plugins
 from codeq.results.confirmation import Confirmed
 from codeq.results.sweep_result import SweepResult
@@ -41,15 +42,14 @@ def test_accuracy_here(folder: TrialFolder) -> float:
 def with_test_accuracy(trials: Sequence[TrialResult], measure: TestAccuracy) -> list[TrialResult]:
     """The trials, the finished ones with `test_acc` measured from their final checkpoints if it is not stored.
 
-    None, and a line that says why, if it cannot be measured: the other results must not be lost.
+    None if it cannot be measured, which must not lose the other results: without a checkpoint (`describe_untested`), or
+    with a line that says why.
     """
     return [_measured(trial, measure) if trial.finished and trial.test_acc is None else trial for trial in trials]
 
 
 def _measured(trial: TrialResult, measure: TestAccuracy) -> TrialResult:
     if not trial.folder.checkpoint.exists():
-        reason = "its checkpoint was not kept, see sweep.keep_checkpoints"
-        log.warning("trial %d: test accuracy cannot be measured: %s", trial.record.trial, reason)
         return trial
     try:
         record = replace(trial.record, test_acc=measure(trial.folder))
@@ -58,6 +58,27 @@ def _measured(trial: TrialResult, measure: TestAccuracy) -> TrialResult:
         log.warning("trial %d: test accuracy could not be measured: %s", trial.record.trial, error)
         return trial
     return replace(trial, record=record)
+
+
+def describe_untested(found: SweepResult) -> str:
+    """Return a line about the trials of the front without test accuracy and checkpoint, with the command that measures
+    it; "" if there are none.
+
+    Checkpoints are kept for one front: `--resume` with other constraints or objectives may find another.
+    """
+    lost = [trial for trial in found.front if trial.test_acc is None and not trial.folder.checkpoint.exists()]
+    if not lost:
+        return ""
+    numbers = join_and(f"{trial.record.trial:04d}" for trial in lost)
+    which = f"trial{'s' if len(lost) > 1 else ''} {numbers}"
+    why = f"No test accuracy of {which}: checkpoints were kept for another front (sweep.keep_checkpoints)"
+    return f"{why}. To measure it, train again: {train_command(lost[0].folder.path / 'config.yaml', lost[0].folder)}"
+
+
+def train_command(config: UPath, trial: TrialFolder) -> str:
+    """Return the command that trains the config of a trial, or of best.yaml, again."""
+    plugins = "".join(f" --plugin {shlex.quote(str(plugin))}" for plugin in stored_plugins(trial.sweep_folder))
+    return f"python -m codeq.train {shlex.quote(str(config))}{plugins}"
 
 
 def write_best(path: UPath, winner: TrialResult, found: SweepResult, template: Template) -> None:
@@ -72,14 +93,13 @@ def _header(path: UPath, winner: TrialResult, found: SweepResult, config: RunCon
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "optuna"))
     row = winner.as_row()
     scores = ", ".join(f"{name} {row[name]:.6g}" for name in MAIN if row[name] is not None)
-    plugins = "".join(f" --plugin {shlex.quote(str(plugin))}" for plugin in stored_plugins(path.parent))
     where = f"Trial {winner.record.trial} of the sweep {template.sweep.name} ({template.source})"
     return [
         f"{where}: {found.choice}, chosen on {found.selected_on}.",
         f"Scores after {winner.row['epoch']} epochs: {scores}.",
         *_confirmation(found.confirmation_of(winner)),
         f"Seed {config.seed}. codeq-tune {codeq.__version__}, {packages}, Python {platform.python_version()}.",
-        f"Train it again: python -m codeq.train {shlex.quote(str(path))}{plugins}",
+        f"Train it again: {train_command(path, winner.folder)}",
     ]
 
 

@@ -22,7 +22,7 @@ from codeq.config.errors import ConfigError
 from codeq.config.text import first_line, pluralize
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.samplers import as_optuna
-from codeq.search.study import OtherObjectives, begin_trial, end_trial, open_study
+from codeq.search.study import OtherObjectives, begin_trial, end_trial, is_owned, open_study
 from codeq.storage.trial_folder import (
     EMPTY_METRICS,
     StateDamaged,
@@ -43,9 +43,10 @@ def run_attributes(config: RunConfig) -> dict[str, str | int]:
     return {"run_name": config.run_name, "seed": config.seed, "config_hash": config.config_hash}
 
 
-def recover(folder: UPath, local: Path, template: Template) -> None:
+def recover(folder: UPath, local: Path, template: Template, driver: str = "") -> None:
     """Repair the trials' records and configs, and a SQLite study, each with a warning.
 
+    driver: in a study of several drivers the one whose trials these are.
     Raises StateDamaged, a line for each file, if something cannot be repaired.
     """
     problems, records, damaged = [], dict[int, TrialRecord](), dict[int, StateDamaged]()
@@ -62,7 +63,7 @@ def recover(folder: UPath, local: Path, template: Template) -> None:
         study = _study(local, template, records, whole=not damaged)
     except StateDamaged as error:
         raise StateDamaged("\n".join(map(str, [error, *damaged.values()]))) from None
-    stored = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    stored = {trial.number: trial for trial in study.get_trials(deepcopy=False) if is_owned(trial, driver)}
     for number, trial in stored.items():
         if trial.state.is_finished() and number not in records and number not in damaged:
             damaged[number] = StateDamaged(f"{trial_folder(folder, number).path / 'trial.json'}: is missing")

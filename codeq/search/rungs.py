@@ -54,10 +54,15 @@ class Rungs:
     def __init__(
         self, scheduler: Scheduler, objectives: Objectives, constraints: Constraints, max_epochs: int
     ) -> None:
-        """max_epochs: of the longest trial."""
+        """max_epochs: of the longest trial. metrics: what of a row is compared."""
         self._objectives = objectives
+        self.metrics = tuple(dict.fromkeys((*objectives, *constraints)))
         factor = scheduler.reduction_factor
         self._rungs = {epoch: Rung(objectives, constraints, factor) for epoch in scheduler.rungs(max_epochs)}
+
+    def is_rung(self, row: Row) -> bool:
+        """Whether trials are compared at the row's epoch, and the row is one to compare."""
+        return _is_healthy(row) and row["epoch"] in self._rungs and self._is_finite(row)
 
     def stops(self, trial: int, row: Row) -> bool:
         """Whether the trial stops after this row. It is compared once at each rung.
@@ -73,7 +78,7 @@ class Rungs:
 
     def record(self, trial: int, row: Row) -> bool:
         """Add the row to its rung without a decision; returns whether its epoch is a rung where the trial is new."""
-        if not _is_healthy(row) or row["epoch"] not in self._rungs or not self._is_finite(row):
+        if not self.is_rung(row):
             return False
         return self._rungs[row["epoch"]].add(trial, row)
 

@@ -64,22 +64,33 @@ class SamplerStudy:
         """Add a trial that has ended already. tried_here: in this sweep, so its config is not proposed again."""
         if tried_here:
             self._tried.add(_key(parameters))
+        self._add(report.state, parameters, values=report.values, constraints=dict(report.constraints))
+
+    def _add(self, state: TrialState, parameters: Mapping[str, Any], **more: Any) -> None:
         trial = create_trial(
-            state=report.state,
-            values=report.values,
+            state=state,
             params=dict(parameters),
             distributions={name: self._distributions[name] for name in parameters},
             system_attrs=dict(_FIRST_GENERATION),
-            constraints=dict(report.constraints),
+            **more,
         )
         self._study.add_trial(trial)
 
     def resume(self, parameters: Mapping[str, Any]) -> Proposal:
-        """The config of a trial that has begun and not ended. To be called before `enqueue`."""
-        self._study.enqueue_trial(dict(parameters))
-        proposal = self._draw()
+        """The config of a trial that has begun and not ended."""
+        config = self._template.draw(lambda name, distribution: parameters[name])
         self._tried.add(_key(parameters))
-        return proposal
+        self._add(TrialState.RUNNING, parameters)
+        return Proposal(optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[-1]._trial_id), config)
+
+    def skip(self, parameters: Mapping[str, Any], enqueued: Mapping[str, Any] | None = None) -> None:
+        """Do not propose a config that another driver has begun; enqueued: the entry of the queue that it is."""
+        self._tried.add(_key(parameters))
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            if enqueued is not None and trial.user_attrs.get("enqueued") == enqueued:
+                waiting = optuna.Trial(self._study, trial._trial_id)
+                waiting.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+                return  # an entry that leaves values open may be there twice
 
     def enqueue(self, values: Mapping[str, Any]) -> None:
         """Propose `values`, by parameter name and perhaps not for all, before the sampler's own draws."""

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from codeq.config.sweep import SweepConfig
 from codeq.config.text import first_line, one_line
@@ -30,9 +31,14 @@ _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 _DASHBOARD_CONSTRAINTS = "constraints"
 """The attribute in which optuna-dashboard 0.21 looks for constraints: a list of numbers, as in Optuna 4."""
 
+OWNER = "driver"
+"""The user attribute of a trial that names its driver, in a study of several: see `codeq.search.shared_study`."""
 
 SQLITE_TIMEOUT_S = 2.0
 """Seconds for which an operation waits for a lock that another program has on the file: the driver has other work."""
+LOCK_TIMEOUT_S = 30.0
+"""Seconds for which a driver waits until others have begun a trial."""
+CREATE_ATTEMPTS = 4
 
 
 class OtherObjectives(StateDamaged):
@@ -73,13 +79,11 @@ def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
     quiet_optuna()
     url = study_url(sweep, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # Two processes that create SQLite's tables at the same time raise errors.
     try:
-        with FileLock(str(folder / ".study.lock")):
-            return _open(url, sweep)
+        return _open(url, sweep)
     except _OtherDirections as error:
         raise OtherObjectives(str(_unusable(sweep, folder, error))) from None
-    except (SQLAlchemyError, ValueError) as error:
+    except (SQLAlchemyError, ValueError, Timeout) as error:
         raise _unusable(sweep, folder, error) from None
 
 
@@ -119,7 +123,7 @@ def quiet_optuna() -> None:
 
 
 @contextlib.contextmanager
-def _available() -> Iterator[None]:
+def available() -> Iterator[None]:
     """Raise StudyUnavailable for an error of the database's server or file."""
     try:
         yield
@@ -130,7 +134,7 @@ def _available() -> Iterator[None]:
         raise
 
 
-@_available()
+@available()
 def begin_trial(study: optuna.Study, proposed: FrozenTrial, attributes: Mapping[str, Any]) -> optuna.Trial:
     """Store a trial with the parameters of `proposed` as running, in one transaction; its number is the next one.
 
@@ -146,14 +150,14 @@ def begin_trial(study: optuna.Study, proposed: FrozenTrial, attributes: Mapping[
     return _trial(study, study.get_trials(deepcopy=False)[-1])
 
 
-@_available()
+@available()
 def find_trial(study: optuna.Study, name: str, value: Any) -> optuna.Trial | None:
     """Return the trial whose user attribute `name` is `value`. Raises StudyUnavailable."""
     found = (trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get(name) == value)
     return next((_trial(study, trial) for trial in found), None)
 
 
-@_available()
+@available()
 def end_trial(trial: optuna.Trial, end: TrialEnd, report: StudyReport) -> None:
     """Store how the trial ended; may be repeated. Raises StudyUnavailable."""
     for name, value in end.attributes.items():
@@ -166,7 +170,7 @@ def end_trial(trial: optuna.Trial, end: TrialEnd, report: StudyReport) -> None:
     trial.study.tell(trial, report.values, report.state)
 
 
-@_available()
+@available()
 def end_interrupted(study: optuna.Study, number: int, end: TrialEnd, report: StudyReport) -> None:
     """Store how a trial ended that the study has as running or waiting: its driver was killed before it stored it."""
     trial = _trial(study, study.get_trials(deepcopy=False)[number])
@@ -174,25 +178,58 @@ def end_interrupted(study: optuna.Study, number: int, end: TrialEnd, report: Stu
     end_trial(trial, end, report)
 
 
-@_available()
-def mark_waiting(study: optuna.Study) -> None:
-    """Set running trials to WAITING, for --resume: without a driver no trial is RUNNING. Raises StudyUnavailable."""
+@available()
+def mark_waiting(study: optuna.Study, driver: str = "") -> None:
+    """Set running trials to WAITING, for --resume: without a driver no trial is RUNNING. Raises StudyUnavailable.
+
+    driver: only its trials, in a study of several drivers.
+    """
     for stored in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if not is_owned(stored, driver):
+            continue
         trial = _trial(study, stored)
         trial.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 
-@_available()
-def resume_waiting(study: optuna.Study) -> optuna.Trial:
-    """The trial that has waited longest, running again. Raises StudyUnavailable."""
-    return study.ask()
+@available()
+def resume_trial(study: optuna.Study, number: int) -> optuna.Trial:
+    """Return the trial of that number, which has waited, running again. Raises StudyUnavailable."""
+    trial = _trial(study, study.get_trials(deepcopy=False)[number])
+    trial.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+    return trial
+
+
+def is_owned(trial: FrozenTrial, driver: str) -> bool:
+    """Whether a trial belongs to `driver`. One without an owner, as in a study of one driver, belongs to any."""
+    return bool(trial.user_attrs.get(OWNER, driver) == driver)
 
 
 def _trial(study: optuna.Study, stored: FrozenTrial) -> optuna.Trial:
     return optuna.Trial(study, stored._trial_id)
 
 
+def lock_file(url: str) -> FileLock | None:
+    """Return the lock beside a SQLite file, which has no locks of rows; None for the URL of a server.
+
+    url: as Optuna takes it.
+    """
+    parsed = make_url(url.replace("{{", "{").replace("}}", "}"))
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    database = Path(parsed.database)
+    return FileLock(database.with_name(f".{database.name}.lock"), timeout=LOCK_TIMEOUT_S)
+
+
 def _open(url: str, sweep: SweepConfig) -> optuna.Study:
+    """Open the study, or create it: of two processes that create the tables at the same time, one fails and repeats."""
+    for _ in range(CREATE_ATTEMPTS):
+        with contextlib.suppress(IntegrityError, ProgrammingError), lock_file(url) or contextlib.nullcontext():
+            return _open_once(url, sweep)
+        time.sleep(1.0)
+    return _open_once(url, sweep)
+
+
+def _open_once(url: str, sweep: SweepConfig) -> optuna.Study:
     arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}} if url.startswith("sqlite:") else None
     storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
     study = optuna.create_study(

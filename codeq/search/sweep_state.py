@@ -25,10 +25,18 @@ from codeq.plugins import PLUGINS_FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.recovery import TEMPLATE_ATTRIBUTE, readable_template, recover, stored_template
 from codeq.search.servers import ServerUnavailable, check_database, check_package, check_storage, database_engine
-from codeq.search.study import StudyUnavailable, delete_failed_study, end_interrupted, mark_waiting, open_study
+from codeq.search.shared_study import SharedStudy
+from codeq.search.study import (
+    StudyUnavailable,
+    delete_failed_study,
+    end_interrupted,
+    is_owned,
+    mark_waiting,
+    open_study,
+)
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.atomic_files import is_local, write_atomically
-from codeq.storage.driver_lock import SweepInUse, driver_lock
+from codeq.storage.driver_lock import SweepInUse, driver_lock, driver_name
 from codeq.storage.machine_fault import machine_fault
 from codeq.storage.trial_folder import Row, StateDamaged, trial_folder, trial_folders
 
@@ -45,6 +53,7 @@ class SweepState:
     folder: holds all files, perhaps behind a URL. local: see `local_folder`.
     warm_start: trials of another sweep from which the sampler learns before its first draw.
     token: the driver's, see `codeq.storage.driver_lock`.
+    shared: the study as several drivers share it, that of `sweep.study`; drivers_before: how many had joined before.
     """
 
     template: Template
@@ -53,6 +62,8 @@ class SweepState:
     study: optuna.Study
     warm_start: Sequence[WarmStartTrial]
     token: str
+    shared: SharedStudy | None = None
+    drivers_before: int = 0
 
     @property
     def remaining(self) -> int:
@@ -129,13 +140,15 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
     local = local_folder(folder)
     check_servers(template)
     with _lock(folder, local, template) as token:
+        driver = driver_name(token) if study_url is not None else ""
         _fetch_study(folder, local)
         path = folder / "template.yaml"
         text = readable_template(path) if resume and trial_folders(folder) else None
         if text is not None:  # before the study is touched: other objectives are no damage to it
             _check_same_template(path, text, template)
         if resume:
-            recover(folder, local, template)
+            _remove_lost(folder, local, template, driver)
+            recover(folder, local, template, driver)
         records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
         if records and not resume and all(record.status == "failed" for record in records):
             _remove_failed(folder, local, template.sweep)
@@ -146,13 +159,20 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
         if records and text is None:
             _check_same_template(path, stored_template(path, study), template)
         warm_start = warm_start_trials(template, folder)
-        _check_no_trials(f"the study {template.sweep.name}", len(study.get_trials(deepcopy=False)), resume)
-        _store_missing_ends(folder, study, template.sweep)
+        shared = SharedStudy(study, study_url, driver) if study_url is not None else None
+        stored = len(study.get_trials(deepcopy=False))
+        joins = shared is not None and stored > 0 and not resume and shared.others_live()
+        _check_no_trials(f"the study {template.sweep.name}", stored, resume or joins)
+        _store_missing_ends(folder, study, template.sweep, driver)
         _store_plugins(folder, plugins, begun=bool(records))
-        write_atomically(path, template.to_yaml())
-        study.set_user_attr(TEMPLATE_ATTRIBUTE, template.to_yaml())
-        mark_waiting(study)  # trials that a killed driver left RUNNING
-        state = SweepState(template, folder, local, study, warm_start, token)
+        with shared.locked() if shared else contextlib.nullcontext():
+            if shared and (first := study.user_attrs.get(TEMPLATE_ATTRIBUTE)):
+                _check_same_template(f"the study {template.sweep.name}", first, template)
+            write_atomically(path, template.to_yaml())
+            study.set_user_attr(TEMPLATE_ATTRIBUTE, template.to_yaml())
+            mark_waiting(study, driver)  # trials that a killed driver left RUNNING
+            before = shared.join() if shared else 0
+        state = SweepState(template, folder, local, study, warm_start, token, shared, before)
         try:
             yield state
         finally:
@@ -162,7 +182,11 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
 def _close(state: SweepState) -> None:
     """Leave no trial running in the study. The next driver does it if the study cannot be used or stored now."""
     try:
-        mark_waiting(state.study)
+        try:
+            mark_waiting(state.study, state.shared.driver if state.shared else "")
+        finally:
+            if state.shared:
+                state.shared.leave()
         state.upload_study()
     except Exception as error:
         if not isinstance(error, StudyUnavailable) and machine_fault(error) is None:
@@ -222,9 +246,23 @@ def _check_no_trials(where: str, trials: int, resume: bool) -> None:
         raise StateDamaged(f"{where} holds {pluralize(trials, 'trial')} already; {more}")
 
 
-def _store_missing_ends(folder: UPath, study: optuna.Study, sweep: SweepConfig) -> None:
+def _remove_lost(folder: UPath, local: Path, template: Template, driver: str) -> None:
+    """Delete the folders of trials that other drivers have taken over while this one was gone."""
+    if not driver or not trial_folders(folder):
+        return
+    stored = open_study(template.sweep, local).get_trials(deepcopy=False)
+    lost = [trial for trial in stored if not is_owned(trial, driver)]
+    for found in [trial_folder(folder, trial.number) for trial in lost]:
+        if found.path.exists():
+            found.remove()
+            log.warning("trial %s: another driver has taken it over", found.path.name)
+
+
+def _store_missing_ends(folder: UPath, study: optuna.Study, sweep: SweepConfig, driver: str) -> None:
     """Tell the study the ends that a killed driver has recorded in trials' folders and did not tell it."""
     for stored in study.get_trials(deepcopy=False):
+        if not is_owned(stored, driver):
+            continue
         if not stored.state.is_finished() and (ended := TrialEnd.recorded(trial_folder(folder, stored.number))):
             end_interrupted(study, stored.number, ended, for_study(ended, sweep))
 
@@ -248,13 +286,13 @@ def _store_plugins(folder: UPath, plugins: Sequence[Plugin], *, begun: bool) -> 
         write_atomically(folder / PLUGINS_FOLDER / plugin.name, plugin.content)
 
 
-def _check_same_template(path: UPath, text: str, template: Template) -> None:
+def _check_same_template(where: UPath | str, text: str, template: Template) -> None:
     """Raise StateDamaged if the sweep was begun with another template, `text`: its trials would not be comparable."""
     before, now = (_comparable_config(content) for content in (text, template.to_yaml()))
     changed = [str(template.problem(found.key, str(found))) for found in differences(before, now)]
     if changed:
         more = "resume with the same template, or start another sweep with --name NAME"
-        raise StateDamaged("\n".join([*changed, f"{path}: was begun with another template; {more}"]))
+        raise StateDamaged("\n".join([*changed, f"{where}: was begun with another template; {more}"]))
 
 
 def _comparable_config(text: str) -> dict[str, Any]:

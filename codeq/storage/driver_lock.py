@@ -33,7 +33,7 @@ class SweepTakenOver(Exception):
 
 @contextlib.contextmanager
 def driver_lock(folder: UPath, local: Path) -> Iterator[str]:
-    """Hold the lock of the sweep in `folder` during the `with` block; yields the driver's token.
+    """Hold the lock of the sweep in `folder` during the `with` block; yields the driver's token, see `driver_name`.
 
     The lock is a file that its holder renews, not `flock`, which network file systems may ignore. That of a dead
     process is taken over: at once on this machine, after LEASE_S if it was on another one. local: holds the lock, see
@@ -46,11 +46,25 @@ def driver_lock(folder: UPath, local: Path) -> Iterator[str]:
     except Timeout:
         _wait_for_lease(lock, folder)
     try:
-        token = secrets.token_hex(16)
+        token = f"{_name(folder)}-{secrets.token_hex(16)}"
         write_atomically(folder / _TOKEN, token + "\n")
         yield token
     finally:
         lock.release()
+
+
+def driver_name(token: str) -> str:
+    """Return the part of a token that all drivers of the same folder share, one after the other."""
+    return token.partition("-")[0]
+
+
+def _name(folder: UPath) -> str:
+    """The name of the folder's last driver, or a new one."""
+    with contextlib.suppress(OSError, ValueError):
+        name, dash, _ = (folder / _TOKEN).read_text().partition("-")
+        if dash:
+            return name
+    return secrets.token_hex(8)
 
 
 def _wait_for_lease(lock: SoftFileLease, folder: UPath) -> None:

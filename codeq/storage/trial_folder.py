@@ -165,7 +165,7 @@ class TrialFolder:
         if not self._rows.exists():
             return []
         lines = self._rows.read_bytes().split(b"\n")[:-1]
-        parsed = [_parse_row(line) for line in lines]
+        parsed = [parse_row(line) for line in lines]
         rows: list[Row] = []
         for row in parsed:
             if row is not None and (not rows or row["epoch"] > rows[-1]["epoch"]):
@@ -196,14 +196,29 @@ class TrialFolder:
         if self.checkpoint.exists():
             self.checkpoint.rename(self.previous_checkpoint)
 
+    def copy_training(self, other: TrialFolder) -> None:
+        """Copy the config, the rows and the checkpoints of another folder, those that there are."""
+        for theirs, ours in (
+            (other._config, self._config),
+            (other._rows, self._rows),
+            (other.checkpoint, self.checkpoint),
+            (other.previous_checkpoint, self.previous_checkpoint),
+        ):
+            if theirs.exists():
+                write_atomically(ours, theirs.read_bytes())
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        self.path.fs.rm(self.path.path, recursive=True)
+
     def remove_checkpoints(self, *, keep_newest: bool = False) -> None:
         """Delete the checkpoints, or all but the newest."""
         for path in (self.previous_checkpoint, *(() if keep_newest else (self.checkpoint,))):
             path.unlink(missing_ok=True)
 
 
-def _parse_row(line: bytes) -> Row | None:
-    """The row in a line of metrics.jsonl; None if the line is damaged."""
+def parse_row(line: bytes) -> Row | None:
+    """Return the row in a line of metrics.jsonl; None if the line is damaged."""
     try:
         row = json.loads(line)
     except ValueError:

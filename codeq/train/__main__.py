@@ -47,8 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, BadInput) as error:
         return _refuse(error, BAD_INPUT)
     code = 0
-    with contextlib.suppress(KeyboardInterrupt), handled_signals():
-        code = _train(template, config, resume)
+    try:
+        with contextlib.suppress(KeyboardInterrupt), handled_signals():
+            code = _train(template, config, resume)
+    except Exception as error:
+        from codeq.storage.out_of_memory import out_of_memory
+
+        if (reason := out_of_memory(error)) is None:
+            raise
+        return _refuse(reason, ALL_FAILED)
     if (number := received_signal()) is None:
         return code
     print("interrupted; --resume goes on after the last completed epoch", file=sys.stderr)
@@ -72,9 +79,9 @@ def _train(template: Template, config: RunConfig, resume: Path | None) -> int:
     from codeq.data import DataUnavailable
     from codeq.models import WeightsUnavailable
     from codeq.train.check_parts import blamed_key
-    from codeq.train.checkpoint import CheckpointError, load_checkpoint
+    from codeq.train.checkpoint import CheckpointError
     from codeq.train.loop import create_train_state
-    from codeq.train.single_run import train_single
+    from codeq.train.single_run import resume_single, train_single
 
     try:
         state = create_train_state(config)
@@ -86,10 +93,9 @@ def _train(template: Template, config: RunConfig, resume: Path | None) -> int:
         return _refuse(error_line(error) or problem, BAD_INPUT)
     if resume is not None:
         try:
-            load_checkpoint(resume, state)
+            resume_single(resume, state)
         except CheckpointError as error:
             return _refuse(error, DAMAGED)
-        log.info("resumed %s after epoch %d", resume, state.epoch)
     try:
         row = train_single(state, template.sweep.scheduler.grace_epochs)
     except DataUnavailable as error:  # an image file that is damaged

@@ -7,6 +7,7 @@ from typing import Any
 
 from codeq.config.run import RunConfig
 from codeq.data import DataSplits
+from codeq.storage.out_of_memory import out_of_memory
 from codeq.storage.trial_folder import TrialFolder
 from codeq.train.checkpoint import CheckpointDamaged, load_checkpoint, save_checkpoint
 from codeq.train.device import evaluation_device, is_device_lost
@@ -71,8 +72,9 @@ def failed_row(folder: TrialFolder, error: Exception) -> dict[str, Any]:
 
     Raises `error` again if this process can no longer use its GPU.
     """
-    if is_device_lost(error):
+    memory = out_of_memory(error)
+    if is_device_lost(error) and memory is None:
         raise error
     folder.write_error("".join(traceback.format_exception(error)))
-    reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+    reason = memory or f"{type(error).__name__}: {error}".partition("\n")[0]
     return {**folder.last_row(), "status": "failed", "reason": reason}

@@ -14,6 +14,7 @@ from codeq.config.metrics import REPORTED
 from codeq.config.sweep import SweepConfig
 from codeq.execution.callbacks import TrialRecorder
 from codeq.execution.row_feed import TrackerFeed
+from codeq.execution.trial import FAILED
 from codeq.results.trials import load_trials
 from codeq.search.outcome import TrialEnd
 from codeq.storage.trial_folder import EMPTY_METRICS, ROW_KEYS, Row, TrialFolder, TrialRecord, trial_folder
@@ -106,3 +107,39 @@ def test_a_process_that_died_came_as_far_as_its_rows_whatever_it_reported(
 
 def test_a_trial_that_goes_on_has_no_end(trial: Any, folder: TrialFolder) -> None:
     assert TrialEnd.recorded(folder) is None
+
+
+DIED = """\
+Failure # 1 (occurred at 2026-01-01_00-00-00)
+The actor died unexpectedly before finishing this task.
+The actor is dead because its worker process has died. Worker exit detail: There are some potential root causes. (1) The
+process is killed by SIGKILL by OOM killer due to high memory usage. (2) ray stop --force is called.
+"""
+KILLED = """\
+Failure # 2 (occurred at 2026-01-01_00-00-01)
+1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 127.0.0.1, ID: b3b61ead) was \
+2.00GB used / 23.54GB limit (0.084817)
+OOM kill reason: Memory usage 2135691264B exceeded threshold of 505530208B (2.0% of 25276510208B limit)
+"""
+
+
+def test_a_process_that_died_goes_on_and_one_that_ray_killed_for_memory_does_not(
+    trial: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = TrialRecorder(SweepConfig(), lambda *end: None, print)
+    (tmp_path / "error.txt").write_text(DIED)
+    recorder.on_trial_recover(1, [], trial)
+    assert FAILED not in trial.config
+    assert caplog.messages == ["trial 0003: its process has died, it goes on from its checkpoint"]
+    (tmp_path / "error.txt").write_text(DIED + KILLED)
+    recorder.on_trial_recover(1, [], trial)
+    assert trial.config[FAILED].startswith("out of memory: a smaller batch_size")
+    assert trial.config[FAILED].endswith(" (Ray killed its process at 2.00GB used / 23.54GB limit)")
+    assert len(caplog.messages) == 1
+
+
+def test_a_process_that_ray_killed_for_memory_at_its_last_attempt_is_told_so(trial: Any, tmp_path: Path) -> None:
+    (tmp_path / "error.txt").write_text(KILLED)
+    told: list[TrialEnd] = []
+    TrialRecorder(SweepConfig(), lambda *end: None, print, lambda _, end: told.append(end)).on_trial_error(1, [], trial)
+    assert told[0].status == "failed" and told[0].reason.startswith("out of memory: a smaller batch_size")

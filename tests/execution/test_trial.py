@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from upath import UPath
 
 from codeq.config import RunConfig
 from codeq.config.metrics import REPORTED
 from codeq.data import limits, load
-from codeq.execution.trial import epochs
+from codeq.execution.trial import FAILED, SweepTrial, epochs
 from codeq.results.trials import write_rows
 from codeq.storage.driver_lock import driver_lock
 from codeq.storage.machine_fault import MachineFault
@@ -125,6 +126,32 @@ def test_an_epoch_whose_checkpoint_could_not_be_written_is_the_failed_trials_las
     (recorded,) = folder.rows()
     assert row == {**recorded, "status": "failed", "reason": "ValueError: wrong"}
     assert row["epoch"] == 1
+
+
+def test_out_of_memory_ends_the_trial_alone_and_says_what_to_change(
+    folder: TrialFolder, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    running = train(folder, tiny)
+    first = next(running)
+
+    def greedy(*arguments: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 10.00 GiB.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("codeq.train.step.TrainStep.__call__", greedy)
+        (row,) = running
+    why = "out of memory: a smaller batch_size, or fewer trials at a time (sweep.max_concurrent), needs less"
+    assert row == {**first, "status": "failed", "reason": f"{why} (CUDA out of memory. Tried to allocate 2.00 GiB.)"}
+    assert [row["epoch"] for row in train(trial_folder(UPath(tmp_path), 1), tiny)] == [1, 2, 3, 4]
+
+
+def test_a_trial_whose_process_ray_killed_for_its_memory_is_not_trained_again(
+    folder: TrialFolder, tiny: dict[str, Any]
+) -> None:
+    first = next(train(folder, tiny))
+    trial = SweepTrial.__new__(SweepTrial)
+    trial.setup({"folder": str(folder.path), FAILED: "out of memory"})
+    assert list(trial._rows) == [{**first, "status": "failed", "reason": "out of memory"}]
 
 
 # Faults of the machine

@@ -10,7 +10,11 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.test_tune_main import count_rows, start, wait_until
+from tests.train.test_tracking import KEY, Graphql
 
 pytestmark = pytest.mark.faults
 
@@ -248,6 +253,193 @@ def test_two_signals_end_a_training_at_once_and_leave_a_valid_state(
     code, output = end(process, 30)
     assert code == 130 and "Traceback" not in output, output
     check_that_it_goes_on(arguments, folder)
+
+
+CLUSTER = """\
+import sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+nodes = {}
+print(cluster.address, flush=True)
+for line in sys.stdin:
+    action, name = line.split()
+    if action == "remove":
+        cluster.remove_node(nodes[name], allow_graceful=False)
+    else:
+        nodes[name] = cluster.add_node(num_cpus=int(action))
+    print("done", flush=True)
+cluster.shutdown()
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Callable[[str], None]]]:
+    """A cluster whose head runs no trials: its address, and a function that adds a node (`2 b`: two CPUs, named b) or
+    removes one, as when its machine is gone (`remove b`)."""
+    token = tmp_path / "home" / ".ray" / "auth_token"
+    token.parent.mkdir(parents=True)
+    token.write_text("0123456789abcdef" * 4)
+    token.chmod(0o600)
+    loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+    for name, value in {**loopback, "HOME": str(tmp_path / "home")}.items():
+        monkeypatch.setenv(name, value)
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+
+    def do(command: str) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(f"{command}\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+
+    yield process.stdout.readline().strip(), do
+    process.stdin.close()
+    process.wait(60)
+
+
+def test_the_trials_of_a_lost_node_go_on_from_their_checkpoints_on_another(
+    sweep: Callable[..., list[object]], cluster: tuple[str, Callable[[str], None]], tmp_path: Path
+) -> None:
+    address, do = cluster
+    arguments, folder = sweep(trials=2, scheduler={"name": "none"}, max_failures=1), tmp_path / "s"
+    do("1 a")
+    process = start([*arguments, "--set", "epochs=100000", "--address", address])
+    wait_until(lambda: count_rows(folder) >= 2)
+    do("2 b")  # the second trial has no room elsewhere
+    added = time.monotonic()
+    wait_until(lambda: {number for number, found in rows(folder).items() if found} == {"0000", "0001"})
+    start_s = time.monotonic() - added  # of a process, and its first epoch
+    lines: list[str] = []
+    assert process.stdout is not None
+    reader = threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True)
+    reader.start()
+    before, removed = rows(folder), time.monotonic()
+    do("remove a")
+    wait_until(lambda: any("its process has died" in line for line in lines), 60)
+    known = len(rows(folder)["0000"])  # what the node's process wrote until it had noticed
+    wait_until(lambda: len(rows(folder)["0000"]) > known, 120)
+    took = time.monotonic() - removed
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(60)
+    reader.join(10)
+    output = "".join(lines)
+    assert code == 143, output
+    assert took < max(30, 2 * start_s), (took, start_s)  # the second on a machine that is busy with other work
+    died = re.findall(r"trial (\d+): its process has died, it goes on from its checkpoint", output)
+    assert died == ["0000"], output
+    after = rows(folder)
+    for number, of_trial in after.items():
+        assert [row["epoch"] for row in of_trial] == list(range(1, len(of_trial) + 1))
+        kept = len(before[number]) - (1 if number == "0000" else 0)
+        assert of_trial[:kept] == before[number][:kept], "more than one epoch was repeated"
+
+
+GREEDY = """\
+import torch
+from torch import nn
+
+from codeq.plugins import model
+
+
+class Greedy(nn.Module):
+    def __init__(self, classes, error, tried):
+        super().__init__()
+        self.head = nn.Linear(64, classes)
+        self.error, self.tried = error, tried
+
+    def forward(self, x):
+        if len(x) > 2:
+            with open(self.tried, "a") as file:
+                file.write(f"{self.error}\\n")
+            raise MemoryError() if self.error == "host" else torch.OutOfMemoryError("CUDA out of memory.")
+        return self.head(x.flatten(1))
+
+
+@model("greedy")
+def greedy(*, num_classes: int, error: str, tried: str) -> nn.Module:
+    return Greedy(num_classes, error, tried)
+"""
+
+
+def test_out_of_memory_costs_one_trial_one_attempt_and_no_other_trial(
+    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path
+) -> None:
+    plugin, tried = tmp_path / "greedy.py", tmp_path / "tried"
+    plugin.write_text(GREEDY)
+    greedy = [{"name": "greedy", "kwargs": {"error": error, "tried": str(tried)}} for error in ("gpu", "host")]
+    tiny["model"] = {"distribution": "choice", "choices": ["mlp", *greedy]}
+    tiny["sweep"] = {"name": "s", "search": {"sampler": "grid"}, "scheduler": {"name": "none"}, "max_failures": 3}
+    code, output = end(start([write_yaml(tiny), "--plugin", plugin, "--storage", tmp_path]))
+    assert code == 0 and "Traceback" not in output, output
+    with (tmp_path / "s" / "trials.csv").open() as file:
+        found = {row["model"]: (row["status"], row["reason"]) for row in csv.DictReader(file)}
+    assert found.pop("mlp") == ("finished", "")
+    assert len(found) == 2
+    for status, reason in found.values():
+        assert status == "failed"
+        assert reason.startswith("out of memory: a smaller batch_size, or fewer trials at a time")
+    assert sorted(tried.read_text().split()) == ["gpu", "host"]
+
+
+def test_of_two_drivers_of_one_study_one_is_killed_and_the_other_ends_all_trials(
+    sweep: Callable[..., list[object]], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    try:
+        url = request.getfixturevalue("postgresql")()
+    except pytest.skip.Exception:
+        url = f"sqlite:///{tmp_path}/shared.db"
+    command = sweep(study=url, scheduler={"name": "none"})[:1]
+    folders = [tmp_path / name / "s" for name in ("a", "b")]
+    drivers = {folder: start([*command, "--storage", folder.parent]) for folder in folders}
+    wait_until(lambda: any(count_rows(folder) >= 5 for folder in folders))
+    folders.sort(key=count_rows, reverse=True)
+    drivers[folders[0]].kill()
+    end(drivers[folders[0]])
+    before = rows(folders[0])
+    code, output = end(drivers[folders[1]])
+    assert code == 0, output
+    study = optuna.load_study(study_name="s", storage=url)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * TRIALS
+    assert len({str(trial.params) for trial in study.trials}) == TRIALS
+    taken = re.findall(r"trial (\d+): its driver has gone, it goes on here", output)
+    assert taken and set(taken) <= set(records(folders[0]))
+    ended = {number for number, record in records(folders[0]).items() if record["status"] == "finished"}
+    assert ended.isdisjoint(records(folders[1])) and len(ended | set(records(folders[1]))) == TRIALS
+    for number, of_trial in rows(folders[1]).items():
+        assert [row["epoch"] for row in of_trial] == list(range(1, EPOCHS + 1))
+        kept = before.get(number, [])[:-1]
+        assert of_trial[: len(kept)] == kept, "more than one epoch was repeated"
+
+
+def test_a_wandb_server_that_dies_while_trials_train_costs_nothing_but_seconds_at_the_end(
+    sweep: Callable[..., list[object]], tmp_path: Path
+) -> None:
+    class Server(Graphql):
+        accepted, over = threading.Event(), threading.Event()
+
+    arguments, folder = sweep(), tmp_path / "s"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        online = {"WANDB_MODE": "online", "WANDB_API_KEY": KEY}
+        online["WANDB_BASE_URL"] = f"http://127.0.0.1:{server.server_port}"
+        process = start([*arguments, "--set", "wandb_project=project"], **online)
+        assert Server.accepted.wait(120)
+        wait_until(lambda: count_rows(folder) >= 5)
+        server.shutdown()
+        Server.over.set()
+    assert process.stdout is not None
+    output, reported = "", 0.0
+    for line in process.stdout:
+        output += line
+        reported = time.monotonic() if line.startswith(f"{folder}: trials.csv") else reported
+    assert process.wait(60) == 0, output
+    assert reported and time.monotonic() - reported < 30, output
+    assert "Traceback" not in output and "W&B" in output, output
+    check_whole(folder)
 
 
 def test_only_what_is_needed_is_kept(sweep: Callable[..., list[object]], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import logging
 import shlex
@@ -16,7 +17,9 @@ from upath import UPath
 from codeq.config import RunConfig, Template
 from codeq.config.paths import option_path
 from codeq.config.sweep import METRICS
+from codeq.results.page import write_page
 from codeq.results.report import write_report
+from codeq.results.retention import remove_unneeded_checkpoints
 from codeq.results.tables import print_front
 from codeq.results.winners import test_accuracy_here as measure
 from codeq.storage.trial_folder import TrialFolder, TrialRecord, confirm_folder, trial_folder
@@ -209,11 +212,22 @@ def test_a_winner_that_no_fresh_seed_repeats_is_told_in_the_header(
     assert "# With fresh seeds none of 1 runs finished." in header(three)
 
 
-def test_a_winner_whose_checkpoint_was_not_kept_is_named(
-    tmp_path: Path, tiny: dict[str, Any], template: Callable[..., Template], caplog: pytest.LogCaptureFixture
+def test_a_winner_whose_checkpoint_was_not_kept_is_told_with_the_command_that_measures_it(
+    tmp_path: Path, tiny: dict[str, Any], template: Callable[..., Template], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    leave(tmp_path, tiny, 0, val_acc=90.0)
-    trial_folder(UPath(tmp_path), 0).remove_checkpoints()
-    found = write_report(UPath(tmp_path), template(), measure_test=lambda folder: 80.0)
-    assert found.winner is not None and found.winner.test_acc is None
-    assert "trial 0: test accuracy cannot be measured: its checkpoint was not kept, see sweep.keep" in caplog.text
+    """The sweep goes on with constraints under which another trial wins than when it ended."""
+    leave(tmp_path, tiny, 0, val_acc=90.0, sparsity=0.9, rel_bops=0.9)
+    leave(tmp_path, tiny, 1, val_acc=80.0, sparsity=0.5, rel_bops=0.1)
+    for constraints, winner in (({}, 0), ({"rel_bops": "<= 0.5"}, 1)):
+        changed = template(constraints=constraints)
+        found = write_report(UPath(tmp_path), changed, measure_test=lambda folder: 80.0)
+        assert found.winner is not None and found.winner.record.trial == winner
+        print_front(found, changed)
+        said = " ".join(capsys.readouterr().out.split())
+        remove_unneeded_checkpoints(found, changed.sweep)
+        page = html.unescape(write_page(UPath(tmp_path), changed, found).read_text())
+        command = f"python -m codeq.train {tmp_path}/trials/0001/config.yaml"
+        told = "No test accuracy of trial 0001: checkpoints were kept for another front (sweep.keep_checkpoints). "
+        assert (f"{told}To measure it, train again: {command}" in said) == (winner == 1)
+        assert (f"{told}To measure it, train again: {command}" in page) == (winner == 1)
+    assert found.winner.test_acc is None

@@ -18,7 +18,7 @@ from codeq.config import Template
 from codeq.config.metrics import REPORTED
 from codeq.search.outcome import TrialEnd, for_study, trial_end
 from codeq.search.samplers import as_optuna
-from codeq.search.study import begin_trial, end_trial, mark_waiting, open_study, resume_waiting, sqlite_url, study_url
+from codeq.search.study import begin_trial, end_trial, mark_waiting, open_study, resume_trial, sqlite_url, study_url
 from tests.search.conftest import row
 
 
@@ -52,7 +52,7 @@ def test_a_storage_url_of_the_users_is_used_as_it_is(nested: Callable[..., Templ
 @pytest.mark.parametrize("name", ["x #2", "what?", "100%20", "{a}", "é & b"])
 def test_a_folder_of_any_name_holds_its_study(name: str, nested: Callable[..., Template], tmp_path: Path) -> None:
     study = open_study(nested().sweep, tmp_path / name)
-    assert {path.name for path in (tmp_path / name).iterdir()} == {"study.db", ".study.lock"}
+    assert {path.name for path in (tmp_path / name).iterdir()} == {"study.db", ".study.db.lock"}
     assert optuna.load_study(study_name=None, storage=sqlite_url(tmp_path / name / "study.db")).study_name == "s"
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [name]
     assert study.study_name == "s"
@@ -166,12 +166,12 @@ def test_an_ending_comes_back_from_the_study_as_it_was(nested: Callable[..., Tem
     }
 
 
-def test_what_is_laid_aside_waits_and_is_taken_up_in_its_order(nested: Callable[..., Template], tmp_path: Path) -> None:
+def test_what_is_laid_aside_waits_until_it_is_taken_up(nested: Callable[..., Template], tmp_path: Path) -> None:
     template = nested()
     study = open_study(template.sweep, tmp_path)
     trials = [begin_trial(study, asked(template), {}) for _ in range(3)]
     end(trials[1], template, row())
     mark_waiting(study)
     assert [t.state for t in study.trials] == [TrialState.WAITING, TrialState.COMPLETE, TrialState.WAITING]
-    assert [resume_waiting(study).number, resume_waiting(study).number] == [0, 2]
+    assert [resume_trial(study, number).number for number in (2, 0)] == [2, 0]
     assert study.trials[2].state is TrialState.RUNNING and study.trials[2].params == {"epochs": 5}

@@ -17,7 +17,7 @@ from codeq.config import Template
 from codeq.config.errors import BadInput
 from codeq.execution.searcher import OptunaSearcher
 from codeq.search.outcome import TrialEnd, for_study, trial_end
-from codeq.search.study import end_trial, resume_waiting
+from codeq.search.study import end_trial, resume_trial
 from codeq.search.sweep_state import SweepState, check_servers, local_folder, open_sweep, sweep_folder
 from codeq.storage.trial_folder import StateDamaged, trial_folder
 from tests.search.conftest import row
@@ -176,7 +176,7 @@ def test_nothing_is_running_where_no_driver_is(template: Callable[..., Template]
 def test_what_a_killed_driver_left_running_goes_on(template: Callable[..., Template]) -> None:
     with open_sweep(template(), resume=False) as state:
         propose(state, 1)
-    resume_waiting(state.study)  # and the driver is killed here
+    resume_trial(state.study, 0)  # and the driver is killed here
     with open_sweep(template(), resume=True) as state:
         assert states(state) == [TrialState.WAITING]
         assert [proposal["trial"] for proposal in propose(state, 2)] == [0, 1]
@@ -194,7 +194,7 @@ def test_an_end_that_was_recorded_before_the_study_heard_of_it_is_the_trials_end
         folder.append_row(row(status="running", epoch=3))
         folder.write_record(replace(record, status="stopped", reason="asha at epoch 3"))  # the driver is killed here
     if not gracefully:
-        resume_waiting(state.study)
+        resume_trial(state.study, 0)
     with open_sweep(template(), resume=True) as state:
         assert states(state) == [TrialState.PRUNED, TrialState.WAITING]
         end = TrialEnd.of_stored(state.study.trials[0])

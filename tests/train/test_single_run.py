@@ -21,6 +21,7 @@ from codeq.data import limits, load
 from codeq.train import loop, single_run
 from codeq.train.__main__ import _train
 from codeq.train.loop import EpochMetrics, TrainState
+from codeq.train.single_run import checkpoint_path
 from codeq.train.tracking import Tracker
 from tests.conftest import ROOT
 from tests.wandb_runs import wandb_runs
@@ -80,6 +81,78 @@ def test_a_run_that_is_resumed_ends_as_one_that_was_not_interrupted(
     other, before, after = wandb_runs(tmp_path / "out")
     assert other.id != before.id == after.id
     assert [each.steps for each in (other, before, after)] == [[1, 2, 3, 4], [1, 2], [3, 4]]
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_one_of_the_epoch_before(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    template = Template.load(config)
+    assert _train(template, template.run_config(), None) == 0
+    expected = metrics(read_rows(tmp_path))
+    newest = tmp_path / "out" / "checkpoint_mlp_deadzone4b_e4_lr0.005.th"
+    previous = newest.with_name(f"previous_{newest.name}")
+    assert newest.exists() and not previous.exists()
+
+    def three(state: TrainState, grace_epochs: int) -> Iterator[EpochMetrics]:
+        for row in loop.fit(state, grace_epochs):
+            yield row
+            if row.epoch == 3:
+                raise KeyboardInterrupt
+
+    for damage in (lambda content: b"", lambda content: content[: len(content) // 2], lambda content: b"rubbish", None):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(single_run, "fit", three)
+            _train(template, template.run_config(), None)
+        if damage is None:
+            newest.unlink()  # killed after it had moved the older checkpoint aside
+        else:
+            newest.write_bytes(damage(newest.read_bytes()))
+        caplog.clear()
+        assert _train(template, template.run_config(), newest) == 0
+        (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert warning.message.startswith(f"{newest}: ")
+        assert warning.message.endswith(f"; goes on after epoch 2, from {previous}")
+        assert metrics(read_rows(tmp_path)) == expected
+        assert not previous.exists()
+
+
+def test_where_no_checkpoint_can_be_used_what_helps_is_told(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = Template.load(config)
+    (tmp_path / "empty.th").write_bytes(b"")
+    assert _train(template, template.run_config(), tmp_path / "empty.th") == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path}/empty.th: ")
+    assert line.endswith("; without --resume it trains from the first epoch")
+
+
+def test_a_damaged_row_of_a_run_is_left_out_with_a_warning(
+    config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    template = Template.load(config)
+    assert _train(template, template.run_config(), None) == 0
+    (path,) = (tmp_path / "out").glob("metrics_*.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], lines[1][:30] + b"\n", *lines[2:]]))
+    assert _train(template, template.run_config(), checkpoint_path(template.run_config())) == 0
+    assert [row["epoch"] for row in read_rows(tmp_path)] == [1, 3, 4]
+    assert f"{path}: 1 damaged line left out" in caplog.text
+
+
+def test_out_of_memory_is_one_line_with_what_to_change(run_python: Run, config: Path) -> None:
+    greedy = (
+        "import codeq.train.step as step, sys, torch\n"
+        "from codeq.train.__main__ import main\n"
+        "def call(*arguments): raise torch.OutOfMemoryError('CUDA out of memory.')\n"
+        "step.TrainStep.__call__ = call\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    done = run_python("-c", greedy, config)
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("out of memory: a smaller batch_size")
 
 
 class Told(Tracker):

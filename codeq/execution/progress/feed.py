@@ -41,10 +41,6 @@ class ProgressFeed(Callback):
         if self._progress.report(name, result, time.monotonic()) and self._terminal.verbosity == "verbose":
             log.info("%s", epoch_line(name, result, objectives, self._terminal.line_width))
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The trial's process has died, and it waits for a new one."""
-        log.warning("trial %s: its process has died, it goes on from its checkpoint", folder_name(trial.config))
-
     def end(self, name: str, end: TrialEnd, duration_s: float, epochs: int) -> None:
         """The trial has ended and its end is recorded."""
         self._progress.end(name, end, epochs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from codeq.config import Template
 from codeq.config.epoch_budget import epoch_budget
 from codeq.config.metrics import MAIN, format_metric
 from codeq.config.text import join_and, one_line, pluralize
-from codeq.plugins import stored_plugins
 from codeq.results.advice.text import advice_lines
 from codeq.results.page import html
 from codeq.results.page.content import PageContent, describe_trial, load_content
@@ -35,6 +33,7 @@ from codeq.results.page.style import Figure
 from codeq.results.sweep_result import SweepResult, analyze
 from codeq.results.tables import format_drawn
 from codeq.results.trials import load_confirm_runs, load_trials
+from codeq.results.winners import describe_untested, train_command
 from codeq.storage.atomic_files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -92,6 +91,7 @@ def render(content: PageContent) -> str:
         ],
         columns=_columns(content),
         winners=_winners(content),
+        untested="" if content.is_running else describe_untested(found),
         others=_ended_early(content),
         advice=list(advice_lines(content.advice, content.template)) if content.advice else [],
         facts=_facts(content),
@@ -146,7 +146,6 @@ class WinnerRow:
 def _winners(content: PageContent) -> list[WinnerRow]:
     """One row for each trial of the front, with the command that trains it again."""
     winner = content.found.winner
-    plugins = "".join(f" --plugin {shlex.quote(str(path))}" for path in stored_plugins(content.folder))
     rows = []
     for trial in content.found.front:
         row, is_winner = trial.as_row(), winner is not None and trial.record.trial == winner.record.trial
@@ -158,7 +157,7 @@ def _winners(content: PageContent) -> list[WinnerRow]:
                 name=f"{trial.record.trial:04d}",
                 mark="winner" if is_winner else "",
                 cells=[*metrics, *((format_drawn(value), value) for value in drawn)],
-                command=f"python -m codeq.train {shlex.quote(str(config))}{plugins}",
+                command=train_command(config, trial.folder),
             )
         )
     return rows
