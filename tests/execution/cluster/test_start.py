@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codeq.execution.cluster import SHORT_FOLDER, _keep_token_private, _short_temporary_folder
+from codeq.execution.cluster.start import SHORT_FOLDER, _keep_token_private, _short_temporary_folder
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
