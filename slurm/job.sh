@@ -1,5 +1,5 @@
 # What the three jobs of this folder have in common. They source it; CODE is the folder with tune_main.py.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2153
 
 fail() {  # a line that says what is wrong and what to do
     echo "$1" >&2
@@ -7,7 +7,7 @@ fail() {  # a line that says what is wrong and what to do
 }
 
 # Paths are relative to the folder in which sbatch was called, although Slurm runs a copy of the script.
-cd "$SLURM_SUBMIT_DIR"
+cd "$SLURM_SUBMIT_DIR" || fail "$SLURM_SUBMIT_DIR, where sbatch was called, is not there on $(hostname)"
 export PYTHONPATH="$CODE${PYTHONPATH:+:$PYTHONPATH}"
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}  # srun has not taken it from sbatch since Slurm 22.05
 

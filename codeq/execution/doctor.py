@@ -1,7 +1,7 @@
 """`python -m codeq.execution.doctor [FILE]`: whether this machine can run the sweep of FILE (--single: one training).
 
-One line for each check, exit code 2 if one of them found a problem. What is imported at the top is the standard library,
-and Python 3.8 reads this file: an old Python and missing packages are among what it is to find.
+One line for each check, exit code 2 if one of them found a problem. At the top only the standard library is imported,
+and Python 3.8 can read this file: an old Python and missing packages are among what it is to find.
 """
 
 from __future__ import annotations

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from codeq.config.document import KeyPath
 from codeq.config.errors import did_you_mean, format_value
-
-if TYPE_CHECKING:
-    from botocore.model import Shape
 
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "structure": ((dict,), "a mapping"),
@@ -36,11 +34,10 @@ def is_placeholder(text: str) -> bool:
 def aws_problems(config: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """The problems of the machines in a cluster file, which Ray has completed, with their paths in the file."""
     try:
-        from botocore.session import get_session
+        request = _run_instances()
     except ImportError:
         yield ("provider", "type"), "needs boto3, which is not installed; pip install boto3"
         return
-    request = get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
     for name, node_type in config["available_node_types"].items():
         path, node = ("available_node_types", name, "node_config"), node_type["node_config"]
         yield from _shape_problems({key: node[key] for key in node if key not in _RAYS_OWN}, request, path)
@@ -52,6 +49,14 @@ def aws_problems(config: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
             yield (*path, "SecurityGroupIds"), f"{reason}; write the ids of your own, such as [sg-0123456789abcdef0]"
 
 
+@functools.cache
+def _run_instances() -> Any:
+    """botocore's shape of the request with which Ray starts machines; raises ImportError without botocore."""
+    from botocore.session import get_session
+
+    return get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+
+
 def _image_problems(node: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     image = node.get("ImageId")
     if image is None:
@@ -60,7 +65,7 @@ def _image_problems(node: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPa
         yield (*path, "ImageId"), f"is {format_value(image)}, which may change; write the id that it has now: ami-..."
 
 
-def _shape_problems(value: Any, shape: Shape, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+def _shape_problems(value: Any, shape: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     """Unknown keys, wrong types and values outside a closed set; shape: what botocore knows of AWS's request."""
     kinds, must = _KINDS.get(shape.type_name, ((object,), ""))
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):

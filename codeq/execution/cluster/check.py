@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,10 +56,9 @@ def _found(document: Document, rays: Any) -> Iterator[Found]:
     if not isinstance(data, dict):
         yield (), "must be a mapping, with the keys that Ray documents under `cluster YAML configuration options`"
         return
-    yield from _read_otherwise(data, rays)
-    malformed = list(_schema_problems(data))
-    yield from malformed
+    malformed = list(_read_otherwise(data, rays)) or list(_schema_problems(data))
     if malformed:
+        yield from malformed
         return
     prepared = _prepared(data)
     if isinstance(prepared, str):
@@ -115,6 +115,7 @@ def _prepared(data: dict[str, Any]) -> dict[str, Any] | str:
     """The file as `ray up` sees it, with Ray's defaults wherever it says nothing; a text if Ray refuses it."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
+    logging.getLogger("ray.autoscaler").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
             prepared: dict[str, Any] = prepare_config(copy.deepcopy(data))

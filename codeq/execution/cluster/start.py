@@ -76,7 +76,7 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
 
 
 def _resources_here() -> dict[str, int]:
-    """The cores and GPUs for a local Ray, which would count all cores in a Slurm job, and one GPU for all MIG devices."""
+    """The cores and GPUs of a local Ray: it would count all cores in a Slurm job, and all MIG devices as one GPU."""
     driver = nvidia_driver()
     return {"num_cpus": usable_cpus(), **({"num_gpus": len(driver.gpus)} if driver else {})}
 
