@@ -35,13 +35,14 @@ run() {  # runs a command that saves and ends at SIGTERM; ends the job with its 
     trap 'is_limit_near=1; kill -TERM "$child" 2>/dev/null || true' USR1
     trap : TERM  # scancel and preemption send it to the command too, for which this script waits
     while kill -0 "$child" 2>/dev/null; do
-        wait "$child" && code=0 || code=$?
+        wait "$child" || true  # a trapped signal ends it too
     done
+    wait "$child" || code=$?
     trap - TERM USR1
     if [ -n "$is_limit_near" ] && [ "$code" = 143 ]; then
         echo "saved ahead of the time limit; requeued"
         scontrol requeue "$SLURM_JOB_ID"
-        sleep 300  # until Slurm ends this script
+        exec sleep 300  # until Slurm ends this script
     fi
     exit "$code"
 }

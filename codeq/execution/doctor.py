@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 OLDEST_PYTHON = (3, 11)
-SLURM_GPUS = ("SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK", "SLURM_GPUS")
-"""Variables that a Slurm job has if it has asked for GPUs."""
+SLURM_GPUS = ("SLURM_GPUS_ON_NODE", "SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK", "SLURM_GPUS")
+"""Numbers of GPUs that a Slurm job has, or has asked for."""
 
 
 class Unfit(Exception):
@@ -46,11 +46,13 @@ class Report:
             print(f"{platform.node()}: {name}: {line}", file=sys.stderr, flush=True)
 
     def run(self, name: str, check: Callable[..., str], *arguments: object) -> None:
-        """Print what `check` returns, or the problem that it raises as Unfit."""
+        """Print what `check` returns, or the problem that it raises."""
         try:
             self.ok(name, check(*arguments))
         except Unfit as problem:
             self.problem(name, str(problem))
+        except Exception as error:  # such as that of a package which does not fit to another
+            self.problem(name, f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

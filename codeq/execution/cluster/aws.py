@@ -67,8 +67,8 @@ def _image_problems(node: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPa
 
 def _shape_problems(value: Any, shape: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     """Unknown keys, wrong types and values outside a closed set; shape: what botocore knows of AWS's request."""
-    kinds, must = _KINDS.get(shape.type_name, ((object,), ""))
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):
+    kinds, must = _KINDS.get(shape.type_name, ((type(value),), ""))
+    if not any(type(value) is kind for kind in kinds):  # True is an int for isinstance
         yield path, f"is {format_value(value)}, must be {must}"
     elif shape.type_name == "structure":
         for key, member in value.items():
