@@ -35,6 +35,7 @@ SelectTypeParameters=CR_CPU
 KillWait=15
 MailProg=/bin/true
 ReturnToService=2
+SchedulerParameters=bf_interval=1,sched_interval=1
 GresTypes=gpu
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 Gres=gpu:1
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 Gres=gpu:1
