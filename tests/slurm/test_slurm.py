@@ -18,7 +18,11 @@ from tests.faults.test_faults import check_whole, records, rows
 from tests.slurm.cluster import Slurm, missing, slurm_cluster
 from tests.test_tune_main import count_rows, wait_until
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600), pytest.mark.skipif(missing() is not None, reason=str(missing()))]
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
 
 NO_GPU = "--gpus-per-node=0"
 
@@ -87,9 +91,10 @@ def test_a_training_is_saved_ahead_of_its_time_limit_and_goes_on(slurm: Slurm, w
     limit = ("--time=1", "--signal=B:USR1@45")
     job = slurm.submit(work, NO_GPU, "--cpus-per-task=1", *limit, ROOT / "slurm/train.sbatch", "config.yaml")
     output = work / f"slurm-codeq-train-{job}.out"
-    slurm.wait(job, has_restarted(1), output)
-    slurm.wait(job, lambda _: "resumed save_temp/checkpoint_" in output.read_text(), output)
+    slurm.wait(job, lambda job: job["Restarts"] == "1", output)
+    slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=30")
     assert "saved ahead of the time limit; requeued" in output.read_text()
+    slurm.wait(job, lambda _: "resumed save_temp/checkpoint_" in output.read_text(), output)
     slurm.run("scancel", job)
     slurm.wait(job, lambda job: job["JobState"] == "CANCELLED", output)
     wait_until(lambda: output.read_text().count("interrupted; --resume goes on") == 2, 30)
