@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-import joblib
-
 from codeq.config.errors import BadInput
 
 _SLACK = 1e-6
@@ -35,6 +33,8 @@ def slots_for_trials(cpu: float, gpu: float, cpus: float, gpus: float) -> int:
 
 def usable_cpus() -> int:
     """Return the number of CPU cores that this process may use: those of its machine, container or Slurm job."""
+    import joblib  # imports NumPy
+
     in_slurm = os.environ.get("SLURM_CPUS_ON_NODE", "")
     of_job = int(in_slurm) if in_slurm.isdecimal() else 0
     return min(int(joblib.cpu_count()), of_job or sys.maxsize)
