@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 SWEEP ?= sweeps/dz_wd.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-faults test-networks test-oldest check bench browser schema pictures clean again
+.PHONY: help sweep test test-faults test-networks test-oldest test-slurm check bench browser slurm schema pictures clean again
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test-networks: $(READY)  ## train the larger networks of timm's families too; fo
 test-oldest: $(OLDEST)/.ready  ## test with the oldest releases allowed; once 8 GB of disk, then five minutes a run
 	@$(OLDEST)/bin/python -m pytest tests/quant tests/train tests/models tests/data $(ARGS)
 
+test-slurm: $(READY)  ## test the jobs of slurm/ in a Slurm of the tests' own, four minutes (make slurm)
+	@$(PY) -m pytest -m slurm tests/slurm $(ARGS)
+
 check: $(READY)  ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m mypy
@@ -43,6 +46,9 @@ bench: $(READY)  ## measure against what this replaces, three quarters of an hou
 
 browser:  ## install Chromium, in which the report is tested (Debian, as root)
 	apt-get update -q && apt-get install -y -q chromium chromium-driver
+
+slurm:  ## install Slurm and ShellCheck, with which the jobs of slurm/ are tested (Debian, as root)
+	apt-get update -q && apt-get install -y -q slurm-wlm shellcheck
 
 schema: $(READY)  ## write the JSON Schema that editors check templates with, and docs/every-key.md
 	$(PY) -m codeq.config schema > $(VENV)/schema.json

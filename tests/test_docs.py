@@ -21,6 +21,8 @@ from codeq.config.distributions import DISTRIBUTIONS
 from codeq.config.dry_run import plan
 from codeq.config.run import AdamGroup, RunConfig, SgdGroup
 from codeq.config.sweep import Confirm, Resources, Scheduler, Search, SweepConfig
+from codeq.execution import doctor
+from codeq.execution.cluster import __main__ as cluster_command
 from codeq.results.advice import Advice
 from codeq.results.advice.boundary_hits import BoundaryHit
 from codeq.results.advice.text import advice_lines
@@ -138,6 +140,32 @@ def test_the_example_of_advice_is_in_the_words_of_the_code() -> None:
     )
     shown = next(text for _, text in BLOCKS if "What mattered" in text).splitlines()
     assert shown == list(advice_lines(advice, Template.load(ROOT / "sweeps" / "dz_wd.yaml")))
+
+
+def test_the_example_of_a_cluster_check_is_what_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    command, *shown = next(text for _, text in BLOCKS if "cluster check" in text).splitlines()
+    assert cluster_command.main(command.removeprefix("$ python -m codeq.execution.cluster ").split()) == 2
+    printed = capsys.readouterr().err.splitlines()
+    assert shown.pop() == "..." and set(shown) <= set(printed)
+
+
+def test_the_example_of_a_doctor_has_the_checks_that_are_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    command, *shown = next(text for _, text in BLOCKS if "codeq.execution.doctor" in text).splitlines()
+    doctor.main(command.removeprefix("$ python -m codeq.execution.doctor ").split())
+    captured = capsys.readouterr()
+    printed = (captured.out + captured.err).splitlines()
+    assert [line.split(": ")[1] for line in shown] == [line.split(": ")[1] for line in printed]
+
+
+def test_every_job_of_slurm_is_named_with_its_command() -> None:
+    named = re.findall(r"^sbatch .*?slurm/(\w+\.sbatch)", "".join(text for _, text in BLOCKS), re.MULTILINE)
+    assert set(named) == {path.name for path in (ROOT / "slurm").glob("*.sbatch")}
 
 
 def test_every_distribution_is_in_the_table() -> None:

@@ -41,7 +41,9 @@ LIBRARIES: dict[str, set[str]] = {
     "kwargs_schema": {"pydantic"},
     "plugins": {"upath"},
     "builtin_parts": {"pydantic", "torch"},
-    "execution": {"joblib", "optuna", "optuna_dashboard", "ray", "rich", "tensorboard", "upath"},
+    "execution": {
+        "botocore", "joblib", "jsonschema", "optuna", "optuna_dashboard", "ray", "rich", "tensorboard", "upath", "yaml",
+    },  # fmt: skip
 }
 """The libraries that each room may import, besides the standard library."""
 

@@ -12,7 +12,7 @@ from benchmarks.noop import options
 from benchmarks.options import ROOT
 from codeq.config import Template
 from codeq.execution import session
-from codeq.execution.cluster import start_ray
+from codeq.execution.cluster.start import start_ray
 from codeq.execution.progress.terminal import Terminal
 from codeq.execution.run_sweep import run_sweep
 from codeq.search.sweep_state import open_sweep

@@ -173,7 +173,8 @@ def _refused_events(text: str, source: str) -> list[Problem]:
         if len(problems) >= MAX_PROBLEMS:
             break
         if isinstance(event, yaml.AliasEvent):
-            problems.append(Problem(location, f"*{event.anchor}", "aliases are not read; use {same_as: other.key}"))
+            reason = "aliases are not read; repeat the value (templates: {same_as: other.key})"
+            problems.append(Problem(location, f"*{event.anchor}", reason))
             continue
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
@@ -217,7 +218,7 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document, source: 
         if not isinstance(key_node, yaml.ScalarNode):
             document.problems.append(Problem(location, _dotted(path), "a key must be a plain word"))
         elif key == "<<":
-            reason = "merge keys are not read; use extends: FILE"
+            reason = "merge keys are not read; repeat the keys (templates: extends: FILE)"
             document.problems.append(Problem(location, _dotted((*path, key)), reason))
         elif key in mapping:
             reason = f"duplicate key, first written in line {document.locations[(*path, key)].line}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from codeq.config.errors import BadInput
 
 _SLACK = 1e-6
@@ -26,6 +29,15 @@ def slots_for_trials(cpu: float, gpu: float, cpus: float, gpus: float) -> int:
     if gpu:
         slots.append(gpus / gpu if gpu >= 1.0 else gpus * int(_SLACK + 1.0 / gpu))  # no trial spans two GPUs
     return int(_SLACK + min(slots))
+
+
+def usable_cpus() -> int:
+    """Return the number of CPU cores that this process may use: those of its machine, container or Slurm job."""
+    import joblib  # imports NumPy
+
+    in_slurm = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    of_job = int(in_slurm) if in_slurm.isdecimal() else 0
+    return min(int(joblib.cpu_count()), of_job or sys.maxsize)
 
 
 def gpus_per_trial(requested: float | str, device: str) -> float:

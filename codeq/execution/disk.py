@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from upath import UPath
 
 from codeq.config import Template
+from codeq.execution.capacity import usable_cpus
 from codeq.storage.atomic_files import is_local
 from codeq.storage.disk_space import format_size, free_bytes
 from codeq.storage.machine_fault import MachineFault
@@ -53,7 +53,7 @@ def disk_use(template: Template) -> DiskUse | None:
             return None
         largest = max(largest, checkpoint_bytes(config, info))
     trials, sweep = int(template.sweep.trials or 1), template.sweep
-    running = min(trials, sweep.max_concurrent or os.cpu_count() or 1)
+    running = min(trials, sweep.max_concurrent or usable_cpus())
     confirmed = sweep.confirm.top * sweep.confirm.seeds if sweep.confirm else 0
     each = BYTES_PER_TRIAL + BYTES_PER_EPOCH * template.max_epochs
     most = (trials + running + confirmed) * largest + (trials + confirmed) * each + REPORT_BYTES

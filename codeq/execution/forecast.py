@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-import joblib
-
 from codeq.config import RunConfig, Template
 from codeq.config.epoch_budget import epoch_budget
 from codeq.config.text import format_duration
 from codeq.data import load_data, load_or_fake
-from codeq.execution.capacity import gpus_of_trial, slots_for_trials
+from codeq.execution.capacity import gpus_of_trial, slots_for_trials, usable_cpus
 from codeq.train.device import gpu_count, prepare_device
 from codeq.train.epoch_time import EpochTime, measure_epoch
 from codeq.train.loop import create_train_state
@@ -85,7 +83,7 @@ def forecast(template: Template) -> Forecast:
 
 def trials_at_once(template: Template) -> int:
     """Return the number of trials that fit on this machine at once. Raises ValueError if none fits."""
-    sweep, gpus_available, cpus_available = template.sweep, _available_gpus(), joblib.cpu_count()
+    sweep, gpus_available, cpus_available = template.sweep, _available_gpus(), usable_cpus()
     cpu, gpu = sweep.resources.cpu, _gpus(template)
     slots = slots_for_trials(cpu, gpu, cpus_available, gpus_available)
     if not slots:

@@ -23,7 +23,7 @@ from codeq.config.run import EMBEDDED_DATASETS
 from codeq.config.signals import interrupt, on_first_signal
 from codeq.config.unread import needs_network
 from codeq.execution.capacity import check_resources, describe_sharing, free_slots, gpus_per_trial, trials_that_fit
-from codeq.execution.cluster import start_ray
+from codeq.execution.cluster.start import start_ray
 from codeq.execution.disk import check_disk
 from codeq.execution.progress.terminal import Terminal
 from codeq.plugins import error_line
@@ -84,7 +84,7 @@ class Session:
         if self._is_started:
             return
         self.terminal.wait(f"reading the data: {self.template.boundary_configs[0].dataset.name}")
-        raw = _fetch_data(self.template) if self.options.address is None else {}
+        raw = fetch_data(self.template) if self.options.address is None else {}
         if self.options.address is None:
             _check_device(self.template)
         self.terminal.wait("checking the networks")
@@ -247,7 +247,7 @@ def _finish_step() -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
 
 
-def _fetch_data(template: Template) -> dict[str, RawImages]:
+def fetch_data(template: Template) -> dict[str, RawImages]:
     """Download missing data sets before Ray starts, so that a failure is reported once and not by every trial.
 
     Returns the images of data sets that no installed package contains, by `RunConfig.images_key`.

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("codeq.train")
 
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (see `codeq.config.exit_codes`)."""
     prepare_streams()
@@ -43,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         template = Template.load(path, options.set, device, single_run=True)
         config = template.run_config()
         check_libraries(template, sweep=False)
-        resume = None if options.resume is None else Path(option_path("--resume", options.resume, local=True))
+        resume = options.resume
+        if isinstance(resume, str):
+            resume = Path(option_path("--resume", resume, local=True))
     except (ConfigError, BadInput) as error:
         return _refuse(error, BAD_INPUT)
     code = 0
@@ -67,21 +68,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("config", metavar="CONFIG", help="a YAML file without distributions")
     text = "auto, cpu, cuda, cuda:N or mps; overrides the file"
     parser.add_argument("--device", type=as_text, metavar="D", help=text)
-    parser.add_argument("--resume", metavar="CHECKPOINT", help="go on from this file")
+    text = "go on from this file, or else from the config's own checkpoint, if it has one"
+    parser.add_argument("--resume", nargs="?", const=True, metavar="CHECKPOINT", help=text)
     text = "override a value of the file"
     parser.add_argument("--set", action="append", default=[], type=as_text, metavar="KEY=VALUE", help=text)
     add_plugin_option(parser)
     return parser
 
 
-def _train(template: Template, config: RunConfig, resume: Path | None) -> int:
+def _train(template: Template, config: RunConfig, resume: Path | bool | None) -> int:
+    """resume: a checkpoint; True: the config's own, if it has one."""
     # Imported here: importing torch takes seconds, and --help and a config error should not wait for it.
     from codeq.data import DataUnavailable
     from codeq.models import WeightsUnavailable
     from codeq.train.check_parts import blamed_key
     from codeq.train.checkpoint import CheckpointError
     from codeq.train.loop import create_train_state
-    from codeq.train.single_run import resume_single, train_single
+    from codeq.train.single_run import checkpoint_path, resume_single, train_single
 
     try:
         state = create_train_state(config)
@@ -91,7 +94,12 @@ def _train(template: Template, config: RunConfig, resume: Path | None) -> int:
         key = blamed_key(error)
         problem = template.problem(key, first_line(error).removeprefix(f"{key}: "))
         return _refuse(error_line(error) or problem, BAD_INPUT)
-    if resume is not None:
+    if resume is True:
+        own = checkpoint_path(config)
+        resume = own if own.exists() else None
+        if resume is None:
+            log.info("%s is not there: training starts at the first epoch", own)
+    if isinstance(resume, Path):
         try:
             resume_single(resume, state)
         except CheckpointError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import re
 from functools import cache
 
@@ -28,16 +29,16 @@ def prepare_device(name: str, threads: int | None) -> torch.device:
     device = torch.device(_first_available() if name == "auto" else name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            missing = f"{name} was asked for, but PyTorch sees no CUDA device; use auto or cpu"
-            raise ValueError(f"device: {_unusable_driver() or missing}")
+            missing = f"{name} was asked for, but {why_no_gpu()}; use auto or cpu"
+            raise ValueError(f"device: {unusable_driver() or missing}")
         if (device.index or 0) >= torch.cuda.device_count():
             raise ValueError(f"device: {name} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
-        if reason := _missing_kernels(device.index or 0):
+        if reason := missing_kernels(device.index or 0):
             raise ValueError(f"device: {reason}")
         torch.backends.cudnn.benchmark = True
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device: mps was asked for, but PyTorch sees none; use auto or cpu")
-    if name == "auto" and device.type == "cpu" and (reason := _unusable_driver()):
+    if name == "auto" and device.type == "cpu" and (reason := unusable_driver()):
         raise ValueError(f"device: {reason}")
     return device
 
@@ -58,7 +59,7 @@ def _first_available() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _unusable_driver() -> str | None:
+def unusable_driver() -> str | None:
     """Why PyTorch, which sees no GPU, cannot use the one that the NVIDIA driver sees; None if the driver sees none."""
     driver = nvidia_driver()
     if driver is None:
@@ -76,6 +77,30 @@ def _unusable_driver() -> str | None:
     return f"PyTorch cannot use the {gpu}: {versions}; {what}; {_ON_CPU}"
 
 
+def why_no_gpu() -> str:
+    """Why PyTorch sees no GPU although no driver is to blame: there is none, or the environment hides it."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible == "NoDevFiles":
+        return "Slurm gave this job none (CUDA_VISIBLE_DEVICES=NoDevFiles; sbatch --gpus-per-node=1 asks for one)"
+    return "PyTorch sees no CUDA device" + ("" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible})")
+
+
+def visible_gpus() -> list[str]:
+    """Return the names and compute capabilities of the GPUs that PyTorch can reach."""
+    found = []
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        major, minor = torch.cuda.get_device_capability(index)
+        found.append(f"{torch.cuda.get_device_name(index)} (sm_{major}{minor})")
+    return found
+
+
+def describe_cuda() -> str:
+    """The releases of the driver, if it is NVIDIA's, and of PyTorch, with their CUDA versions."""
+    driver = nvidia_driver()
+    of_driver = f"driver {driver.version} (CUDA {driver.cuda[0]}.{driver.cuda[1]}), " if driver else ""
+    return f"{of_driver}PyTorch {torch.__version__} (CUDA {torch.version.cuda or 'none'})"
+
+
 def _cuda_error() -> str:
     try:
         torch.cuda.init()
@@ -84,7 +109,7 @@ def _cuda_error() -> str:
     return "CUDA finds no GPU"
 
 
-def _missing_kernels(index: int) -> str | None:
+def missing_kernels(index: int) -> str | None:
     """Why PyTorch can run nothing on the CUDA device of that number: it is compiled for others; None if it can."""
     compiled = torch.cuda.get_arch_list()
     capability = torch.cuda.get_device_capability(index)

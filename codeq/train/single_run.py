@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 from codeq.config.metrics import MAIN, describe_row
@@ -105,7 +106,7 @@ def _save(state: TrainState, row: EpochMetrics) -> None:
     if row.status != "diverged":  # a checkpoint with NaN weights would replace the last usable one
         path = checkpoint_path(state.config)
         if row.epoch > 1 and path.exists():
-            path.replace(_previous(path))
+            shutil.copyfile(path, _previous(path))  # not renamed: one of the two is always whole
         save_checkpoint(path, state)
 
 

@@ -84,11 +84,11 @@ def test_an_empty_file_is_no_data(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "refused"),
     [
-        ("a: &x 1\nb: *x\n", "t.yaml:2: *x: aliases are not read; use {same_as: other.key}"),
+        ("a: &x 1\nb: *x\n", "t.yaml:2: *x: aliases are not read; repeat the value (templates: {same_as: other.key})"),
         ("a: 1\nb: !!int 3\n", "t.yaml:2: !!int: tags are not read; write the plain value"),
         ("a: !!python/object/apply:os.system [ls]\n", "t.yaml:1: !!python/object/apply:os.system: tags are not read"),
         ("a: !x 3\n", "t.yaml:1: !x: tags are not read"),
-        ("b:\n  <<: {a: 1}\n", "t.yaml:2: b.<<: merge keys are not read; use extends: FILE"),
+        ("b:\n  <<: {a: 1}\n", "t.yaml:2: b.<<: merge keys are not read; repeat the keys (templates: extends: FILE)"),
         ("a:\n  b: 1\n  c: 2\n  b: 3\n", "t.yaml:4: a.b: duplicate key, first written in line 2"),
         ("a: 1\n? [b, c]\n: 2\n", "t.yaml:2: a key must be a plain word"),
         ("a:\n  ? {b: c}\n  : 2\n", "t.yaml:2: a: a key must be a plain word"),

@@ -284,7 +284,7 @@ def test_the_last_of_several_sets_wins() -> None:
         ("sweep.trials=", "sweep.trials: has no value; write null for none"),
         ("quantizer= ", "quantizer: has no value; write null for none"),
         ("epochs=[1", "epochs: is not valid YAML: expected ',' or ']', but got '<stream end>'"),
-        ("epochs=*a", "epochs: aliases are not read; use {same_as: other.key}"),
+        ("epochs=*a", "epochs: aliases are not read; repeat the value (templates: {same_as: other.key})"),
         ("epochs={a: 1, a: 2}", "epochs: duplicate key, first written in line 1"),
         ("data_dir=\0", "data_dir: holds the character '\\x00', must be plain text"),
         ("epoch=3", "epoch: unknown key; did you mean epochs?"),

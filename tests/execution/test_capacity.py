@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import joblib
 import pytest
 
 from codeq.execution import capacity
@@ -52,3 +53,14 @@ def test_a_share_of_a_gpu_is_told_with_what_it_takes_to_train_at_once(gpu: float
 @pytest.mark.parametrize("gpu", [0.0, 1.0, 2.0])
 def test_whole_gpus_are_not_worth_a_word(gpu: float) -> None:
     assert capacity.describe_sharing(gpu) == ""
+
+
+@pytest.mark.parametrize(("cores", "of_job", "usable"), [(8, None, 8), (64, "8", 8), (4, "8", 4), (4, "", 4)])
+def test_a_slurm_job_uses_the_cores_that_it_was_given(
+    cores: int, of_job: str | None, usable: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
+    if of_job is not None:
+        monkeypatch.setenv("SLURM_CPUS_ON_NODE", of_job)
+    assert capacity.usable_cpus() == usable

@@ -34,7 +34,7 @@ def template(tiny: dict[str, Any], write_yaml: Callable[..., Path]) -> Make:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     def have(cpus: int, gpus: int) -> None:
-        monkeypatch.setattr(forecast.joblib, "cpu_count", lambda: cpus)
+        monkeypatch.setattr(forecast, "usable_cpus", lambda: cpus)
         monkeypatch.setattr(forecast, "gpu_count", lambda: gpus)
         monkeypatch.setattr(forecast, "nvidia_driver", lambda: None)
 

@@ -64,6 +64,7 @@ class FakeNvml:
         ("1", ("NVIDIA TITAN Xp",)),
         ("1, 0", ("NVIDIA TITAN Xp", "NVIDIA A40")),
         ("GPU-8932f937", ("GPU-8932f937",)),
+        ("MIG-41b36624,MIG-8fbc6e3a", ("MIG-41b36624", "MIG-8fbc6e3a")),
         ("0,-1,1", ("NVIDIA A40",)),
         ("", None),
         ("-1", None),

@@ -73,7 +73,7 @@ def test_a_run_that_is_resumed_ends_as_one_that_was_not_interrupted(
     )
     stopped = run_python("-c", stop_after_two, config, *wandb, WANDB_MODE="offline")
     assert stopped.returncode == 130
-    resumed = run_python("-m", "codeq.train", config, *wandb, "--resume", checkpoint, WANDB_MODE="offline")
+    resumed = run_python("-m", "codeq.train", config, *wandb, "--resume", WANDB_MODE="offline")  # its own checkpoint
     assert resumed.returncode == 0, resumed.stderr
     assert "after epoch 2" in resumed.stdout
     assert metrics(read_rows(tmp_path)) == expected
@@ -222,6 +222,15 @@ def test_sigterm_ends_a_run_with_143_and_a_checkpoint_that_resumes(
     assert process.returncode == 143
     assert "--resume goes on" in errors
     assert len(list(tmp_path.glob("out/checkpoint_*.th"))) == 1
+
+
+def test_a_run_that_is_resumed_before_its_first_checkpoint_trains_from_the_first_epoch(
+    run_python: Run, config: Path, tmp_path: Path
+) -> None:
+    done = run_python("-m", "codeq.train", config, "--set", "epochs=1", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert f"{tmp_path}/out/checkpoint_mlp_deadzone4b_e1_lr0.005.th is not there: training starts" in done.stdout
+    assert [row["epoch"] for row in read_rows(tmp_path)] == [1]
 
 
 @pytest.mark.parametrize(

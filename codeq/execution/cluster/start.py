@@ -1,4 +1,4 @@
-"""Start a quiet local Ray, or join a running cluster."""
+"""Starts a quiet local Ray, or joins a running cluster."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 
 from codeq.config.errors import BadInput
 from codeq.config.text import first_line
+from codeq.execution.capacity import usable_cpus
+from codeq.train.nvidia import nvidia_driver
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": log_level}
     if address is None:
+        options |= _resources_here()
         if (temporary := _short_temporary_folder()) is not None:
             options["_temp_dir"] = temporary
         # Plain ray.init() would join any cluster that happens to run on this machine.
@@ -70,6 +73,12 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
     logging.getLogger("ray.tune").setLevel(log_level)
     url = context.dashboard_url
     return f"http://{url}" if url else None
+
+
+def _resources_here() -> dict[str, int]:
+    """The cores and GPUs of a local Ray: it would count all cores in a Slurm job, and all MIG devices as one GPU."""
+    driver = nvidia_driver()
+    return {"num_cpus": usable_cpus(), **({"num_gpus": len(driver.gpus)} if driver else {})}
 
 
 def _short_temporary_folder() -> str | None:

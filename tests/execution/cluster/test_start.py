@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from codeq.execution.cluster import SHORT_FOLDER, _keep_token_private, _short_temporary_folder
+from codeq.execution.cluster import start
+from codeq.execution.cluster.start import SHORT_FOLDER, _keep_token_private, _short_temporary_folder
+from codeq.train.nvidia import NvidiaDriver
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
@@ -53,3 +55,13 @@ def test_a_temporary_folder_with_too_long_a_name_for_sockets_is_replaced_and_tol
     assert caplog.messages == (
         [f"TMPDIR has too long a name for Ray's sockets: Ray's files are in {SHORT_FOLDER}"] if is_long else []
     )
+
+
+def test_a_local_ray_has_every_mig_device_and_the_cores_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself would count the one GPU that the devices are parts of."""
+    monkeypatch.setattr(start, "usable_cpus", lambda: 8)
+    driver = NvidiaDriver("570.86.15", (12, 8), ("MIG-41b36624", "MIG-8fbc6e3a"))
+    monkeypatch.setattr(start, "nvidia_driver", lambda: driver)
+    assert start._resources_here() == {"num_cpus": 8, "num_gpus": 2}
+    monkeypatch.setattr(start, "nvidia_driver", lambda: None)
+    assert start._resources_here() == {"num_cpus": 8}, "Ray knows the GPUs of others than NVIDIA"

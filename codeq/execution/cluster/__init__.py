@@ -1,0 +1,1 @@
+"""Ray, started here or joined, and the files from which `ray up` starts clusters."""
