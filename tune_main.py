@@ -7,7 +7,7 @@ import contextlib
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,11 +206,11 @@ def _open_and_run(
     try:
         with (
             open_sweep(template, options.resume, plugins) as state,
-            recorded_run(state.folder, arguments),
+            recorded_run(state.folder, arguments) as record_duration,
             contextlib.closing(_tracker(state)) as tracker,
         ):
             session = Session(template, RunOptions(options.address, options.dashboard), terminal)
-            return _run(state, session, tracker, options.pick)
+            return _run(state, session, tracker, options.pick, record_duration)
     except StateDamaged as error:
         terminal.clear()
         print(error, file=sys.stderr)
@@ -238,7 +238,9 @@ def _tracker(state: SweepState) -> Tracker:
     return open_tracker(project, state.local / "wandb", group=state.template.sweep.name)
 
 
-def _run(state: SweepState, session: Session, tracker: Tracker, pick: str | None) -> int:
+def _run(
+    state: SweepState, session: Session, tracker: Tracker, pick: str | None, record_duration: Callable[[], None]
+) -> int:
     """Search, report, confirm the winners, report again."""
     from codeq.execution.run_sweep import run_sweep
     from codeq.results.advice import write_advice
@@ -264,6 +266,7 @@ def _run(state: SweepState, session: Session, tracker: Tracker, pick: str | None
         found = write_report(state.folder, template, None if session.is_interrupted else test_accuracy_here, pick)
     if not session.is_interrupted:
         remove_unneeded_checkpoints(found, template.sweep)
+    record_duration()
     page = try_write_page(state.folder, template, found)
     advice = write_advice(state.folder, template, found.trials, found.front)
     terminal.clear()

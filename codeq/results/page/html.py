@@ -26,8 +26,13 @@ class Plot:
 
     @property
     def as_json(self) -> Markup:
-        """The figure as JSON that is safe inside a script element."""
-        return Markup(json.dumps(self.figure, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+        """The figure as JSON."""
+        return script_json(self.figure)
+
+
+def script_json(value: Any) -> Markup:
+    """Return JSON that is safe inside a script element. Raises ValueError for a number that is not finite."""
+    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 
 def render(template: str, **values: Any) -> str:
@@ -46,6 +51,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
+        script_json=script_json,
         meaning=lambda name: METRICS[name].description,
         plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
         style=Markup(folder.joinpath("page.css").read_text(encoding="utf-8")),

@@ -33,7 +33,7 @@ from codeq.results.page.parameter_plots import (
 )
 from codeq.results.page.style import Figure
 from codeq.results.sweep_result import SweepResult, analyze
-from codeq.results.tables import format_drawn
+from codeq.results.tables import format_drawn, short_names
 from codeq.results.trials import load_confirm_runs, load_trials
 from codeq.storage.atomic_files import write_atomically
 
@@ -91,6 +91,7 @@ def render(content: PageContent) -> str:
             for number, layers in content.layers.items()
         ],
         columns=_columns(content),
+        parameters=list(zip(short_names(content.parameters), content.parameters, strict=True)),
         winners=_winners(content),
         others=_ended_early(content),
         advice=list(advice_lines(content.advice, content.template)) if content.advice else [],
