@@ -24,7 +24,7 @@ from codeq.config.passwords import hide_passwords, mask_password
 from codeq.config.paths import expand_path, is_url, option_path
 from codeq.config.selection import selection_objectives
 from codeq.config.signals import handled_signals, received_signal
-from codeq.config.streams import prepare_streams
+from codeq.config.streams import prepare_streams, print_wrapped
 from codeq.config.text import pluralize
 from codeq.plugins import Plugin, add_plugin_option, error_line, load_plugins, stored_plugins
 
@@ -271,9 +271,9 @@ def _run(
     advice = write_advice(state.folder, template, found.trials, found.front)
     terminal.clear()
     print_confirmation(found, template)
-    print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
+    print_wrapped(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
     if terminal.verbosity != "quiet":
-        print(advice, end="")
+        print_wrapped(advice)
     tracker.report(sweep_report(state.folder, template, found, page))
     if session.fault is not None:
         print(f"{session.fault}; {GOES_ON}", file=sys.stderr)
