@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BadInput, ConfigError, StateDamaged) as error:
         print(error, file=sys.stderr)
     except OSError as error:
-        print(f"{error.filename or options.command}: {error.strerror or error}", file=sys.stderr)
+        print(f"{error.filename2 or error.filename or options.command}: {error.strerror or error}", file=sys.stderr)
     return BAD_INPUT
 
 

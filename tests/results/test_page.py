@@ -342,6 +342,15 @@ def test_a_folder_that_is_no_readable_sweep_is_one_line_and_exit_2(
     assert reason in error and error.count("\n") == 1 and str(folder) in error
 
 
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_a_folder_in_the_place_of_the_page_is_named(
+    store: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "out.html").mkdir()
+    assert results.main([command, str(store(trials=1)), "--out", str(tmp_path / "out.html")]) == BAD_INPUT
+    assert capsys.readouterr().err == f"{tmp_path / 'out.html'}: Is a directory\n"
+
+
 @pytest.mark.parametrize("command", ["list", "report", "compare"])
 @pytest.mark.parametrize(
     ("url", "reason"),
