@@ -275,6 +275,12 @@ def test_a_sweep_of_any_size_and_number_of_objectives_has_a_page(
     assert "</html>" in page(store(**sweep))
 
 
+def test_a_sweep_that_has_not_trained_yet_says_so_instead_of_empty_axes(store: Callable[..., Path]) -> None:
+    html = page(store(trials=0))
+    assert "<p>No epoch has been trained.</p>" in html
+    assert "<p>No trial has trained all its epochs and stayed healthy, so the front is empty.</p>" in html
+
+
 def test_a_page_that_cannot_be_written_costs_nothing_but_a_line(
     store: Callable[..., Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,7 +323,15 @@ def test_sweeps_are_compared_in_the_objectives_they_share(
     assert results.main(["compare", str(first), str(second), "--out", str(out)]) == DONE
     shown = capsys.readouterr().out
     assert "Sweeps compared in val_acc" in shown and "two: on the common front: " in shown
-    assert "</html>" in out.read_text()
+    html = out.read_text()
+    assert "</html>" in html
+    assert all(re.fullmatch(r"\d+\.\d\d", cell) for cell in common_front(html)), "as val_acc is written elsewhere"
+
+
+def common_front(html: str) -> list[str]:
+    """The values of the table of the common front."""
+    *_, table = html.split("<table")
+    return re.findall(r"<td>([\d.]+\.\d+)</td>", table)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def _front_plot(found: Comparison) -> Figure:
             "x": [rounded(trial.row[x]) for trial in front],
             "y": [rounded(trial.row[y]) for trial in front],
             "line": {"color": color, "dash": "dot", "width": 1},
-            "marker": {"color": color, "symbol": symbol, "size": sizes},
+            "marker": {"color": color, "symbol": symbol, "size": sizes, "opacity": 1, "line": {"width": 0}},
             "text": [
                 "<br>".join([escape(compared.label), *describe_trial(trial, list(trial.record.parameters))])
                 for trial in front

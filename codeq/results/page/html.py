@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from codeq.config.metrics import METRICS
+from codeq.config.metrics import METRICS, format_metric
 from codeq.results.page.style import Figure
 
 
@@ -52,6 +52,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals.update(
         script_json=script_json,
+        format_metric=format_metric,
         meaning=lambda name: METRICS[name].description,
         plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
         style=Markup(folder.joinpath("page.css").read_text(encoding="utf-8")),

@@ -82,7 +82,7 @@ def render(content: PageContent) -> str:
         lead=_lead(content),
         hover={trial.record.trial: describe_trial(trial, content.parameters) for trial in content.trials},
         front=Plot(front_plot(content), describe_front(content)),
-        curves=Plot(curve_plot(content), describe_curves(content)),
+        curves=Plot(curve_plot(content), describe_curves(content)) if found.trial_epochs else None,
         importances=_importances(content),
         parallel=_by_objective(content, parallel_plot, describe_parallel),
         slices=_by_objective(content, slice_plot, describe_slices),
