@@ -7,7 +7,7 @@ import contextlib
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from codeq.config.passwords import hide_passwords, mask_password
 from codeq.config.paths import expand_path, is_url, option_path
 from codeq.config.selection import selection_objectives
 from codeq.config.signals import handled_signals, received_signal
-from codeq.config.streams import prepare_streams
+from codeq.config.streams import prepare_streams, print_wrapped
 from codeq.config.text import pluralize
 from codeq.plugins import Plugin, add_plugin_option, error_line, load_plugins, stored_plugins
 
@@ -207,11 +207,11 @@ def _open_and_run(
     try:
         with (
             open_sweep(template, options.resume, plugins) as state,
-            recorded_run(state.folder, arguments),
+            recorded_run(state.folder, arguments) as record_duration,
             contextlib.closing(_tracker(state)) as tracker,
         ):
             session = Session(template, RunOptions(options.address, options.dashboard), terminal)
-            return _run(state, session, tracker, options.pick)
+            return _run(state, session, tracker, options.pick, record_duration)
     except StateDamaged as error:
         terminal.clear()
         print(error, file=sys.stderr)
@@ -243,7 +243,9 @@ def _tracker(state: SweepState) -> Tracker:
     return open_tracker(project, state.local / "wandb", group=state.template.sweep.name)
 
 
-def _run(state: SweepState, session: Session, tracker: Tracker, pick: str | None) -> int:
+def _run(
+    state: SweepState, session: Session, tracker: Tracker, pick: str | None, record_duration: Callable[[], None]
+) -> int:
     """Search, report, confirm the winners, report again."""
     from codeq.execution.run_sweep import run_sweep
     from codeq.results.advice import write_advice
@@ -269,13 +271,14 @@ def _run(state: SweepState, session: Session, tracker: Tracker, pick: str | None
         found = write_report(state.folder, template, None if session.is_interrupted else test_accuracy_here, pick)
     if not session.is_interrupted:
         remove_unneeded_checkpoints(found, template.sweep)
+    record_duration()
     page = try_write_page(state.folder, template, found)
     advice = write_advice(state.folder, template, found.trials, found.front)
     terminal.clear()
     print_confirmation(found, template)
-    print(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
+    print_wrapped(f"{state.folder}: {', '.join([*found.files, *([page] if page else [])])}")
     if terminal.verbosity != "quiet":
-        print(advice, end="")
+        print_wrapped(advice)
     tracker.report(sweep_report(state.folder, template, found, page))
     if session.fault is not None:
         print(f"{session.fault}; {GOES_ON}", file=sys.stderr)

@@ -33,7 +33,7 @@ LIBRARIES: dict[str, set[str]] = {
     "storage": {"filelock", "upath"},
     "quant": {"torch"},
     "models": {"timm", "torch"},
-    "data": {"PIL", "filelock", "numpy", "torch", "torchvision"},
+    "data": {"PIL", "filelock", "joblib", "numpy", "torch", "torchvision"},
     "train": {"torch", "upath", "wandb"},
     "search": {"filelock", "moocore", "numpy", "optuna", "sqlalchemy", "upath"},
     "results": {"jinja2", "markupsafe", "moocore", "numpy", "plotly", "rich", "upath"},

@@ -434,6 +434,7 @@ def test_a_finished_sweep_is_not_overwritten_but_extended(
     first, *_, last = quiet.stdout.splitlines()
     assert first.startswith("Pareto front: 1 trial, val_acc and sparsity")
     assert last == f"{tmp_path}/small: trials.csv, pareto.csv, best.yaml (marked *), report.html"
+    assert re.search(r"--quiet \(\d+ s\)</td>", (tmp_path / "small" / "report.html").read_text())
     assert "trial 0" not in quiet.stdout
     before = (tmp_path / "small" / "trials" / "0000" / "trial.json").read_text()
     refused = run_python(*arguments, 2)

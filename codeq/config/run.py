@@ -258,7 +258,9 @@ class RunConfig(StrictModel):
     augment: Literal["auto", "standard", "randaugment", "none"] = Field(
         "auto", description="standard: flip and pad-4 crop; auto: standard, but none for digits and synthetic"
     )
-    workers: NonNegativeInt = Field(4, description="loader processes, for data sets too large to live on the device")
+    workers: NonNegativeInt = Field(
+        4, description="loader processes, at most one a core, for data sets too large to live on the device"
+    )
 
     epochs: PositiveInt = Field(300, description="passes over the training set")
     batch_size: PositiveInt = Field(128, description="images a step")

@@ -7,7 +7,9 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 import sys
+import textwrap
 from typing import Any
 
 SPELL = "codeq.spell"
@@ -32,6 +34,15 @@ codecs.register_error(SPELL, _spell)
 def spell(text: str, encoding: str) -> str:
     """`text` with `±` as `+-` and other characters as escapes such as `\\xe9` where `encoding` does not have them."""
     return text.encode(encoding, SPELL).decode(encoding)
+
+
+def print_wrapped(text: str) -> None:
+    """Print lines; those that are too long for a terminal break between words, not inside a number."""
+    for line in text.splitlines():
+        if sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns
+            line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        print(line, flush=True)
 
 
 def prepare_streams() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from torch import Tensor
@@ -70,10 +71,11 @@ class _EpochBatchSampler:
 
 
 class StreamedStore(ImageStore):
-    """Images decoded by `workers` processes, which live as long as the store. Only one epoch at a time."""
+    """Images decoded by `workers` processes, at most one for each core, which live as long as the store. Only one
+    epoch at a time."""
 
     def __init__(self, files: FileSet, device: torch.device, workers: int) -> None:
-        self._files, self._device, self._workers = files, device, workers
+        self._files, self._device, self._workers = files, device, min(workers, joblib.cpu_count())
         self._sampler = _EpochBatchSampler()
         self._epochs_begun = 0
 

@@ -14,7 +14,7 @@ from codeq.config.environment import load_env_file
 from codeq.config.errors import BadInput, ConfigError
 from codeq.config.exit_codes import BAD_INPUT, DONE
 from codeq.config.paths import option_path
-from codeq.config.streams import prepare_streams
+from codeq.config.streams import prepare_streams, print_wrapped
 from codeq.config.text import first_line
 from codeq.search.servers import check_reading
 from codeq.search.study import quiet_optuna
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BadInput, ConfigError, StateDamaged) as error:
         print(error, file=sys.stderr)
     except OSError as error:
-        print(f"{error.filename or options.command}: {error.strerror or error}", file=sys.stderr)
+        print(f"{error.filename2 or error.filename or options.command}: {error.strerror or error}", file=sys.stderr)
     return BAD_INPUT
 
 
@@ -70,7 +70,7 @@ def _list(storage: UPath) -> int:
     from codeq.results.sweep_list import describe_sweeps
 
     for line in describe_sweeps(storage):
-        print(line, flush=True)
+        print_wrapped(line)
     return DONE
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from codeq.config import SweepConfig, Template
 from codeq.config.metrics import MAIN, format_metric
 from codeq.config.objectives import describe_constraints, is_feasible
-from codeq.config.streams import spell
+from codeq.config.streams import print_wrapped, spell
 from codeq.config.text import join_and, pluralize, yaml_text
 from codeq.results.comparison import Comparison
 from codeq.results.confirmation import Confirmed
@@ -27,7 +27,7 @@ _CELL_FRAME = 3
 def print_front(found: SweepResult, template: Template) -> None:
     """Print one row per trial of the front: its metrics and the drawn values; the winner is marked."""
     if not found.front:
-        print("The Pareto front is empty: no trial has trained all its epochs and stayed healthy.")
+        print_wrapped("The Pareto front is empty: no trial has trained all its epochs and stayed healthy.")
         return
     sweep, parameters = template.sweep, [parameter.name for parameter in template.parameters]
     title = f"Pareto front: {pluralize(len(found.front), 'trial')}, {join_and(sweep.objectives)}"
@@ -40,14 +40,14 @@ def print_front(found: SweepResult, template: Template) -> None:
         rows.append([_name(trial.record.trial, found), *cells, *drawn])
     _print_table(title, ["trial", *metrics, *short_names(parameters)], rows)
     if len(sweep.objectives) > 1 and found.winner:
-        print(f"Hypervolume {found.hypervolume:.4f} of the box from {found.hypervolume_bounds}.")
+        print_wrapped(f"Hypervolume {found.hypervolume:.4f} of the box from {found.hypervolume_bounds}.")
     if found.winner is None:
         constraints = describe_constraints(sweep.constraints)
-        print(f"No trial satisfies {constraints}: no best.yaml. The front is that of trials that do not.")
+        print_wrapped(f"No trial satisfies {constraints}: no best.yaml. The front is that of trials that do not.")
     else:
-        print(f"* {found.choice}, chosen on {found.selected_on}.")
+        print_wrapped(f"* {found.choice}, chosen on {found.selected_on}.")
     if untested := describe_untested(found):
-        print(untested)
+        print_wrapped(untested)
 
 
 def print_confirmation(found: SweepResult, template: Template) -> None:
@@ -65,7 +65,7 @@ def print_confirmation(found: SweepResult, template: Template) -> None:
     _print_table(title, ["trial", "runs", *metrics], rows)
     for confirmed in found.confirmed:
         for line in _failures_and_missed_constraints(confirmed, sweep):
-            print(line)
+            print_wrapped(line)
 
 
 def print_comparison(found: Comparison) -> None:
@@ -86,9 +86,9 @@ def print_comparison(found: Comparison) -> None:
     _print_table(f"Sweeps compared in {join_and(found.objectives)}", columns, rows)
     for compared in found.sweeps:
         numbers = ", ".join(f"{trial.record.trial:04d}" for trial in compared.on_common_front)
-        print(f"{compared.label}: on the common front: {numbers or 'none'}")
+        print_wrapped(f"{compared.label}: on the common front: {numbers or 'none'}")
     for line in found.warnings:
-        print(line)
+        print_wrapped(line)
 
 
 def _failures_and_missed_constraints(confirmed: Confirmed, sweep: SweepConfig) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -42,8 +42,11 @@ class DriverRun:
 
 
 @contextmanager
-def recorded_run(folder: UPath, arguments: Sequence[str]) -> Iterator[None]:
-    """Record the `with` block as a driver's work on the sweep in `folder`. arguments: those of the command line."""
+def recorded_run(folder: UPath, arguments: Sequence[str]) -> Iterator[Callable[[], None]]:
+    """Record the `with` block as a driver's work on the sweep in `folder`. arguments: those of the command line.
+
+    The function that it yields records the duration up to its call: for a page that is written before the end.
+    """
     began = datetime.now(UTC)
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     command = f"python tune_main.py {shlex.join(map(mask_password, arguments))}"
@@ -54,11 +57,15 @@ def recorded_run(folder: UPath, arguments: Sequence[str]) -> Iterator[None]:
         versions=f"codeq-tune {codeq.__version__}, {packages}, Python {sys.version.split()[0]}",
     )
     earlier = read_runs(folder)
+
+    def record_duration() -> None:
+        _write(folder, [*earlier, replace(run, seconds=(datetime.now(UTC) - began).total_seconds())])
+
     _write(folder, [*earlier, run])
     try:
-        yield
+        yield record_duration
     finally:
-        _write(folder, [*earlier, replace(run, seconds=(datetime.now(UTC) - began).total_seconds())])
+        record_duration()
 
 
 def read_runs(folder: UPath) -> list[DriverRun]:

@@ -14,6 +14,7 @@ import pytest
 
 from codeq.config.streams import SPELL, spell
 from tests.conftest import ROOT
+from tests.terminals import InTerminal
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -159,3 +160,17 @@ def test_a_lost_terminal_ends_nothing() -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 7
     assert b"Traceback" not in errors and b"Logging error" not in errors
+
+
+def test_a_line_too_long_for_a_terminal_breaks_between_words_and_elsewhere_stays_whole() -> None:
+    line = "Trials differ by at most 0.46 points, of 434 images; results/a-very-long-name-of-a-sweep/best.yaml"
+    command = [sys.executable, "-c", f"from codeq.config.streams import print_wrapped; print_wrapped({line!r})"]
+    terminal = InTerminal(command, columns=44)
+    assert terminal.wait() == 0
+    assert terminal.shown.splitlines() == [
+        "Trials differ by at most 0.46 points, of 434",
+        "images;",
+        "results/a-very-long-name-of-a-sweep/best.yaml",
+    ]
+    piped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "44"})
+    assert piped.stdout == line + "\n"

@@ -1,10 +1,12 @@
 """Folders of image files: decoded once when small, streamed when large."""
 
 import logging
+import multiprocessing as mp
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,17 @@ def test_streaming_epochs_are_repeatable_and_differ(
     first, other, again = (torch.cat([x for x, _ in train.epoch(e)]) for e in (0, 1, 0))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_more_processes_decode_than_there_are_cores(
+    folder: Path, config_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
+    started: list[object] = []
+    start = mp.process.BaseProcess.start
+    monkeypatch.setattr(mp.process.BaseProcess, "start", lambda self: (started.append(self), start(self)))
+    load_raw(config_for(folder, workers=64))
+    assert len(started) == 2 and not recwarn.list  # one for each folder, train and test
 
 
 def test_streamed_epochs_cannot_be_mixed_up(

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,24 @@ def browser() -> Iterator[Any]:
     driver.quit()
 
 
-def visit(browser: Any, path: Path, width: int = 1280, scheme: str = "light") -> None:
-    """Open the page in a window of this width and wait until every plot is drawn."""
-    browser.get_log("browser"), browser.get_log("performance")
+CHOOSE = (
+    "const s = [...document.querySelectorAll('select')].find(s => [...s.options].some(o => o.text === arguments[0]));"
+    "s.value = arguments[0]; s.dispatchEvent(new Event('change'));"
+)
+
+
+def resize(browser: Any, width: int, scheme: str) -> None:
+    """Set the window's width and the preferred colours, also of a page that is open."""
     scheme_of = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme_of)
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def visit(browser: Any, path: Path, width: int = 1280, scheme: str = "light") -> None:
+    """Open the page in a window of this width and wait until every plot is drawn."""
+    browser.get_log("browser"), browser.get_log("performance")
+    resize(browser, width, scheme)
     browser.get(path.as_uri())
     browser.execute_async_script(
         "const done = arguments[0];"
@@ -129,19 +141,14 @@ def test_the_reader_switches_axes_and_networks_sorts_the_winners_and_copies_a_co
     folder = store()
     page(folder)
     visit(browser, folder / "report.html")
-    choose = (
-        "const s = [...document.querySelectorAll('select')]"
-        ".find(s => [...s.options].some(o => o.text === arguments[0]));"
-        "s.value = arguments[0]; s.dispatchEvent(new Event('change'));"
-    )
-    browser.execute_script(choose, "rel_bops")
+    browser.execute_script(CHOOSE, "rel_bops")
     front = "const p = document.querySelector('.plot'); return [p.layout.xaxis.title.text, Math.max(...p.data[0].x)]"
     title, largest = browser.execute_script(front)
     assert title == "rel_bops" and largest <= 1 / 8
     shown = "return [...document.querySelectorAll('.plot')].filter(p => !p.hidden).map(p => p.dataset.option)"
     options = browser.execute_script("return [...document.querySelectorAll('option')].map(o => o.text)")
     other = [option for option in options if option.startswith("trial ")][-1]
-    browser.execute_script(choose, other)
+    browser.execute_script(CHOOSE, other)
     assert other in browser.execute_script(shown)
     column = (
         "return [...document.querySelectorAll('.sortable tbody tr')].map(r => parseFloat(r.cells[1].dataset.value))"
@@ -152,6 +159,38 @@ def test_the_reader_switches_axes_and_networks_sorts_the_winners_and_copies_a_co
         assert len(values) > 1 and values == sorted(values, reverse=is_descending)
     commands = browser.execute_script("return [...document.querySelectorAll('code')].map(c => c.textContent)")
     assert commands and all(re.match(r"python -m codeq\.train \S+\.yaml$", command) for command in commands)
+
+
+@needs_browser
+def test_a_page_that_becomes_narrow_and_dark_is_laid_out_anew_and_keeps_what_was_chosen(
+    browser: Any, store: Callable[..., Path]
+) -> None:
+    folder = store()
+    page(folder)
+    visit(browser, folder / "report.html")
+    browser.execute_script(CHOOSE, "rel_bops")
+    resize(browser, 390, "dark")
+    browser.execute_async_script(
+        "const done = arguments[0], last = () => [...document.querySelectorAll('.plot')].filter(p => !p.hidden).pop();"
+        "const poll = () => last().querySelector('.main-svg').getBoundingClientRect().width <= 390"
+        " ? setTimeout(done, 300) : setTimeout(poll, 20); poll()"
+    )
+    boxes = browser.execute_script(
+        "return [...document.querySelectorAll('.plot')].filter(p => !p.hidden).map(p => ["
+        "p.querySelector('.main-svg').getBoundingClientRect().height, p.getBoundingClientRect().height])"
+    )
+    assert all(drawn == pytest.approx(reserved, abs=1) and drawn > 200 for drawn, reserved in boxes)
+    titles = browser.execute_script(
+        "return [...[...document.querySelectorAll('.plot')].filter(p => !p.hidden && p._fullLayout.xaxis3)[0]"
+        ".querySelectorAll('.g-xtitle, .g-x2title, .g-x3title')]"
+        ".map(t => { const b = t.getBoundingClientRect(); return [b.left, b.right, b.top, b.bottom]; })"
+    )
+    assert len(titles) == 3 and all(left >= 0 and right <= 390 for left, right, *_ in titles)
+    assert all(above[3] < below[2] for above, below in pairwise(titles))
+    assert browser.execute_script("return document.querySelector('.plot').layout.xaxis.title.text") == "rel_bops"
+    lines = "return [...document.querySelectorAll('.gridlayer path')].map(l => getComputedStyle(l).stroke)"
+    assert set(browser.execute_script(lines)) == {"rgb(58, 63, 68)"}
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
 
 
 @needs_browser
@@ -166,13 +205,41 @@ def test_a_sweep_of_a_thousand_trials_is_small_and_draws(browser: Any, store: Ca
 # What it says
 
 
-def test_plotly_knows_every_key_of_every_figure(store: Callable[..., Path]) -> None:
-    html = page(store(constraints={"val_acc": ">= 80"}, objectives={"val_acc": "max", "sparsity": "max"}))
+def figures_of(html: str) -> list[dict[str, Any]]:
+    """The page's figures in its order: the front, the curves, ..."""
     texts = re.findall(r'<figure .*?<script type="application/json">(.*?)</script>', html, re.DOTALL)
-    figures = [json.loads(text) for text in texts]
+    return [json.loads(text) for text in texts]
+
+
+def test_plotly_knows_every_key_of_every_figure(store: Callable[..., Path]) -> None:
+    folder = store(constraints={"val_acc": ">= 80"}, objectives={"val_acc": "max", "sparsity": "max"})
+    figures = figures_of(page(folder))
     assert len(figures) > 5
     for figure in figures:
         go.Figure(figure)  # raises for a key or a value that it does not know
+
+
+def test_slices_have_the_choices_in_their_order_and_label_the_ends_of_logarithmic_ranges(
+    store: Callable[..., Path],
+) -> None:
+    by_title = {
+        axis["title"]["text"]: axis
+        for figure in figures_of(page(store()))
+        for key, axis in figure["layout"].items()
+        if key.startswith("xaxis") and "title" in axis
+    }
+    assert by_title["batch_size"]["categoryarray"] == ["16", "32", "64"]
+    lr = by_title["optimizer.param_groups.base.lr"]
+    assert (lr["type"], lr["ticktext"]) == ("log", ["0.0001", "0.001", "0.01"])
+    assert by_title["optimizer.param_groups.dz.weight_decay"]["type"] == "linear"
+
+
+def test_curves_mark_where_trials_ended_early_and_trials_of_one_epoch(store: Callable[..., Path]) -> None:
+    _, curves, *_ = figures_of(page(store(trials=2)))  # trial 0001 was stopped
+    marked = [(t["name"], t["x"], t["customdata"]) for t in curves["data"] if t["mode"] == "markers"]
+    assert marked == [("finished", [], [])] * 3 + [("stopped", [2], [1])] * 3
+    _, curves, *_ = figures_of(page(store("short", trials=1, epochs=1)))
+    assert [t["x"] for t in curves["data"] if t["mode"] == "markers"] == [[1]] * 3
 
 
 def test_the_page_tells_what_happened_and_escapes_what_users_wrote(store: Callable[..., Path]) -> None:
@@ -206,6 +273,12 @@ def test_a_sweep_of_any_size_and_number_of_objectives_has_a_page(
     store: Callable[..., Path], sweep: dict[str, Any]
 ) -> None:
     assert "</html>" in page(store(**sweep))
+
+
+def test_a_sweep_that_has_not_trained_yet_says_so_instead_of_empty_axes(store: Callable[..., Path]) -> None:
+    html = page(store(trials=0))
+    assert "<p>No epoch has been trained.</p>" in html
+    assert "<p>No trial has trained all its epochs and stayed healthy, so the front is empty.</p>" in html
 
 
 def test_a_page_that_cannot_be_written_costs_nothing_but_a_line(
@@ -250,7 +323,15 @@ def test_sweeps_are_compared_in_the_objectives_they_share(
     assert results.main(["compare", str(first), str(second), "--out", str(out)]) == DONE
     shown = capsys.readouterr().out
     assert "Sweeps compared in val_acc" in shown and "two: on the common front: " in shown
-    assert "</html>" in out.read_text()
+    html = out.read_text()
+    assert "</html>" in html
+    assert all(re.fullmatch(r"\d+\.\d\d", cell) for cell in common_front(html)), "as val_acc is written elsewhere"
+
+
+def common_front(html: str) -> list[str]:
+    """The values of the table of the common front."""
+    *_, table = html.split("<table")
+    return re.findall(r"<td>([\d.]+\.\d+)</td>", table)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +354,15 @@ def test_a_folder_that_is_no_readable_sweep_is_one_line_and_exit_2(
     assert results.main(["report", str(folder)]) == BAD_INPUT
     error = capsys.readouterr().err
     assert reason in error and error.count("\n") == 1 and str(folder) in error
+
+
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_a_folder_in_the_place_of_the_page_is_named(
+    store: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "out.html").mkdir()
+    assert results.main([command, str(store(trials=1)), "--out", str(tmp_path / "out.html")]) == BAD_INPUT
+    assert capsys.readouterr().err == f"{tmp_path / 'out.html'}: Is a directory\n"
 
 
 @pytest.mark.parametrize("command", ["list", "report", "compare"])
@@ -298,8 +388,10 @@ def test_sweeps_without_a_common_objective_cannot_be_compared(
 
 def test_how_a_sweep_was_run_is_recorded_without_passwords(tmp_path: Path) -> None:
     folder = UPath(tmp_path)
-    with recorded_run(folder, ["a b.yaml", "--set", "sweep.study=postgresql://me:secret@host/db"]):
-        assert read_runs(folder)[0].seconds is None
+    with recorded_run(folder, ["a b.yaml", "--set", "sweep.study=postgresql://me:secret@host/db"]) as record_duration:
+        assert read_runs(folder)[0].describe_duration() == "not ended"
+        record_duration()
+        assert read_runs(folder)[0].describe_duration() == "0 s"
     with recorded_run(folder, ["x.yaml", "--resume"]):
         pass
     first, second = read_runs(folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 import time
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Literal
 
 from rich.console import Console, ConsoleRenderable
@@ -40,12 +42,15 @@ class Terminal:
         is_terminal = sys.stdout is not None and sys.stdout.isatty() and self.console.is_interactive
         self._is_live = is_terminal and verbosity != "quiet"
         self._view: _View | None = None
+        self._when_stopped: Any = None  # the handler of SIGTSTP before
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles the session into an unused snapshot, and locks cannot be pickled."""
         return {}
 
     def __enter__(self) -> Terminal:
+        if self._is_live and threading.current_thread() is threading.main_thread():
+            self._when_stopped = signal.signal(signal.SIGTSTP, self._stop)
         self._begin()
         return self
 
@@ -53,6 +58,16 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.clear()
+        if self._when_stopped is not None:
+            signal.signal(signal.SIGTSTP, self._when_stopped)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Show the cursor while the process is stopped (Ctrl-Z), past locks that this thread may hold."""
+        output = self.console.file.fileno()
+        os.write(output, b"\x1b[?25h")
+        signal.raise_signal(signal.SIGSTOP)  # returns when the process goes on
+        if self._view:
+            os.write(output, b"\x1b[?25l")
 
     @property
     def line_width(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 from upath import UPath
@@ -59,8 +60,11 @@ def _front_plot(found: Comparison) -> Figure:
             "x": [rounded(trial.row[x]) for trial in front],
             "y": [rounded(trial.row[y]) for trial in front],
             "line": {"color": color, "dash": "dot", "width": 1},
-            "marker": {"color": color, "symbol": symbol, "size": sizes},
-            "text": [f"{compared.label}<br>{describe_trial(trial, list(trial.record.parameters))}" for trial in front],
+            "marker": {"color": color, "symbol": symbol, "size": sizes, "opacity": 1, "line": {"width": 0}},
+            "text": [
+                "<br>".join([escape(compared.label), *describe_trial(trial, list(trial.record.parameters))])
+                for trial in front
+            ],
             "hovertemplate": HOVER,
         })  # fmt: skip
     axes = {"xaxis": {"title": {"text": axis_title(x)}}, "yaxis": {"title": {"text": axis_title(y)}}}

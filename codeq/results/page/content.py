@@ -58,13 +58,14 @@ class PageContent:
 
 
 def load_content(folder: UPath, template: Template, found: SweepResult, is_running: bool) -> PageContent:
-    """Read what the page needs besides `found`. Raises StateDamaged."""
+    """Read what the page needs besides `found`; the winner's layers are the first. Raises StateDamaged."""
+    winner_first = sorted(found.front, key=lambda trial: trial is not found.winner)
     return PageContent(
         folder=folder,
         template=template,
         found=found,
         rows={trial.record.trial: trial.folder.rows() for trial in found.trials},
-        layers={trial.record.trial: layers for trial in found.front if (layers := trial.folder.read_layers())},
+        layers={trial.record.trial: layers for trial in winner_first if (layers := trial.folder.read_layers())},
         advice=advise(template, found.trials, found.front) if template.parameters and not is_running else None,
         runs=read_runs(folder),
         is_running=is_running,
@@ -75,8 +76,8 @@ HOVER = "%{text}<extra></extra>"
 """The hover template of traces whose `customdata` are numbers of trials: the page sets their texts."""
 
 
-def describe_trial(trial: TrialResult, parameters: Sequence[str]) -> str:
-    """Return the trial in the lines of a hover text: status, metrics, the drawn values of `parameters`."""
+def describe_trial(trial: TrialResult, parameters: Sequence[str]) -> list[str]:
+    """Return the lines of the trial's hover text, as HTML: status, metrics, the drawn values of `parameters`."""
     row = trial.as_row()
     lines = [f"<b>trial {row['trial']:04d}</b> {trial.record.status}, epoch {row['epoch']}"]
     if row["reason"]:
@@ -84,12 +85,11 @@ def describe_trial(trial: TrialResult, parameters: Sequence[str]) -> str:
     lines += [f"{name} {format_metric(name, trial.row[name])}" for name in _DESCRIBED if name in trial.row]
     drawn = trial.record.parameters
     shown = zip(short_names(parameters), parameters, strict=True)
-    lines += [f"{short} = {format_drawn(drawn[name])}" for short, name in shown if name in drawn]
-    return "<br>".join(lines)
+    return lines + [f"{short} = {html.escape(format_drawn(drawn[name]))}" for short, name in shown if name in drawn]
 
 
 def rounded(value: Any) -> Any:
-    """Return a number with five significant digits, as it is drawn: the page holds many thousands of them."""
+    """Return a number with four significant digits, as it is drawn: the page holds many thousands of them."""
     if not isinstance(value, float):
         return value
-    return float(f"{value:.5g}") if math.isfinite(value) else None
+    return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -22,11 +22,18 @@ def curve_plot(content: PageContent) -> Figure:
         if not any(content.rows[trial.record.trial] for trial in trials):
             continue
         for index, metric in enumerate(CURVES):
-            x, y, owner = _lines(content, [trial.record.trial for trial in trials], metric, every)
+            numbers = [trial.record.trial for trial in trials]
+            shared = {
+                "type": "scatter", "name": status, "legendgroup": status,
+                "hovertemplate": f"epoch %{{x}}: {metric} %{{y}}<br>{HOVER}", **on_axes(0, index),
+            }  # fmt: skip
             traces.append({
-                "type": "scatter", "mode": "lines", "x": x, "y": y, "customdata": owner, "name": status,
-                "legendgroup": status, "showlegend": index == 0, "line": {"color": look.color, "width": 1},
-                "opacity": 0.7, "hovertemplate": f"epoch %{{x}}: {metric} %{{y}}<br>{HOVER}", **on_axes(0, index),
+                **shared, **_lines(content, numbers, metric, every), "mode": "lines", "opacity": 0.7,
+                "line": {"color": look.color, "width": 1}, "showlegend": index == 0,
+            })  # fmt: skip
+            traces.append({
+                **shared, **_ends(content, numbers, metric), "mode": "markers",
+                "marker": {"color": look.color, "symbol": look.symbol, "size": 6}, "showlegend": False,
             })  # fmt: skip
     line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "line": {"color": GREY, "dash": "dot"}}
     return figure(
@@ -46,10 +53,8 @@ def describe_curves(content: PageContent) -> str:
     return f"Line plots of {', '.join(CURVES)} by epoch for {len(content.trials)} trials.{where}"
 
 
-def _lines(
-    content: PageContent, numbers: Sequence[int], metric: str, every: int
-) -> tuple[list[int | None], list[Any], list[int | None]]:
-    """The trials' lines as one, separated by None: x, y and the trial of each point."""
+def _lines(content: PageContent, numbers: Sequence[int], metric: str, every: int) -> Figure:
+    """The trials' lines as one, separated by None."""
     x: list[int | None] = []
     y: list[Any] = []
     owner: list[int | None] = []
@@ -59,7 +64,16 @@ def _lines(
         x += [*(row["epoch"] for row in kept), None]
         y += [*(rounded(row.get(metric)) for row in kept), None]
         owner += [*[number] * len(kept), None]
-    return x, y, owner
+    return {"x": x, "y": y, "customdata": owner}
+
+
+def _ends(content: PageContent, numbers: Sequence[int], metric: str) -> Figure:
+    """The last epochs of the trials that have not trained all theirs, and of those that have one, which has no line."""
+    ended = [number for number in numbers if (rows := content.rows[number])
+             and (len(rows) == 1 or rows[-1]["epoch"] < content.template.max_epochs)]  # fmt: skip
+    last = [content.rows[number][-1] for number in ended]
+    y = [rounded(row.get(metric)) for row in last]
+    return {"x": [row["epoch"] for row in last], "y": y, "customdata": ended}
 
 
 def _rungs(content: PageContent) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from codeq.config.metrics import METRICS
+from codeq.config.metrics import METRICS, format_metric
 from codeq.results.page.style import Figure
 
 
@@ -26,8 +26,13 @@ class Plot:
 
     @property
     def as_json(self) -> Markup:
-        """The figure as JSON that is safe inside a script element."""
-        return Markup(json.dumps(self.figure, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+        """The figure as JSON."""
+        return script_json(self.figure)
+
+
+def script_json(value: Any) -> Markup:
+    """Return JSON that is safe inside a script element. Raises ValueError for a number that is not finite."""
+    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 
 def render(template: str, **values: Any) -> str:
@@ -46,6 +51,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
+        script_json=script_json,
+        format_metric=format_metric,
         meaning=lambda name: METRICS[name].description,
         plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
         style=Markup(folder.joinpath("page.css").read_text(encoding="utf-8")),

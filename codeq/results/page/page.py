@@ -31,7 +31,7 @@ from codeq.results.page.parameter_plots import (
 )
 from codeq.results.page.style import Figure
 from codeq.results.sweep_result import SweepResult, analyze
-from codeq.results.tables import format_drawn
+from codeq.results.tables import format_drawn, short_names
 from codeq.results.trials import load_confirm_runs, load_trials
 from codeq.results.winners import describe_untested, train_command
 from codeq.storage.atomic_files import write_atomically
@@ -81,7 +81,7 @@ def render(content: PageContent) -> str:
         lead=_lead(content),
         hover={trial.record.trial: describe_trial(trial, content.parameters) for trial in content.trials},
         front=Plot(front_plot(content), describe_front(content)),
-        curves=Plot(curve_plot(content), describe_curves(content)),
+        curves=Plot(curve_plot(content), describe_curves(content)) if found.trial_epochs else None,
         importances=_importances(content),
         parallel=_by_objective(content, parallel_plot, describe_parallel),
         slices=_by_objective(content, slice_plot, describe_slices),
@@ -90,6 +90,7 @@ def render(content: PageContent) -> str:
             for number, layers in content.layers.items()
         ],
         columns=_columns(content),
+        parameters=list(zip(short_names(content.parameters), content.parameters, strict=True)),
         winners=_winners(content),
         untested="" if content.is_running else describe_untested(found),
         others=_ended_early(content),

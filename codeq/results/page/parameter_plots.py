@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from codeq.config.distributions import Choice, Distribution, Int, LogUniform, Uniform
 from codeq.config.metrics import METRICS, format_metric
@@ -28,7 +29,7 @@ def importance_plot(content: PageContent) -> Figure | None:
     for index, (objective, shares) in enumerate(by_objective.items()):
         names = list(shares)[::-1]
         traces.append({
-            "type": "bar", "orientation": "h", "x": [shares[name] for name in names], "y": names,
+            "type": "bar", "orientation": "h", "x": [shares[name] for name in names], "y": short_names(names),
             "marker": {"color": BLUE}, "showlegend": False, "hovertemplate": "%{y}: %{x:.0%}<extra></extra>",
             **on_axes(index, index),
         })  # fmt: skip
@@ -142,20 +143,22 @@ def slice_plot(content: PageContent, metric: str) -> Figure | None:
     rows = math.ceil(len(content.parameters) / columns)
     traces, shapes, layout = [], [], {}
     for index, parameter in enumerate(content.template.parameters):
-        name, place, kind = parameter.name, on_axes(index, index), "category"
+        name, place = parameter.name, on_axes(index, index)
         for status, look in LOOKS.items():
             drawn = [t for t in trials if t.record.status == status and name in t.record.parameters]
             if drawn:
                 traces.append({
                     "type": "scatter", "mode": "markers", "name": status, "legendgroup": status,
                     "showlegend": index == 0, "marker": {"color": look.color, "symbol": look.symbol, "size": 6},
-                    "x": [_as_axis(t.record.parameters[name]) for t in drawn],
+                    "x": [_as_axis(t.record.parameters[name], parameter.distribution) for t in drawn],
                     "y": [rounded(t.row[metric]) for t in drawn],
                     "customdata": [t.record.trial for t in drawn], "hovertemplate": HOVER, **place,
                 })  # fmt: skip
         match parameter.distribution:
+            case Choice(labels=labels):
+                axis = {"type": "category", "categoryarray": [str(label) for label in labels]}
             case Uniform(low=low, high=high) | LogUniform(low=low, high=high) | Int(low=low, high=high):
-                kind = "log" if _is_log(parameter.distribution) else "linear"
+                axis = _log_axis(low, high) if _is_log(parameter.distribution) else {"type": "linear"}
                 shapes += [
                     {
                         "type": "line", "x0": end, "x1": end, "xref": place["xaxis"],
@@ -164,9 +167,8 @@ def slice_plot(content: PageContent, metric: str) -> Figure | None:
                     }
                     for end in (low, high)
                 ]  # fmt: skip
-        layout[axis_key("x", index)] = {"type": kind, "title": {"text": name, "standoff": 4}}
-        if index % columns == 0:
-            layout[axis_key("y", index)] = {"title": {"text": metric}}
+        layout[axis_key("x", index)] = {**axis, "title": {"text": name, "standoff": 4}}
+        layout[axis_key("y", index)] = {"title": {"text": metric}}
     grid = {"rows": rows, "columns": columns, "pattern": "independent", "ygap": 0.3, "xgap": 0.15}
     return figure(traces, 70 + 260 * rows, grid=grid, shapes=shapes, hovermode="closest", **layout)
 
@@ -182,5 +184,15 @@ def _healthy(content: PageContent) -> list[TrialResult]:
     return [trial for trial in content.trials if trial.record.status in ("finished", "stopped") and trial.row]
 
 
-def _as_axis(value: object) -> object:
-    return rounded(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+def _log_axis(low: float, high: float) -> Figure:
+    """A logarithmic axis, labelled at both ends of the range and at the powers of ten that are not near them."""
+    decades = math.log10(high / low)
+    every = math.ceil(decades / 5)
+    powers = [10.0**power for power in range(math.ceil(math.log10(low)), math.ceil(math.log10(high)), every or 1)]
+    inner = [power for power in powers if min(power / low, high / power) > 10 ** (decades / 8)]
+    ticks = [low, *inner, high]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+
+
+def _as_axis(value: Any, distribution: Distribution) -> Any:
+    return str(value) if isinstance(distribution, Choice) else rounded(value)

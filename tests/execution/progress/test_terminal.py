@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -104,15 +104,33 @@ def test_errors_go_where_they_were_sent(tmp_path: Path) -> None:
 
 def test_an_interrupt_leaves_the_terminal_as_it_was() -> None:
     terminal = start("normal", "wait")
-    deadline = time.monotonic() + 30
-    while LINES[-1] not in terminal.shown:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: LINES[-1] in terminal.shown)
     assert not is_cursor_shown(terminal.shown)
     time.sleep(0.5)  # until it waits
     os.kill(terminal.process.pid, signal.SIGINT)
     assert terminal.wait() != 0
     assert is_cursor_shown(terminal.shown)
+
+
+def test_a_stopped_command_shows_the_cursor_until_it_goes_on() -> None:
+    terminal = start("normal", "wait")
+    wait_until(lambda: LINES[-1] in terminal.shown)
+    os.kill(terminal.process.pid, signal.SIGTSTP)
+    wait_until(lambda: is_cursor_shown(terminal.shown))
+    _, status = os.waitpid(terminal.process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    os.kill(terminal.process.pid, signal.SIGCONT)
+    wait_until(lambda: not is_cursor_shown(terminal.shown))
+    os.kill(terminal.process.pid, signal.SIGINT)
+    assert terminal.wait() != 0
+    assert is_cursor_shown(terminal.shown)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("width", "rows_above"), [(80, 2), (40, 4), (30, 5), (100, 2)])
