@@ -82,29 +82,33 @@ def suggest(searcher: OptunaSearcher, name: str, seconds: float = 20) -> Any:
     return proposal
 
 
-def drive(template: Template, begin_together: Any, killed_after: int | None = None) -> None:
-    """A driver whose trials take a moment; killed_after: it is killed after so many, with the last one unfinished."""
-    begin_together.wait(60)
+def drive(template: Template, meet: Any, killed_in: int | None = None) -> None:
+    """A driver whose trials take a moment. All begin, and all train, at the same time; killed_in: the trial in which it
+    is killed, and in which the others join it."""
+    if killed_in is None:
+        meet.wait(60)
     with open_sweep(template, resume=False) as state:
         searcher = searcher_of(state)
+        if killed_in is None:
+            meet.wait(60)
         for index in itertools.count():
             if suggest(searcher, f"id{index}") == Searcher.FINISHED:
                 return
-            if killed_after is not None and index >= killed_after:
+            if index == killed_in:
+                meet.wait(60), meet.wait(60)
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(0.05)
-            if killed_after is None or index < killed_after - 1:
-                searcher.tell(f"id{index}", ended())
+            searcher.tell(f"id{index}", ended())
 
 
-def drive_at_once(templates: list[Template], killed_after: int | None = None) -> list[int | None]:
+def drive_at_once(templates: list[Template], killed_in: int | None = None) -> list[int | None]:
     """Each template's driver in a process of its own, the first of which may be killed; returns their exit codes."""
     context = multiprocessing.get_context("fork")
     together = context.Barrier(len(templates))
-    limits = [killed_after, *(None for _ in templates[1:])]
+    killed = [killed_in, *(None for _ in templates[1:])]
     processes = [
-        context.Process(target=drive, args=(template, together, limit))
-        for template, limit in zip(templates, limits, strict=True)
+        context.Process(target=drive, args=(template, together, trial))
+        for template, trial in zip(templates, killed, strict=True)
     ]
     for process in processes:
         process.start()
@@ -140,7 +144,7 @@ def test_four_drivers_at_once_train_each_trial_once(
 def test_the_trials_of_a_killed_driver_are_ended_by_the_others(
     template: Callable[..., Template], url: str, tmp_path: Path
 ) -> None:
-    assert drive_at_once([template(driver) for driver in "abc"], killed_after=3) == [-9, 0, 0]
+    assert drive_at_once([template(driver) for driver in "abc"], killed_in=2) == [-9, 0, 0]
     check_each_trial_once(url, tmp_path)
 
 
