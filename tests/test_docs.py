@@ -31,6 +31,7 @@ from codeq.results.front import pareto_front, ranked
 from codeq.results.hypervolume import hypervolume, hypervolume_bounds
 from codeq.results.trials import TrialResult
 from codeq.storage.trial_folder import TrialFolder, TrialRecord
+from tests.cluster import demo
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -161,6 +162,12 @@ def test_the_example_of_a_doctor_has_the_checks_that_are_made(
     captured = capsys.readouterr()
     printed = (captured.out + captured.err).splitlines()
     assert [line.split(": ")[1] for line in shown] == [line.split(": ")[1] for line in printed]
+
+
+def test_the_commands_of_a_cluster_are_those_of_its_demonstration() -> None:
+    shown = next(text for _, text in BLOCKS if "ray up" in text).splitlines()
+    sweep = f'ray exec cluster.local.yaml "{demo.SWEEP}"'
+    assert shown == [demo.TOKEN, demo.CHECK, demo.UP, sweep, demo.STATUS, demo.DASHBOARD, demo.DOWN]
 
 
 def test_every_job_of_slurm_is_named_with_its_command() -> None:
