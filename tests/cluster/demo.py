@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.cluster.hosts import Host, missing, run_on_laptop
@@ -26,7 +27,7 @@ SWEEP = "cd codeq-tune && python tune_main.py sweeps/dz_wd.yaml --address auto -
 DASHBOARD = "ray dashboard cluster.local.yaml"
 STATUS = 'ray exec cluster.local.yaml "ray status"'
 DOWN = "ray down --yes cluster.local.yaml"
-TRIALS, EPOCHS = 6, 200
+TRIALS, EPOCHS = 6, 120
 OWN = f"--trials {TRIALS} --set epochs={EPOCHS} --set sweep.scheduler.name=none --set sweep.confirm=null --quiet"
 """What the demonstration adds to SWEEP: trials long enough to be interrupted, and all of one length."""
 RESULTS = Path("/mnt/shared/sweeps/dz_wd")
@@ -52,13 +53,13 @@ def demonstrate() -> None:
         run(command)
     sweep = start(f"ray exec cluster.local.yaml {shlex.quote(f'{SWEEP} {OWN}')}")
     show_dashboard()
-    while not (lost := [trial for trial in trials_on(worker) if 5 <= len(rows().get(trial, [])) < EPOCHS / 2]):
-        assert sweep.poll() is None, "the sweep has ended before the worker has trained"
-        time.sleep(0.5)
+    wait_while(sweep, lambda: not trials_on(worker))
     run(STATUS)
     show_refusal()
+    wait_while(sweep, lambda: not any(5 <= len(rows().get(trial, [])) < EPOCHS for trial in trials_on(worker)))
+    lost = trials_on(worker)
     before = rows()
-    say(f"the worker is lost in epoch {len(before[lost[0]]) + 1} of trial {lost[0]}")
+    say(f"the worker is lost, with trials {', '.join(lost)}")
     worker.kill()
     assert sweep.wait() == 0
     check_whole(before)
@@ -105,6 +106,12 @@ def run(command: str) -> None:
     assert code == 0, f"{command}: exit code {code}"
 
 
+def wait_while(sweep: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
+    while condition():
+        assert sweep.poll() is None, "the sweep has ended before the worker has trained"
+        time.sleep(0.5)
+
+
 def show_dashboard() -> None:
     """Ask the dashboard for its version through the tunnel, with the token."""
     tunnel = start(DASHBOARD)
@@ -117,7 +124,7 @@ def show_dashboard() -> None:
 
 def show_refusal() -> None:
     """A sweep into a folder that only the head has is refused, with the name of the worker."""
-    command = SWEEP.replace("/mnt/shared/sweeps", "results")
+    command = SWEEP.replace("/mnt/shared", "/tmp")
     refused = start(f"ray exec cluster.local.yaml {shlex.quote(command)}", stdout=subprocess.PIPE)
     output, _ = refused.communicate()
     said = [line for line in output.decode().splitlines() if "node worker does not find in" in line]
@@ -127,7 +134,7 @@ def show_refusal() -> None:
 
 def trials_on(host: Host) -> list[str]:
     """The trials that train on the host: the working directories of their processes."""
-    listed = host.run("for id in $(pgrep -f ray::SweepTrial); do readlink /proc/$id/cwd; done")
+    listed = host.run("for id in $(pgrep -f ^ray::SweepTrial); do readlink /proc/$id/cwd; done")
     return [Path(line).name for line in listed.splitlines()]
 
 

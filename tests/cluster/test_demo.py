@@ -58,7 +58,8 @@ def test_a_sweep_survives_the_loss_of_a_host_that_joined_on_demand(
 ) -> None:
     output, _ = process.communicate()
     assert process.returncode == 0, output[-5000:]
-    assert "the worker is lost in epoch" in output
+    assert "node worker does not find in /tmp/sweeps/dz_wd what the driver wrote there" in output
+    assert "the worker is lost, with trials" in output
     assert f"{demo.TRIALS} trials of {demo.EPOCHS} epochs are whole" in output
     check_nothing_is_left(tmp_path)
 
