@@ -64,7 +64,7 @@ def demonstrate() -> None:
     assert sweep.wait() == 0
     check_whole(before)
     run(DOWN)
-    left = head.run("pgrep -af 'ray|python'")
+    left = head.run("pgrep -l 'ray|gcs|python'")
     assert not left, left
     say("no process of Ray is left on the head")
 

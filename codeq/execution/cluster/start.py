@@ -41,8 +41,8 @@ ANSWER_S = 20.0
 LONGEST_SOCKET = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 SHORT_FOLDER = "/tmp/ray"
 
-JOINED = {"RAY_BACKEND_LOG_LEVEL": "error"}
-"""Makes the driver of a joined cluster print no warning of Ray's about a connection that is slow or lost."""
+JOINED = {"RAY_gcs_rpc_server_connect_timeout_s": "60"}
+"""Ray's warnings that a cluster does not answer begin after these seconds, when ANSWER_S have passed."""
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Makes all ports of a local Ray listen on 127.0.0.1 only: Ray does so where this variable disables clusters."""
@@ -57,8 +57,7 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     is_silent = log_level > logging.ERROR
-    silent = SILENT if address is None else {**SILENT, **JOINED}
-    for name, value in {**QUIET, **(silent if is_silent else {}), **(LOOPBACK if address is None else {})}.items():
+    for name, value in {**QUIET, **(SILENT if is_silent else {}), **(LOOPBACK if address is None else JOINED)}.items():
         os.environ.setdefault(name, value)
     _keep_token_private()
     import ray  # reads its environment when it is imported
