@@ -103,7 +103,7 @@ def _short_temporary_folder() -> str | None:
 def _check_answers(address: str) -> None:
     """Raise BadInput if no Ray answers at the address within ANSWER_S: Ray itself would try for minutes."""
     from ray._private.services import canonicalize_bootstrap_address
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 
     server = address.rpartition("://")[2] if "://" in address else canonicalize_bootstrap_address(address)
     if server is None:  # `auto` where no Ray runs, which ray.init says at once
