@@ -147,7 +147,7 @@ def test_the_example_of_a_cluster_check_is_what_is_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    command, *shown = next(text for _, text in BLOCKS if "$ python -m codeq.execution.cluster check" in text).splitlines()
+    command, *shown = next(text for _, text in BLOCKS if "$ python -m codeq.execution.cluster" in text).splitlines()
     assert cluster_command.main(command.removeprefix("$ python -m codeq.execution.cluster ").split()) == 2
     printed = capsys.readouterr().err.splitlines()
     assert shown.pop() == "..." and set(shown) <= set(printed)
