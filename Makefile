@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 SWEEP ?= sweeps/dz_wd.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-faults test-networks test-oldest test-slurm check bench browser slurm schema pictures clean again
+.PHONY: help sweep test test-faults test-networks test-oldest test-slurm test-cluster demo-cluster check bench browser slurm schema pictures clean again
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ test-oldest: $(OLDEST)/.ready  ## test with the oldest releases allowed; once 8 
 
 test-slurm: $(READY)  ## test the jobs of slurm/ in a Slurm of the tests' own, four minutes (make slurm)
 	@$(PY) -m pytest -m slurm tests/slurm $(ARGS)
+
+test-cluster: $(READY)  ## test demo-cluster, and that it leaves nothing behind; as root, some minutes
+	@$(PY) -m pytest -m cluster tests/cluster $(ARGS)
+
+demo-cluster: $(READY)  ## ray up, a sweep, a lost host, ray down: on hosts in namespaces of this machine (Linux, root)
+	@$(PY) -m tests.cluster.demo
 
 check: $(READY)  ## style and types
 	$(PY) -m ruff check .

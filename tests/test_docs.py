@@ -31,6 +31,7 @@ from codeq.results.front import pareto_front, ranked
 from codeq.results.hypervolume import hypervolume, hypervolume_bounds
 from codeq.results.trials import TrialResult
 from codeq.storage.trial_folder import TrialFolder, TrialRecord
+from tests.cluster import demo
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -146,7 +147,7 @@ def test_the_example_of_a_cluster_check_is_what_is_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    command, *shown = next(text for _, text in BLOCKS if "cluster check" in text).splitlines()
+    command, *shown = next(text for _, text in BLOCKS if "$ python -m codeq.execution.cluster" in text).splitlines()
     assert cluster_command.main(command.removeprefix("$ python -m codeq.execution.cluster ").split()) == 2
     printed = capsys.readouterr().err.splitlines()
     assert shown.pop() == "..." and set(shown) <= set(printed)
@@ -161,6 +162,12 @@ def test_the_example_of_a_doctor_has_the_checks_that_are_made(
     captured = capsys.readouterr()
     printed = (captured.out + captured.err).splitlines()
     assert [line.split(": ")[1] for line in shown] == [line.split(": ")[1] for line in printed]
+
+
+def test_the_commands_of_a_cluster_are_those_of_its_demonstration() -> None:
+    shown = next(text for _, text in BLOCKS if "ray up" in text).splitlines()
+    sweep = f'ray exec cluster.local.yaml "{demo.SWEEP}"'
+    assert shown == [demo.TOKEN, demo.CHECK, demo.UP, sweep, demo.STATUS, demo.DASHBOARD, demo.DOWN]
 
 
 def test_every_job_of_slurm_is_named_with_its_command() -> None:

@@ -42,6 +42,7 @@ def run_sweep(
         if state.template.missing_configs:
             log.info("%s", state.template.missing_configs)
         session.start()
+        session.check_storage(state)
         session.show_study(state)
         began = time.monotonic()
         _tune(state, session, tracker, show)

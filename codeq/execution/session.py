@@ -124,6 +124,14 @@ class Session:
 
         return Placement(self.device, self.images, token)
 
+    def check_storage(self, state: SweepState) -> None:
+        """Raise BadInput if a node of the cluster that was joined cannot write into the sweep's folder."""
+        if self.options.address is not None:
+            from codeq.execution.cluster.nodes import check_storage_on_nodes
+
+            self.terminal.wait("trying the storage on every node")
+            check_storage_on_nodes(state.folder, state.token, self.template.sweep.resources.cpu, self.gpus)
+
     def show_study(self, state: SweepState) -> None:
         """Start Optuna's dashboard of the sweep's study, if the command asks for dashboards, and print its address."""
         if self.options.dashboard:
@@ -169,6 +177,7 @@ class Session:
         """
         from ray import tune
 
+        from codeq.execution.cluster.nodes import WaitNotice
         from codeq.execution.limiter import CapacityLimiter, StartedTrials
         from codeq.execution.trial import folder_name
 
@@ -191,7 +200,7 @@ class Session:
                 run_config=tune.RunConfig(
                     name="tune",
                     storage_path=scratch,
-                    callbacks=[started, *callbacks],
+                    callbacks=[started, *callbacks, WaitNotice(needs["cpu"], needs["gpu"])],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
                     verbose=0,

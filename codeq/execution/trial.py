@@ -135,10 +135,10 @@ def _epochs(
     from codeq.train.loop import fit
     from codeq.train.trial_run import ended_row, open_run, save_epoch
 
+    check_token(folder.sweep_folder, token)
     load_stored(folder.sweep_folder)  # the config may use parts of plug-ins
     config = folder.read_config().model_copy(update=dict(place))
     data = None if raw is None else load_data(config, prepare_device(config.device, config.threads), raw)
-    check_token(folder.sweep_folder, token)
     state, note = open_run(folder, config, data)
     if ended := ended_row(folder):
         yield ended

@@ -31,6 +31,10 @@ class SweepTakenOver(Exception):
     """A later driver has taken over the sweep, so that this process must not write into its folder."""
 
 
+class SweepOutOfReach(Exception):
+    """This machine does not have the sweep's folder that the driver has; the message names both."""
+
+
 @contextlib.contextmanager
 def driver_lock(folder: UPath, local: Path) -> Iterator[str]:
     """Hold the lock of the sweep in `folder` during the `with` block; yields the driver's token, see `driver_name`.
@@ -82,6 +86,18 @@ def _wait_for_lease(lock: SoftFileLease, folder: UPath) -> None:
 
 
 def check_token(folder: UPath, token: str | None) -> None:
-    """Raise SweepTakenOver if `token` is not that of the newest driver of the sweep in `folder`. None: not checked."""
-    if token is not None and (folder / _TOKEN).read_text().strip() != token:
+    """Check that `token` is that of the newest driver of the sweep in `folder`. None: not checked.
+
+    Raises SweepTakenOver if it is another one's, SweepOutOfReach if there is no such folder on this machine.
+    """
+    if token is None:
+        return
+    try:
+        found = (folder / _TOKEN).read_text().strip()
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        why = error.strerror or type(error).__name__
+        reason = f"node {socket.gethostname()} does not find in {folder} what the driver wrote there ({why})"
+        advice = "name a --storage that all nodes share under one path, or a URL such as s3://BUCKET/sweeps"
+        raise SweepOutOfReach(f"{reason}; {advice}") from None
+    if found != token:
         raise SweepTakenOver(f"{folder}: another driver has taken over this sweep")

@@ -1,5 +1,5 @@
-"""Faults of the machine rather than of a config: a full disk, a lost server, a sweep that was taken over. They pass, so
-they never end a trial for good."""
+"""Faults of the machine rather than of a config: a full disk, a lost server, a sweep that was taken over, a folder that
+a node does not share. They pass, so they never end a trial for good."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from codeq.config.text import one_line
 from codeq.storage.disk_space import format_size, free_bytes
-from codeq.storage.driver_lock import SweepTakenOver
+from codeq.storage.driver_lock import SweepOutOfReach, SweepTakenOver
 
 _NUMBERS = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOTCONN,
@@ -34,7 +34,7 @@ class MachineFault(Exception):
 def machine_fault(error: BaseException) -> str | None:
     """Return one line about the machine's fault that raised `error`, directly or as a cause; None if it was none."""
     for cause in causes(error):
-        if isinstance(cause, MachineFault | SweepTakenOver):
+        if isinstance(cause, MachineFault | SweepTakenOver | SweepOutOfReach):
             return one_line(cause)
         if isinstance(cause, OSError) and cause.errno in _NUMBERS:
             return _describe(cause)

@@ -14,6 +14,7 @@ from typing import Any
 from codeq.config.errors import BadInput
 from codeq.config.text import first_line
 from codeq.execution.capacity import usable_cpus
+from codeq.search.servers import answer_of
 from codeq.train.nvidia import nvidia_driver
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,14 @@ QUIET = {
 SILENT = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 """Makes the driver print no message of Ray's processes: `log_to_driver=False` leaves those about lost workers."""
 
+ANSWER_S = 20.0
+"""Seconds that a cluster has to answer."""
+
 LONGEST_SOCKET = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 SHORT_FOLDER = "/tmp/ray"
+
+JOINED = {"RAY_gcs_rpc_server_connect_timeout_s": "60"}
+"""Ray's warnings that a cluster does not answer begin after these seconds, when ANSWER_S have passed."""
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Makes all ports of a local Ray listen on 127.0.0.1 only: Ray does so where this variable disables clusters."""
@@ -50,7 +57,7 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     is_silent = log_level > logging.ERROR
-    for name, value in {**QUIET, **(SILENT if is_silent else {}), **(LOOPBACK if address is None else {})}.items():
+    for name, value in {**QUIET, **(SILENT if is_silent else {}), **(LOOPBACK if address is None else JOINED)}.items():
         os.environ.setdefault(name, value)
     _keep_token_private()
     import ray  # reads its environment when it is imported
@@ -63,9 +70,9 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
         # Plain ray.init() would join any cluster that happens to run on this machine.
         context = ray.init(address="local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
     else:
-        _check_reachable(address)
         package = Path(__file__).resolve().parents[1]
         try:
+            _check_answers(address)
             context = ray.init(address=address, runtime_env={"py_modules": [str(package)]}, **options)
         except (ConnectionError, ValueError) as error:
             raise BadInput(f"--address {address}: {first_line(error)}") from None
@@ -93,15 +100,24 @@ def _short_temporary_folder() -> str | None:
     return SHORT_FOLDER
 
 
-def _check_reachable(address: str) -> None:
-    """Raise BadInput if nothing listens at the address: Ray itself would retry for minutes."""
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if not (colon and port.isdigit()):
+def _check_answers(address: str) -> None:
+    """Raise BadInput if no Ray answers at the address within ANSWER_S: Ray itself would try for minutes."""
+    from ray._private.services import canonicalize_bootstrap_address
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
+
+    server = address.rpartition("://")[2] if "://" in address else canonicalize_bootstrap_address(address)
+    if server is None:  # `auto` where no Ray runs, which ray.init says at once
         return
+    named = address if server in address else f"{address} ({server})"
+    host, _, port = server.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
+        if "://" not in address:
+            answer_of(lambda: GcsClient(address=server), ANSWER_S)
     except OSError as error:
-        raise BadInput(f"--address {address}: no connection: {error}") from None
+        raise BadInput(f"--address {named}: no Ray answers there: {first_line(error)}") from None
+    except Exception as error:  # Ray's own, such as one about the token
+        raise BadInput(f"--address {named}: {first_line(error)}") from None
 
 
 def _keep_token_private() -> None:

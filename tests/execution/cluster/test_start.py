@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,29 @@ def test_a_local_ray_has_every_mig_device_and_the_cores_of_its_job(monkeypatch: 
     assert start._resources_here() == {"num_cpus": 8, "num_gpus": 2}
     monkeypatch.setattr(start, "nvidia_driver", lambda: None)
     assert start._resources_here() == {"num_cpus": 8}, "Ray knows the GPUs of others than NVIDIA"
+
+
+JOIN = """
+import sys
+from codeq.config.errors import BadInput
+from codeq.execution.cluster import start
+start.ANSWER_S = 6.0
+try:
+    start.start_ray(sys.argv[1], False)
+except BadInput as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_an_address_where_no_ray_answers_is_one_line_within_seconds(
+    is_silent: bool, run_python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+        if not is_silent:
+            server.close()
+        done = run_python("-c", JOIN, f"127.0.0.1:{port}", timeout=60)
+    reason = "no answer within 6 s" if is_silent else "[Errno 111] Connection refused"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"--address 127.0.0.1:{port}") and line.endswith(f": no Ray answers there: {reason}")
