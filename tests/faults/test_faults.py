@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 from tests.test_tune_main import count_rows, start, wait_until
 from tests.train.test_tracking import KEY, Graphql
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # a busy machine starts a sweep in a minute
 
 TRIALS, EPOCHS = 4, 30
 
