@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import codeq
 from codeq.config.errors import BadInput
 from codeq.config.text import first_line
 from codeq.execution.capacity import usable_cpus
@@ -70,7 +71,7 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
         # Plain ray.init() would join any cluster that happens to run on this machine.
         context = ray.init(address="local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
     else:
-        package = Path(__file__).resolve().parents[1]
+        package = Path(codeq.__file__).resolve().parent
         try:
             _check_answers(address)
             context = ray.init(address=address, runtime_env={"py_modules": [str(package)]}, **options)

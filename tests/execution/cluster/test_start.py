@@ -9,12 +9,15 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from codeq.execution.cluster import start
 from codeq.execution.cluster.start import SHORT_FOLDER, _keep_token_private, _short_temporary_folder
 from codeq.train.nvidia import NvidiaDriver
+from tests.conftest import ROOT
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
@@ -57,6 +60,14 @@ def test_a_temporary_folder_with_too_long_a_name_for_sockets_is_replaced_and_tol
     assert caplog.messages == (
         [f"TMPDIR has too long a name for Ray's sockets: Ray's files are in {SHORT_FOLDER}"] if is_long else []
     )
+
+
+def test_a_joined_cluster_gets_the_whole_package(token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(start, "_check_answers", lambda address: None)
+    monkeypatch.setattr("ray.init", lambda **options: given.update(options) or SimpleNamespace(dashboard_url=None))
+    start.start_ray("10.0.0.1:6379", dashboard=False)
+    assert given["runtime_env"] == {"py_modules": [str(ROOT / "codeq")]}
 
 
 def test_a_local_ray_has_every_mig_device_and_the_cores_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
