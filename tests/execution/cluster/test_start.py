@@ -64,6 +64,7 @@ def test_a_temporary_folder_with_too_long_a_name_for_sockets_is_replaced_and_tol
 
 def test_a_joined_cluster_gets_the_whole_package(token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
+    monkeypatch.setattr(os, "environ", {**os.environ})  # start_ray adds to it
     monkeypatch.setattr(start, "_check_answers", lambda address: None)
     monkeypatch.setattr("ray.init", lambda **options: given.update(options) or SimpleNamespace(dashboard_url=None))
     start.start_ray("10.0.0.1:6379", dashboard=False)
