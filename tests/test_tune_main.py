@@ -522,7 +522,8 @@ def test_a_device_that_is_not_there_is_told_before_the_sweep(
     command = ["tune_main.py", path, "--storage", tmp_path, "--set", "device=cuda"]
     done = run_python(*command, CUDA_VISIBLE_DEVICES="")
     assert (done.returncode, done.stdout) == (2, "W&B is off: wandb_project is not set\n")
-    assert done.stderr == "--set: device: cuda was asked for, but PyTorch sees no CUDA device; use auto or cpu\n"
+    why = "cuda was asked for, but PyTorch sees no CUDA device (CUDA_VISIBLE_DEVICES=)"
+    assert done.stderr == f"--set: device: {why}; use auto or cpu\n"
 
 
 def test_sigterm_is_heard_while_a_study_does_not_answer(

@@ -81,18 +81,16 @@ class StreamedStore(ImageStore):
 
     @cached_property
     def _loader(self) -> DataLoader[Tensor]:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores
-            return DataLoader(
-                DecodedFiles(self._files),
-                batch_sampler=self._sampler,
-                num_workers=self._workers,
-                persistent_workers=self._workers > 0,
-                pin_memory=self._device.type == "cuda",
-                collate_fn=_as_is,
-                # Without it the loader draws from torch's global generator, which must not change here.
-                generator=torch.Generator(),
-            )
+        return DataLoader(
+            DecodedFiles(self._files),
+            batch_sampler=self._sampler,
+            num_workers=self._workers,
+            persistent_workers=self._workers > 0,
+            pin_memory=self._device.type == "cuda",
+            collate_fn=_as_is,
+            # Without it the loader draws from torch's global generator, which must not change here.
+            generator=torch.Generator(),
+        )
 
     def batches(self, order: Tensor, batch_slices: BatchSlices, *, seed: int) -> Iterator[Tensor]:
         self._epochs_begun += 1
