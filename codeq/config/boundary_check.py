@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from codeq.config.distributions import Choice, Distribution, Int, LogUniform, Sa
 from codeq.config.document import Document, KeyPath, to_line
 from codeq.config.draw import SampledConfig
 from codeq.config.errors import MAX_PROBLEMS, SET, Problem, SourceLocation, did_you_mean, format_value
-from codeq.config.foreign_spaces import in_our_words, outline
+from codeq.config.foreign_spaces import Translation, in_our_words, outline
 from codeq.config.run import ONE_PER_SWEEP, RunConfig
 from codeq.config.sweep import SweepConfig
 from codeq.config.tree import (
@@ -186,8 +186,7 @@ def _translation(path: KeyPath, tree: Any, document: Document) -> Problem:
     if path[0] in ONE_PER_SWEEP and path[1:] in ((), ("name",)):
         reason = f"is {format_value(value)}, must be one value for the whole sweep: {ONE_PER_SWEEP[str(path[0])]}"
         return Problem(document.location(path), dotted(document.data, path), reason)
-    found = in_our_words(value)
-    assert found is not None
+    found = cast(Translation, in_our_words(value))  # what it does not recognize is no ForeignSpace
     refusals = {_refusal(space, path, tree, document): space for space in reversed(found.spaces)}
     if None in refusals:
         ours = to_line(refusals[None]) + found.note

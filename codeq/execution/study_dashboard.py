@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, cast
 
 import optuna
 
@@ -23,11 +24,11 @@ class StudyDashboard:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,  # Ctrl-C at the terminal is for the driver, which ends it
         )  # fmt: skip
-        assert self._process.stdin is not None and self._process.stdout is not None
+        to_server, from_server = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
         # Not as an argument, which all users of the machine can read: the URL may hold a password.
-        self._process.stdin.write(url + "\n")
-        self._process.stdin.flush()
-        port = self._process.stdout.readline().strip()
+        to_server.write(url + "\n")
+        to_server.flush()
+        port = from_server.readline().strip()
         self.address = f"http://127.0.0.1:{port}/dashboard/studies/{study._study_id}" if port else None
         if not port:
             _, error = self._process.communicate()

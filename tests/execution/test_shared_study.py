@@ -95,7 +95,8 @@ def drive(template: Template, meet: Any, killed_in: int | None = None) -> None:
             if suggest(searcher, f"id{index}") == Searcher.FINISHED:
                 return
             if index == killed_in:
-                meet.wait(60), meet.wait(60)
+                meet.wait(60)
+                meet.wait(60)
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(0.05)
             searcher.tell(f"id{index}", ended())

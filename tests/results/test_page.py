@@ -101,6 +101,13 @@ def visit(browser: Any, path: Path, width: int = 1280, scheme: str = "light") ->
     )
 
 
+def visit_with_another_axis(browser: Any, folder: Path) -> None:
+    """Open the report of the sweep in `folder`, and choose rel_bops as the x axis of its front."""
+    page(folder)
+    visit(browser, folder / "report.html")
+    browser.execute_script(CHOOSE, "rel_bops")
+
+
 def fetched(browser: Any) -> list[str]:
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
@@ -138,10 +145,7 @@ def test_every_plot_draws_and_fits_without_an_error_and_nothing_is_fetched(
 def test_the_reader_switches_axes_and_networks_sorts_the_winners_and_copies_a_command(
     browser: Any, store: Callable[..., Path]
 ) -> None:
-    folder = store()
-    page(folder)
-    visit(browser, folder / "report.html")
-    browser.execute_script(CHOOSE, "rel_bops")
+    visit_with_another_axis(browser, store())
     front = "const p = document.querySelector('.plot'); return [p.layout.xaxis.title.text, Math.max(...p.data[0].x)]"
     title, largest = browser.execute_script(front)
     assert title == "rel_bops" and largest <= 1 / 8
@@ -165,10 +169,7 @@ def test_the_reader_switches_axes_and_networks_sorts_the_winners_and_copies_a_co
 def test_a_page_that_becomes_narrow_and_dark_is_laid_out_anew_and_keeps_what_was_chosen(
     browser: Any, store: Callable[..., Path]
 ) -> None:
-    folder = store()
-    page(folder)
-    visit(browser, folder / "report.html")
-    browser.execute_script(CHOOSE, "rel_bops")
+    visit_with_another_axis(browser, store())
     resize(browser, 390, "dark")
     browser.execute_async_script(
         "const done = arguments[0], last = () => [...document.querySelectorAll('.plot')].filter(p => !p.hidden).pop();"

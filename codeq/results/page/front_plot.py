@@ -108,17 +108,15 @@ def _confirmed(content: PageContent) -> list[Scatter]:
     points = [confirmed for confirmed in content.found.confirmed if confirmed.mean_std(ACCURACY) is not None]
     if not points:
         return []
-    look = {
-        "mode": "markers", "name": "trained again, mean ± std",
-        "marker": {"symbol": "cross-thin-open", "size": 10, "color": RED},
-    }  # fmt: skip
-    return [
-        Scatter(
-            look,
-            lambda metric: [(spread := point.mean_std(metric)) and rounded(spread.mean) for point in points],
-            lambda metric: [(spread := point.mean_std(metric)) and rounded(spread.std or 0.0) for point in points],
-        )
-    ]
+
+    def means(metric: str) -> list[Any]:
+        return [rounded(spread.mean) if (spread := point.mean_std(metric)) else None for point in points]
+
+    def deviations(metric: str) -> list[Any]:
+        return [rounded(spread.std) if (spread := point.mean_std(metric)) else None for point in points]
+
+    marker = {"symbol": "cross-thin-open", "size": 10, "color": RED}
+    return [Scatter({"mode": "markers", "name": "trained again, mean ± std", "marker": marker}, means, deviations)]
 
 
 def _shapes(content: PageContent, x: str) -> list[Figure]:
