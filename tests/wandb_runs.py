@@ -52,7 +52,7 @@ def _read(path: Path) -> WandbRun:
     artifacts += [r.request.log_artifact.artifact for r in records if r.request.HasField("log_artifact")]
     runs = [record.run for record in kinds["run"]] or [Record().run]  # none if its driver was killed at once
     return WandbRun(
-        id=path.parent.name.rpartition("-")[2],
+        id=path.stem.removeprefix("run-"),  # a second run in the same second has a folder that ends in -1
         run=runs[-1],  # the newest: tags are added at the end
         config={item.key: json.loads(item.value_json) for item in runs[0].config.update},
         history=[
