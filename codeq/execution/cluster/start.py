@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import secrets
+import sys
 import socket
 import tempfile
 from pathlib import Path
@@ -79,8 +81,15 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
             raise BadInput(f"--address {address}: {first_line(error)}") from None
     # A failed trial has a reason in the table and a traceback in its folder; Tune would print pages about it.
     logging.getLogger("ray.tune").setLevel(log_level)
+    _write_nothing_at_exit()
     url = context.dashboard_url
     return f"http://{url}" if url else None
+
+
+def _write_nothing_at_exit() -> None:
+    """Ray's colorama writes an escape sequence to the terminal when Python ends, even to one that knows none."""
+    if colorama := sys.modules.get("colorama"):
+        atexit.unregister(colorama.initialise.reset_all)
 
 
 def _resources_here() -> dict[str, int]:

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from codeq.execution.cluster import start
 from codeq.execution.cluster.start import SHORT_FOLDER, _keep_token_private, _short_temporary_folder
 from codeq.train.nvidia import NvidiaDriver
 from tests.conftest import ROOT
+from tests.terminals import InTerminal
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
@@ -105,3 +107,11 @@ def test_an_address_where_no_ray_answers_is_one_line_within_seconds(
     reason = "no answer within 6 s" if is_silent else "[Errno 111] Connection refused"
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"--address 127.0.0.1:{port}") and line.endswith(f": no Ray answers there: {reason}")
+
+
+@pytest.mark.parametrize(("calls", "written"), [("", "\x1b[0m"), ("start._write_nothing_at_exit()", "")])
+def test_at_exit_nothing_is_written_to_the_terminal(calls: str, written: str) -> None:
+    lines = ["from codeq.execution.cluster import start", "import ray.autoscaler._private.cli_logger", calls]
+    command = InTerminal([sys.executable, "-c", "\n".join(lines)], 80, env={"TERM": "dumb"})
+    assert command.wait() == 0
+    assert command.shown == written
