@@ -22,7 +22,7 @@ sweep: $(READY)  ## run the example sweep; make sweep SWEEP=FILE ARGS="--trials 
 	$(PY) tune_main.py $(SWEEP) $(ARGS)
 
 test: $(READY)  ## run the tests; make test ARGS="-k cluster"
-	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-faults: $(READY)  ## test whole sweeps on a machine that fails: kills, a full disk, damage
 	@$(PY) -m pytest -m faults tests/faults $(ARGS)

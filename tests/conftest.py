@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import yaml
-from xdist.scheduler import LoadFileScheduling
 
 from codeq import plugins
 from codeq.registry import REGISTRIES
@@ -41,18 +40,13 @@ TINY: dict[str, Any] = {
 }
 
 
-class SweepsOnOneWorker(LoadFileScheduling):  # type: ignore[misc]
-    """For `pytest -n 2 --dist loadfile`: the tests of whole sweeps, in the files beside this one, share a worker, since
-    each of them uses both cores; all others stay together by file."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        return "sweeps" if re.fullmatch(r"tests/[^/]+\.py", path) else path
+LONGEST = [f"tests/{name}.py" for name in ("test_tune_main", "test_interrupts", "test_confirm", "faults/test_faults")]
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SweepsOnOneWorker | None:
-    return SweepsOnOneWorker(config, log) if config.getvalue("dist") == "loadfile" else None
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest begin first: `make test` gives a file to the next process that is free."""
+    files = {item: item.nodeid.partition("::")[0] for item in items}
+    items.sort(key=lambda item: LONGEST.index(files[item]) if files[item] in LONGEST else len(LONGEST))
 
 
 @pytest.fixture
@@ -69,6 +63,15 @@ def own_registry() -> Iterator[None]:
     plugins._loaded.clear()
     for kind, registry in REGISTRIES.items():
         registry.restore(parts[kind])
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """For tests that call a command's `main`, which sends what is logged to the test's standard output."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, TINY
-from tests.test_tune_main import DECAY, LR, start, wait_until
+from tests.test_tune_main import DECAY, LR
+from tests.whole_command import start, wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -141,7 +142,7 @@ def test_a_pick_that_is_no_metric_exits_2_before_anything_starts(run_python: Run
 def test_an_interrupted_confirmation_goes_on_where_it_was(
     write_yaml: Callable[..., Path], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    data = template("long", epochs=30)
+    data = template("long", epochs=16)
     data["sweep"] |= {"trials": 1, "confirm": {"top": 1, "seeds": 3}}
     arguments: list[object] = [write_yaml(data), "--storage", tmp_path]
     folder = tmp_path / "long"
@@ -150,18 +151,18 @@ def test_an_interrupted_confirmation_goes_on_where_it_was(
         return sum(len(path.read_text().splitlines()) for path in folder.glob("confirm/*/metrics.jsonl"))
 
     process = start(arguments)
-    wait_until(lambda: trained() >= 10)
+    wait_until(lambda: trained() >= 6)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == code, output
-    assert trained() < 90
+    assert trained() < 48
     sweep_before = (folder / "trials" / "0000" / "trial.json").read_text()
 
     resumed = start([*arguments, "--resume"])
     output, _ = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, output
     for seed in (1, 2, 3):
-        assert epochs(folder / "confirm" / f"0000_seed{seed}") == list(range(1, 31))
+        assert epochs(folder / "confirm" / f"0000_seed{seed}") == list(range(1, 17))
     assert "3/3" in output and read(folder / "confirm.csv")[0]["finished"] == "3"
     assert (folder / "trials" / "0000" / "trial.json").read_text() == sweep_before
-    assert epochs(folder / "trials" / "0000") == list(range(1, 31))
+    assert epochs(folder / "trials" / "0000") == list(range(1, 17))

@@ -98,7 +98,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("own_registry")
+pytestmark = pytest.mark.usefixtures("own_registry", "logging_as_before")
 
 
 @pytest.fixture

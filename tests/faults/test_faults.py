@@ -22,8 +22,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.test_tune_main import count_rows, start, wait_until
 from tests.train.test_tracking import KEY, Graphql
+from tests.whole_command import count_rows, start, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # a busy machine starts a sweep in a minute
 

@@ -16,7 +16,7 @@ from codeq.train.nvidia import nvidia_driver
 from tests.conftest import ROOT
 from tests.faults.test_faults import check_whole, records, rows
 from tests.slurm.cluster import Slurm, missing, slurm_cluster
-from tests.test_tune_main import count_rows, wait_until
+from tests.whole_command import count_rows, wait_until
 
 pytestmark = [
     pytest.mark.slurm,

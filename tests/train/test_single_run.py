@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from codeq.config import RunConfig, Template
 from codeq.data import limits, load
 from codeq.train import loop, single_run
-from codeq.train.__main__ import _train
+from codeq.train.__main__ import _train, main
 from codeq.train.loop import EpochMetrics, TrainState
 from codeq.train.single_run import checkpoint_path
+from codeq.train.step import TrainStep
 from codeq.train.tracking import Tracker
 from tests.conftest import ROOT
 from tests.wandb_runs import wandb_runs
+
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -141,17 +145,15 @@ def test_a_damaged_row_of_a_run_is_left_out_with_a_warning(
     assert f"{path}: 1 damaged line left out" in caplog.text
 
 
-def test_out_of_memory_is_one_line_with_what_to_change(run_python: Run, config: Path) -> None:
-    greedy = (
-        "import codeq.train.step as step, sys, torch\n"
-        "from codeq.train.__main__ import main\n"
-        "def call(*arguments): raise torch.OutOfMemoryError('CUDA out of memory.')\n"
-        "step.TrainStep.__call__ = call\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
-    done = run_python("-c", greedy, config)
-    assert done.returncode == 3
-    (line,) = done.stderr.splitlines()
+def test_out_of_memory_is_one_line_with_what_to_change(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def call(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(TrainStep, "__call__", call)
+    assert main([str(config)]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("out of memory: a smaller batch_size")
 
 
@@ -225,11 +227,11 @@ def test_sigterm_ends_a_run_with_143_and_a_checkpoint_that_resumes(
 
 
 def test_a_run_that_is_resumed_before_its_first_checkpoint_trains_from_the_first_epoch(
-    run_python: Run, config: Path, tmp_path: Path
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = run_python("-m", "codeq.train", config, "--set", "epochs=1", "--resume")
-    assert done.returncode == 0, done.stderr
-    assert f"{tmp_path}/out/checkpoint_mlp_deadzone4b_e1_lr0.005.th is not there: training starts" in done.stdout
+    assert main([str(config), "--set", "epochs=1", "--resume"]) == 0
+    said = f"{tmp_path}/out/checkpoint_mlp_deadzone4b_e1_lr0.005.th is not there: training starts"
+    assert said in capsys.readouterr().out
     assert [row["epoch"] for row in read_rows(tmp_path)] == [1]
 
 
@@ -251,13 +253,11 @@ def test_a_run_that_is_resumed_before_its_first_checkpoint_trains_from_the_first
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_one_line_with_its_exit_code(
-    run_python: Run, config: Path, arguments: list[str], code: int, said: str
+    config: Path, arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = run_python("-m", "codeq.train", config, *arguments)
-    assert done.returncode == code, done.stderr
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert main([str(config), *arguments]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 def test_a_run_whose_reader_goes_away_trains_on_in_silence(config: Path, tmp_path: Path) -> None:
@@ -315,12 +315,11 @@ def test_an_image_that_is_damaged_ends_a_run_with_one_line_that_names_it(
     assert len(read_rows(tmp_path)) == epochs
 
 
-def test_a_sweeps_file_trains_by_itself_once_every_value_is_given(run_python: Run, tmp_path: Path) -> None:
+def test_a_sweeps_file_trains_by_itself_once_every_value_is_given(tmp_path: Path) -> None:
     values = ("base.lr=0.01", "dz.lr=0.001", "dz.weight_decay=2.5")
     given = [argument for value in values for argument in ("--set", f"optimizer.param_groups.{value}")]
     more = ["--set", "loss_terms=[]", "--set", "epochs=1", "--set", f"save_dir={tmp_path}"]
-    done = run_python("-m", "codeq.train", "sweeps/dz_wd.yaml", *given, *more)
-    assert done.returncode == 0, done.stderr
+    assert main([str(ROOT / "sweeps" / "dz_wd.yaml"), *given, *more]) == 0
 
 
 def test_help_does_not_import_torch(run_python: Run) -> None:

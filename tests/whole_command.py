@@ -1,0 +1,39 @@
+"""Sweeps as a user starts them, watched by what they leave on the disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from tests.conftest import ROOT
+
+
+def start(arguments: list[object], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "tune_main.py", *map(str, arguments)],
+        cwd=ROOT, env={**os.environ, "WANDB_MODE": "offline", **environment}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def count_rows(folder: Path) -> int:
+    return sum(len(path.read_text().splitlines()) for path in folder.glob("trials/*/metrics.jsonl"))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def states(folder: Path) -> list[TrialState]:
+    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder}/study.db")
+    return [trial.state for trial in study.trials]
