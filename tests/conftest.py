@@ -111,7 +111,7 @@ def write_yaml(tmp_path: Path) -> Callable[..., Path]:
 def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs this Python on arguments, from the repository's root, without W&B keys of whoever runs the tests."""
 
-    def run(*arguments: object, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
         return subprocess.run(
             [sys.executable, *map(str, arguments)],

@@ -88,7 +88,7 @@ def test_a_sweep_joins_a_running_cluster_and_leaves_it_running(
     cluster: str, sweep: Callable[..., list[str]], environment: dict[str, str], tmp_path: Path
 ) -> None:
     command = sweep(2, "--address", cluster)
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     with (tmp_path / "joined" / "trials.csv").open() as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["finished", "finished"]

@@ -24,7 +24,7 @@ from codeq.config.metrics import REPORTED
 from tests.conftest import ROOT
 from tests.terminals import InTerminal, is_cursor_shown
 from tests.wandb_runs import wandb_runs
-from tests.whole_command import count_rows, start, states, wait_until
+from tests.whole_command import count_rows, end, start, states, wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -44,8 +44,8 @@ def test_an_interrupted_sweep_goes_on_where_it_was(long_sweep: list[object], tmp
     process = start(long_sweep)
     wait_until(lambda: count_rows(folder) >= 10)
     process.terminate()
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, output
+    code, output = end(process, 60)
+    assert code == 143, output
     assert "--resume goes on" in output
     with (folder / "trials.csv").open() as file:
         assert {row["status"] for row in csv.DictReader(file)} <= {"stopped", "finished"}
@@ -76,8 +76,8 @@ def test_ctrl_c_on_a_terminal_ends_the_view_and_prints_the_command_that_goes_on(
 def check_that_it_goes_on(resumed: subprocess.Popen[str], folder: Path) -> None:
     """The sweep was interrupted; then it trains every epoch that is left, once."""
     assert count_rows(folder) < 90
-    output, _ = resumed.communicate(timeout=120)
-    assert resumed.returncode == 0, output
+    code, output = end(resumed)
+    assert code == 0, output
     assert re.search(r"^trials that have ended: \d, to (finish|begin): \d", output, re.MULTILINE), output
     for trial in sorted(folder.glob("trials/*/metrics.jsonl")):
         epochs = [json.loads(line)["epoch"] for line in trial.read_text().splitlines()]
@@ -93,8 +93,8 @@ def test_sigterm_while_ray_starts_ends_the_sweep_with_143(long_sweep: list[objec
     wait_until(lambda: (tmp_path / "long" / "template.yaml").exists())
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, output
+    code, output = end(process, 60)
+    assert code == 143, output
     assert "--resume goes on" in output
 
 
@@ -117,8 +117,8 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(long_sweep:
     workers = worker_pids(process.pid, "SweepTrial")
     assert workers
     os.kill(workers[0], signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    code, output = end(process)
+    assert code == 0, output
     assert re.search(r"^trial 000\d: its process has died, it goes on from its checkpoint$", output, re.MULTILINE)
     assert not re.search(r"\bray|\w+\.(cc|py):\d+", output, re.IGNORECASE), output
     with (tmp_path / "long" / "trials.csv").open() as file:
@@ -133,8 +133,8 @@ def test_a_trial_whose_process_dies_too_often_is_failed_and_the_sweep_goes_on(
     process = start([*long_sweep, "--set", "sweep.max_failures=0"])
     wait_until(lambda: count_rows(tmp_path / "long") >= 6)
     os.kill(worker_pids(process.pid, "SweepTrial")[0], signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    code, output = end(process)
+    assert code == 0, output
     with (tmp_path / "long" / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert sorted(row["status"] for row in rows) == ["failed", "finished", "finished"]

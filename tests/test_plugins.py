@@ -592,7 +592,7 @@ def test_a_whole_sweep_of_own_parts_trains_confirms_and_its_winner_trains_again(
     write(yaml.safe_dump(data), "own.yaml")
     write(PLUGIN, "my plugin.py")
     command = [sys.executable, str(ROOT / "tune_main.py"), "own.yaml", "--plugin", "my plugin.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == DONE, done.stderr
     folder = tmp_path / "results" / "own"
     assert (folder / "plugins" / "my plugin.py").read_text() == PLUGIN

@@ -28,7 +28,7 @@ from codeq.config.metrics import REPORTED
 from codeq.plugins import load_stored
 from tests.conftest import ROOT, TINY
 from tests.wandb_runs import wandb_runs
-from tests.whole_command import start, states
+from tests.whole_command import end, start, states
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LR = "optimizer.param_groups.base.lr"
@@ -113,7 +113,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=300,
     )
     yield Sweep(folder / "results" / "mixed", done)
 
@@ -233,7 +233,7 @@ def test_wandb_has_one_run_per_trial_and_one_of_the_report_offline(tmp_path: Pat
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     done = subprocess.run(
         [sys.executable, str(ROOT / "tune_main.py"), "sweep.yaml"],
-        cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "W&B is off" not in done.stdout
@@ -259,8 +259,8 @@ def test_the_median_rule_stops_trials_and_fails_none(
     scheduler = {"name": "median", "grace_epochs": 2}
     tiny["sweep"] = {"name": "median", "trials": 8, "scheduler": scheduler, "search": {"sampler": "random"}}
     process = start([write_yaml(tiny), "--storage", tmp_path])
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    code, output = end(process)
+    assert code == 0, output
     with (tmp_path / "median" / "trials.csv").open() as file:
         assert {row["status"] for row in csv.DictReader(file)} == {"stopped", "finished"}
 

@@ -23,6 +23,12 @@ def start(arguments: list[object], **environment: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def end(process: subprocess.Popen[str], seconds: float = 300) -> tuple[int, str]:
+    """Wait for the command -> its exit code and what it printed. seconds: a busy machine starts a sweep in a minute."""
+    output, _ = process.communicate(timeout=seconds)
+    return process.returncode, output
+
+
 def count_rows(folder: Path) -> int:
     return sum(len(path.read_text().splitlines()) for path in folder.glob("trials/*/metrics.jsonl"))
 
