@@ -9,6 +9,7 @@ from typing import Any
 
 from codeq.config.document import KeyPath
 from codeq.config.errors import did_you_mean, format_value
+from codeq.config.text import one_line
 
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "structure": ((dict,), "a mapping"),
@@ -23,6 +24,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 """What the types of AWS are in YAML."""
 _RAYS_OWN = {"SubnetIds"}
 """Keys of `node_config` that Ray reads, and AWS does not get."""
+_GROUP_ID = re.compile(r"sg-[0-9a-f]{8}([0-9a-f]{9})?")
 _IMAGE_ID = re.compile(r"ami-[0-9a-f]{8}([0-9a-f]{9})?")
 
 
@@ -38,15 +40,14 @@ def aws_problems(config: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     except ImportError:
         yield ("provider", "type"), "needs boto3, which is not installed; pip install boto3"
         return
+    yield from _region_problems(config["provider"].get("region"))
     for name, node_type in config["available_node_types"].items():
         path, node = ("available_node_types", name, "node_config"), node_type["node_config"]
         yield from _shape_problems({key: node[key] for key in node if key not in _RAYS_OWN}, request, path)
         if "InstanceType" not in node:
             yield (*path, "InstanceType"), "is missing"
         yield from _image_problems(node, path)
-        if not node.get("SecurityGroupIds") and not node.get("NetworkInterfaces"):
-            reason = "is missing; Ray would make or change a security group so that everyone can reach port 22"
-            yield (*path, "SecurityGroupIds"), f"{reason}; write the ids of your own, such as [sg-0123456789abcdef0]"
+        yield from _group_problems(node, path)
 
 
 @functools.cache
@@ -55,6 +56,39 @@ def _run_instances() -> Any:
     from botocore.session import get_session
 
     return get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+
+
+@functools.cache
+def _regions() -> list[str]:
+    from botocore.session import get_session
+
+    return list(get_session().get_available_regions("ec2"))
+
+
+def _region_problems(region: str | None) -> Iterator[tuple[KeyPath, str]]:
+    if region is None:
+        yield ("provider", "region"), "is missing; write the one in which your images are, such as us-west-2"
+    elif region not in (known := _regions()) and not is_placeholder(region):
+        yield ("provider", "region"), f"is {format_value(region)}, which AWS does not know{did_you_mean(region, known)}"
+
+
+def _group_problems(node: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Security groups that are missing, so that Ray would make one, or that are no ids; Ray's rules for interfaces."""
+    from ray.autoscaler._private.aws.config import _configure_node_type_from_network_interface
+
+    if node.get("NetworkInterfaces"):
+        try:
+            _configure_node_type_from_network_interface({"node_config": node})
+        except ValueError as error:
+            yield (*path, "NetworkInterfaces"), one_line(error)
+        return
+    groups = node.get("SecurityGroupIds")
+    if not groups:
+        reason = "is missing; Ray would make or change a security group so that everyone can reach port 22"
+        yield (*path, "SecurityGroupIds"), f"{reason}; write the ids of your own, such as [sg-0123456789abcdef0]"
+    for index, group in enumerate(groups if isinstance(groups, list) else []):
+        if isinstance(group, str) and not is_placeholder(group) and not _GROUP_ID.fullmatch(group):
+            yield (*path, "SecurityGroupIds", index), f"is {format_value(group)}, must be a group's id: sg-..."
 
 
 def _image_problems(node: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

@@ -29,7 +29,8 @@ _KINDS = {
     "array": "a list", "boolean": "true or false", "integer": "an integer", "number": "a number",
     "object": "a mapping", "string": "a text",
 }  # fmt: skip
-_EVERY_INTERFACE = re.compile(r"(?<![\d.])0\.0\.0\.0(?![/\d])|--dashboard-host[= ]['\"]?\[?::")
+_EVERY_INTERFACE = re.compile(r"(?<![\d.])0\.0\.0\.0(?![/\d])")
+_DASHBOARD_HOST = re.compile(r"--dashboard-host[=\s]+['\"]?([^\s'\";]+)")
 _EVERY_ADDRESS = re.compile(r"(?<![\d.])0\.0\.0\.0/0|(?<![\w:])::/0")
 _SECRET = re.compile(r"RAY_AUTH_TOKEN=|\bAKIA[0-9A-Z]{16}|aws_secret_access_key|PRIVATE KEY", re.IGNORECASE)
 _MOVING_TAG = re.compile(r"(^|[-_.])(latest|nightly|master|main)([-_.]|$)")
@@ -67,6 +68,7 @@ def _found(document: Document, rays: Any) -> Iterator[Found]:
         return
     yield from _text_problems(data)
     yield from _start_problems(data, prepared)
+    yield from _machine_problems(data, prepared)
     yield from _mount_problems(data)
     yield from _image_problems(data)
     yield from _ray_problems(data)
@@ -148,7 +150,7 @@ def _text_problems(data: dict[str, Any]) -> Iterator[Found]:
 
 
 def _start_problems(data: dict[str, Any], prepared: dict[str, Any]) -> Iterator[Found]:
-    """Nodes that start Ray without token authentication or, by Ray's default, with an open dashboard."""
+    """Nodes that start Ray without token authentication, with an open dashboard, or so that no worker joins."""
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         commands = prepared.get(key) or []
         if key not in data and any(_EVERY_INTERFACE.search(command) for command in commands):
@@ -156,10 +158,38 @@ def _start_problems(data: dict[str, Any], prepared: dict[str, Any]) -> Iterator[
         if not any("ray start" in command for command in commands):
             yield (key,), "has no `ray start`"
         for index, command in enumerate(commands):
-            before, started, _ = command.partition("ray start")
-            if started and not re.search(r"\bRAY_AUTH_MODE=token\b", before):
-                path = (key, index) if key in data else (key,)
+            before, started, options = command.partition("ray start")
+            path = (key, index) if key in data else (key,)
+            if started and re.findall(r"\bRAY_AUTH_MODE=(\w*)", before)[-1:] != ["token"]:
                 yield path, "starts Ray without token authentication; write `export RAY_AUTH_MODE=token; ray start ...`"
+            if key in data and "--head" in options:
+                yield from ((path, reason) for reason in _head_problems(before, options, data["provider"]["type"]))
+
+
+def _head_problems(before: str, options: str, provider: str) -> Iterator[str]:
+    """What is wrong with a head's `ray start`; before: the command up to it."""
+    host = _DASHBOARD_HOST.search(options)
+    if host and host[1] not in ("127.0.0.1", "localhost", "0.0.0.0"):  # the last one has its line wherever it stands
+        yield f"lets other machines reach the dashboard ({host[1]}); write --dashboard-host=127.0.0.1"
+    if "--autoscaling-config" not in options:
+        yield "starts a head to which no worker is added; write --autoscaling-config=~/ray_bootstrap_config.yaml"
+    elif provider == "local" and not re.search(r"\bRAY_enable_autoscaler_v2=0\b", before):
+        yield "starts an autoscaler that adds no machines of one's own; write `export RAY_enable_autoscaler_v2=0; ...`"
+
+
+def _machine_problems(data: dict[str, Any], prepared: dict[str, Any]) -> Iterator[Found]:
+    """What SSH needs and lacks, and machines of one's own that are named twice."""
+    provider, auth = data["provider"], prepared.get("auth") or {}
+    if "ssh_user" not in auth:
+        yield ("auth", "ssh_user"), "is missing; write the user's name on the machines"
+    if (key := auth.get("ssh_private_key")) and not Path(key).expanduser().is_file():
+        yield ("auth", "ssh_private_key"), f"{key} does not exist"
+    if provider["type"] == "local":
+        machines = [(("head_ip",), provider.get("head_ip"))]
+        machines += [(("worker_ips", index), address) for index, address in enumerate(provider.get("worker_ips") or [])]
+        for number, (path, address) in enumerate(machines):
+            if not is_placeholder(str(address)) and address in [before for _, before in machines[:number]]:
+                yield ("provider", *path), f"is {address}, which is named before; each machine is one node"
 
 
 def _mount_problems(data: dict[str, Any]) -> Iterator[Found]:

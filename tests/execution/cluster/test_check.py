@@ -22,12 +22,14 @@ Check = Callable[..., tuple[int, list[str]]]
 
 @pytest.fixture
 def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The token of a user whose home is empty otherwise."""
+    """The token of a user whose home holds an SSH key, and nothing else."""
     monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / ".ray" / "auth_token"
     path.parent.mkdir()
     path.write_text("00")
     path.chmod(0o600)
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "id_ed25519").touch()
     return path
 
 
@@ -93,12 +95,18 @@ PIN = "'ray[default,tune]==2.60.0'"
         ({"g5.xlarge  ": "g5.xlrage  "}, f"{GPU}.InstanceType", "AWS does not know; did you mean g5.xlarge?"),
         ({"MarketType: spot": "MarketType: sport"}, f"{GPU}.InstanceMarketOptions.MarketType", "did you mean spot?"),
         ({"HttpTokens": "HttpToken"}, f"{GPU}.MetadataOptions.HttpToken", "did you mean HttpTokens?"),
+        ({"[sg-0123456789abcdef0]": "[codeq-tune]"}, f"{GPU}.SecurityGroupIds.0", "must be a group's id"),
+        ({"SecurityGroupIds: [sg-0123456789abcdef0]": "NetworkInterfaces: [{DeviceIndex: 0}]"},
+         f"{GPU}.NetworkInterfaces", "at least one is missing a subnet"),
+        ({"region: us-west-2": "region: us-wets-2"}, "provider.region", "AWS does not know; did you mean us-west-2?"),
+        ({"  region: us-west-2": "  # us-west-2"}, "provider.region", "is missing"),
         ({"[sg-0123456789abcdef0]": "sg-0123456789abcdef0"}, f"{GPU}.SecurityGroupIds", "must be a list"),
         ({"Encrypted: true": "Encrypted: 1"}, f"{GPU}.BlockDeviceMappings.0.Ebs.Encrypted", "must be true or false"),
         ({"VolumeSize: 150": "VolumeSize: true"}, f"{GPU}.BlockDeviceMappings.0.Ebs.VolumeSize", "must be an integer"),
         # open to others
         ({"=127.0.0.1": "=0.0.0.0"}, "head_start_ray_commands.1", "binds to all interfaces"),
-        ({"=127.0.0.1": " '::'"}, "head_start_ray_commands.1", "binds to all interfaces"),
+        ({"=127.0.0.1": " '::'"}, "head_start_ray_commands.1", "lets other machines reach the dashboard (::)"),
+        ({"=127.0.0.1": "=192.0.2.1"}, "head_start_ray_commands.1", "write --dashboard-host=127.0.0.1"),
         ({"head_start_ray_commands:": "metadata:\n  unused:"}, "head_start_ray_commands",
          "is missing; by Ray's default the dashboard binds to all interfaces"),
         ({"SecurityGroupIds": "# SecurityGroupIds"}, f"{GPU}.SecurityGroupIds", "everyone can reach port 22"),
@@ -115,6 +123,7 @@ PIN = "'ray[default,tune]==2.60.0'"
          "starts Ray without token authentication"),
         ({"worker_start_ray_commands:": "metadata:\n  unused:"}, "worker_start_ray_commands",
          "starts Ray without token authentication"),
+        ({HEAD: f"export RAY_AUTH_MODE=disabled; {HEAD}"}, "head_start_ray_commands.1", "without token authentication"),
         ({"  ~/.ray/auth_token: ~/.ray/auth_token\n": ""}, "file_mounts", "lacks the token"),
         ({"  - ray stop": "  - export RAY_AUTH_TOKEN=00\n  - ray stop"}, "head_start_ray_commands.0", "holds a secret"),
         # what may change
@@ -129,7 +138,11 @@ PIN = "'ray[default,tune]==2.60.0'"
         ({PIN: "ray"}, "setup_commands.2", "installs ray, whose release changes"),
         ({PIN: "'ray[default] @ https://x/latest/r.whl'"}, "setup_commands.2", "whose release changes"),
         ({f" {PIN}": ""}, "setup_commands", "install no release of Ray by name"),
+        # workers
+        ({"--autoscaling-config=": "--labels-file="}, "head_start_ray_commands.1", "to which no worker is added"),
         # files
+        ({"  ssh_user: ubuntu": "  ssh_user: ubuntu\n  ssh_private_key: ~/no_key"}, "auth.ssh_private_key",
+         "~/no_key does not exist"),
         ({": sweeps\n": ": no_sweeps\n"}, "file_mounts.~/codeq-tune/sweeps", "no_sweeps does not exist"),
     ],
 )  # fmt: skip
@@ -161,9 +174,25 @@ def test_a_token_that_others_can_read_is_refused(check: Check, token: Path) -> N
     assert code == 2 and "can be read by other users; chmod 600 ~/.ray/auth_token" in line
 
 
-def test_machines_of_ones_own_need_their_addresses(check: Check) -> None:
-    code, (line,) = check({"  worker_ips: [192.0.2.2, 192.0.2.3]": "  # none"}, "cluster.local.yaml")
-    assert code == 2 and "supply a `head_ip` and list of `worker_ips`" in line
+WORKERS = "[192.0.2.2, 192.0.2.3]"
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "reason"),
+    [
+        ({f"  worker_ips: {WORKERS}": "  # none"}, "", "supply a `head_ip` and list of `worker_ips`"),
+        ({WORKERS: "[192.0.2.1, 192.0.2.2]"}, "provider.worker_ips.0", "is 192.0.2.1, which is named before"),
+        ({WORKERS: "[192.0.2.2, 192.0.2.2]"}, "provider.worker_ips.1", "is 192.0.2.2, which is named before"),
+        ({"  ssh_user: me": ""}, "auth.ssh_user", "is missing"),
+        ({" RAY_enable_autoscaler_v2=0;": ";"}, "head_start_ray_commands.1", "adds no machines of one's own"),
+    ],
+)
+def test_machines_of_ones_own_are_named_once_and_reachable(
+    check: Check, change: dict[str, str], key: str, reason: str
+) -> None:
+    code, (line,) = check(change, "cluster.local.yaml")
+    assert code == 2
+    assert reason in line and f": {key}" in f": {line}", line
 
 
 def test_without_botocore_what_to_install_is_said(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
