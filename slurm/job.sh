@@ -41,7 +41,7 @@ run() {  # runs a command that saves and ends at SIGTERM; ends the job with its 
     trap - TERM USR1
     if [ -n "$is_limit_near" ] && [ "$code" = 143 ]; then
         echo "saved ahead of the time limit; requeued"
-        scontrol requeue "$SLURM_JOB_ID"
+        scontrol requeue "$SLURM_JOB_ID" || fail "not requeued: the same sbatch with --resume at its end goes on"
         exec sleep 300  # until Slurm ends this script
     fi
     exit "$code"

@@ -166,8 +166,9 @@ def test_the_example_of_a_doctor_has_the_checks_that_are_made(
 
 def test_the_commands_of_a_cluster_are_those_of_its_demonstration() -> None:
     shown = next(text for _, text in BLOCKS if "ray up" in text).splitlines()
-    sweep = f'ray exec cluster.local.yaml "{demo.SWEEP}"'
-    assert shown == [demo.TOKEN, demo.CHECK, demo.UP, sweep, demo.STATUS, demo.DASHBOARD, demo.DOWN]
+    assert shown == [
+        demo.TOKEN, demo.CHECK, demo.UP, f"{demo.DASHBOARD} &", demo.JOB, demo.EXEC, demo.STATUS, demo.DOWN
+    ]  # fmt: skip
 
 
 def test_every_job_of_slurm_is_named_with_its_command() -> None:

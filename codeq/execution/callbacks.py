@@ -65,12 +65,15 @@ class TrialRecorder(Callback):
             log.warning("trial %s: %s", folder_name(trial.config), result["reason"])
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Say that a trial whose process has died goes on. One that was killed for its memory ends instead: Tune always
+        """Say why a trial goes on in another process. One that was killed for its memory ends instead: Tune always
         starts another process, which is told not to train."""
-        if reason := _killed_for_memory(_report(trial)):
+        report, name = _report(trial), folder_name(trial.config)
+        if reason := _killed_for_memory(report):
             trial.config[FAILED] = reason
+        elif fault := _fault(report):
+            log.warning("trial %s: %s; it is tried again", name, fault)
         else:
-            log.warning("trial %s: its process has died, it goes on from its checkpoint", folder_name(trial.config))
+            log.warning("trial %s: its process has died, it goes on from its checkpoint", name)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Record how the trial ended; Tune calls this for stopped trials too."""
@@ -81,8 +84,8 @@ class TrialRecorder(Callback):
         stays unfinished, so that --resume continues it."""
         text = _report(trial)
         folder = TrialFolder(UPath(trial.config["folder"]))
-        if fault := re.findall(rf"{MachineFault.__name__}: (.+)", text):
-            self._on_fault(fault[-1])
+        if fault := _fault(text):
+            self._on_fault(fault)
             return
         if text:
             folder.write_error(text)
@@ -112,10 +115,19 @@ def _report(trial: Trial) -> str:
     return path.read_text("utf-8", "replace") if path.exists() else ""
 
 
+def _last_failure(report: str) -> str:
+    return re.split(r"^Failure # \d+ .*$", report, flags=re.MULTILINE)[-1]
+
+
+def _fault(report: str) -> str | None:
+    """The line about the machine's fault that is the last failure in Tune's report."""
+    found = re.findall(rf"{MachineFault.__name__}: (.+)", _last_failure(report))
+    return found[-1] if found else None
+
+
 def _killed_for_memory(report: str) -> str | None:
     """The reason to end the trial if the last failure in Tune's report is that Ray killed its process for memory."""
-    *_, last = re.split(r"^Failure # \d+ .*$", report, flags=re.MULTILINE)
-    killed = _KILLED_FOR_MEMORY.search(last)
+    killed = _KILLED_FOR_MEMORY.search(_last_failure(report))
     if killed is None:
         return None
     return describe_out_of_memory("Ray killed its process" + (f" at {killed[1]}" if killed[1] else ""))

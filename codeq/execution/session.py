@@ -210,11 +210,13 @@ class Session:
     def _check_resources(self) -> None:
         import ray
 
-        resources = self.template.sweep.resources
-        self.gpus = gpus_per_trial(resources.gpu, str(self.template.tree.get("device", "auto")))
+        resources, device = self.template.sweep.resources, str(self.template.tree.get("device", "auto"))
+        self.gpus = gpus_per_trial(resources.gpu, device)
         if self.options.address is None:
             check_resources(resources.cpu, self.gpus)
-        if self.gpus > 0 and self.template.tree.get("device", "auto") == "auto":
+        elif device.startswith("cuda") and resources.gpu == "auto":
+            self.gpus = 1.0  # no node may have one yet
+        if self.gpus > 0 and device == "auto":
             self.device = "cuda"  # a node whose PyTorch cannot use its GPU must not train on the CPU instead
         elif self.gpus == 0 and ray.cluster_resources().get("GPU", 0.0) > 0:
             self.device = "cpu"  # Ray does not hide GPUs from a trial that requested none

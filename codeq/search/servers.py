@@ -15,6 +15,7 @@ from upath import UPath
 from codeq.config.passwords import mask_password
 from codeq.config.text import first_line
 from codeq.storage.atomic_files import is_local, write_atomically
+from codeq.storage.credentials import credentials_hint
 
 ANSWER_S = 10.0
 """Seconds that a server has for its answer."""
@@ -26,16 +27,6 @@ _DRIVERS = {
     "MySQLdb": "mysqlclient (or pymysql, for mysql+pymysql://)",
 }
 """What to install for the module of a database driver, where the names differ."""
-_CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-    "s3a": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-    "abfs": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-    "abfss": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
-"""The environment variables that hold the credentials, by the scheme of the URL."""
 
 
 class ServerUnavailable(ValueError):
@@ -78,10 +69,8 @@ def check_storage(folder: UPath) -> None:
 
 
 def _storage_unavailable(folder: UPath, error: Exception, use: str = "written") -> ServerUnavailable:
-    variables = _CREDENTIALS.get(folder.protocol)
-    is_about_access = variables and not isinstance(error, FileNotFoundError | TimeoutError)
-    hint = f"; credentials come from {variables}" if is_about_access else ""
-    return ServerUnavailable(f"{folder} cannot be {use}: {first_line(error) or type(error).__name__}{hint}")
+    reason = first_line(error) or type(error).__name__
+    return ServerUnavailable(f"{folder} cannot be {use}: {reason}{credentials_hint(folder, error)}")
 
 
 def check_database(url: str) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from filelock import SoftFileLease, Timeout
 from upath import UPath
 
-from codeq.storage.atomic_files import write_atomically
+from codeq.config.text import one_line
+from codeq.storage.atomic_files import is_local, write_atomically
+from codeq.storage.credentials import credentials_hint
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class SweepTakenOver(Exception):
 
 
 class SweepOutOfReach(Exception):
-    """This machine does not have the sweep's folder that the driver has; the message names both."""
+    """This machine does not have, or cannot read, the sweep's folder that the driver has; the message names both."""
 
 
 @contextlib.contextmanager
@@ -88,16 +90,22 @@ def _wait_for_lease(lock: SoftFileLease, folder: UPath) -> None:
 def check_token(folder: UPath, token: str | None) -> None:
     """Check that `token` is that of the newest driver of the sweep in `folder`. None: not checked.
 
-    Raises SweepTakenOver if it is another one's, SweepOutOfReach if there is no such folder on this machine.
+    Raises SweepTakenOver if it is another one's, SweepOutOfReach if this machine cannot read that of the folder.
     """
     if token is None:
         return
     try:
         found = (folder / _TOKEN).read_text().strip()
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        why = error.strerror or type(error).__name__
-        reason = f"node {socket.gethostname()} does not find in {folder} what the driver wrote there ({why})"
-        advice = "name a --storage that all nodes share under one path, or a URL such as s3://BUCKET/sweeps"
-        raise SweepOutOfReach(f"{reason}; {advice}") from None
+    except Exception as error:  # each file system has its own
+        raise SweepOutOfReach(_out_of_reach(folder, error)) from None
     if found != token:
         raise SweepTakenOver(f"{folder}: another driver has taken over this sweep")
+
+
+def _out_of_reach(folder: UPath, error: Exception) -> str:
+    node = f"node {socket.gethostname()}"
+    why = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
+    if not is_local(folder):
+        return f"{node} cannot read {folder}: {why}{credentials_hint(folder, error)}"
+    advice = "name a --storage that all nodes share under one path, or a URL such as s3://BUCKET/sweeps"
+    return f"{node} does not find in {folder} what the driver wrote there ({why}); {advice}"

@@ -1,6 +1,6 @@
 """A Ray cluster on this machine, as docs/clusters.md describes it: `make demo-cluster`, as root, some minutes.
 
-A laptop starts a head through SSH and submits a sweep; a worker joins while trials wait, and is lost while it trains;
+A laptop starts a head and submits a sweep through SSH; a worker joins while trials wait, and is lost while it trains;
 the sweep ends whole. The hosts are namespaces without internet, see `tests.cluster.hosts`.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -25,11 +24,13 @@ CHECK = "python -m codeq.execution.cluster check cluster.local.yaml"
 UP = "ray up --yes cluster.local.yaml"
 SWEEP = "cd codeq-tune && python tune_main.py sweeps/dz_wd.yaml --address auto --storage /mnt/shared/sweeps"
 DASHBOARD = "ray dashboard cluster.local.yaml"
+JOB = f'RAY_AUTH_MODE=token ray job submit --address http://127.0.0.1:8265 -- bash -c "{SWEEP}"'
+EXEC = f'ray exec cluster.local.yaml "{SWEEP}"'
 STATUS = 'ray exec cluster.local.yaml "ray status"'
 DOWN = "ray down --yes cluster.local.yaml"
 TRIALS, EPOCHS = 6, 120
 OWN = f"--trials {TRIALS} --set epochs={EPOCHS} --set sweep.scheduler.name=none --set sweep.confirm=null --quiet"
-"""What the demonstration adds to SWEEP: trials long enough to be interrupted, and all of one length."""
+"""What the demonstration adds to JOB: trials long enough to be interrupted, and all of one length."""
 RESULTS = Path("/mnt/shared/sweeps/dz_wd")
 
 
@@ -51,8 +52,8 @@ def demonstrate() -> None:
     checkout(head, worker)
     for command in (TOKEN, CHECK, UP):
         run(command)
-    sweep = start(f"ray exec cluster.local.yaml {shlex.quote(f'{SWEEP} {OWN}')}")
-    show_dashboard()
+    tunnel = open_dashboard()
+    sweep = start(JOB.replace(SWEEP, f"{SWEEP} {OWN}"))
     wait_while(sweep, lambda: not trials_on(worker))
     run(STATUS)
     show_refusal()
@@ -63,6 +64,7 @@ def demonstrate() -> None:
     worker.kill()
     assert sweep.wait() == 0
     check_whole(before)
+    tunnel.terminate()
     run(DOWN)
     left = head.run("pgrep -l 'ray|gcs|python'")
     assert not left, left
@@ -112,20 +114,19 @@ def wait_while(sweep: subprocess.Popen[bytes], condition: Callable[[], bool]) ->
         time.sleep(0.5)
 
 
-def show_dashboard() -> None:
-    """Ask the dashboard for its version through the tunnel, with the token."""
+def open_dashboard() -> subprocess.Popen[bytes]:
+    """Open the tunnel to the dashboard, and ask it for its version with the token."""
     tunnel = start(DASHBOARD)
     ask = 'curl -sf -H "Authorization: Bearer $(ray get-auth-token)" http://127.0.0.1:8265/api/version'
     while subprocess.run(["bash", "-c", ask], stderr=subprocess.DEVNULL).returncode:
         assert tunnel.poll() is None, "no tunnel to the dashboard"
         time.sleep(1)
-    tunnel.terminate()
+    return tunnel
 
 
 def show_refusal() -> None:
     """A sweep into a folder that only the head has is refused, with the name of the worker."""
-    command = SWEEP.replace("/mnt/shared", "/tmp")
-    refused = start(f"ray exec cluster.local.yaml {shlex.quote(command)}", stdout=subprocess.PIPE)
+    refused = start(EXEC.replace("/mnt/shared", "/tmp"), stdout=subprocess.PIPE)
     output, _ = refused.communicate()
     said = [line for line in output.decode().splitlines() if "node worker does not find in" in line]
     assert refused.returncode != 0 and len(said) == 1, output.decode()

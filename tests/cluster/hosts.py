@@ -63,7 +63,7 @@ def run_on_laptop(module: str) -> int:
     """
     with tempfile.TemporaryDirectory(prefix="codeq-hosts-") as folder:
         _prepare(Path(folder), "laptop")
-        home = {"HOME": "/mnt/laptop/home", "HOST_NAME": "laptop", "RAY_AUTH_MODE": "token", "TMPDIR": "/tmp"}
+        home = {"HOME": "/mnt/laptop/home", "HOST_NAME": "laptop", "TMPDIR": "/tmp"}
         bridge = f"ip link add hosts type bridge; ip address add {NETWORK}.1/24 dev hosts; ip link set hosts up"
         enter = f'mount --bind "$0" /mnt; {ENTER} {bridge}; exec "$@"'
         # The hosts end with this process however it ends.

@@ -138,6 +138,36 @@ def test_a_process_that_died_goes_on_and_one_that_ray_killed_for_memory_does_not
     assert len(caplog.messages) == 1
 
 
+FAULT = """\
+Failure # {} (occurred at 2026-01-01_00-00-02)
+ray.exceptions.RayTaskError(MachineFault): ray::SweepTrial.train() (pid=1, ip=10.0.0.2)
+codeq.storage.machine_fault.MachineFault: node n2 does not find in /x what the driver wrote there
+"""
+
+
+def test_a_fault_of_the_machine_is_told_at_each_attempt_and_ends_no_trial(
+    trial: Any, folder: TrialFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults: list[str] = []
+    recorder = TrialRecorder(SweepConfig(), lambda *end: None, faults.append)
+    (tmp_path / "error.txt").write_text(DIED + FAULT.format(2))
+    recorder.on_trial_recover(1, [], trial)
+    fault = "node n2 does not find in /x what the driver wrote there"
+    assert caplog.messages == [f"trial 0003: {fault}; it is tried again"] and faults == []
+    recorder.on_trial_error(1, [], trial)
+    assert faults == [fault] and TrialEnd.recorded(folder) is None
+
+
+def test_a_fault_that_has_passed_does_not_excuse_what_came_after_it(
+    trial: Any, folder: TrialFolder, tmp_path: Path
+) -> None:
+    faults: list[str] = []
+    (tmp_path / "error.txt").write_text(FAULT.format(1) + DIED.replace("# 1", "# 2"))
+    TrialRecorder(SweepConfig(), lambda *end: None, faults.append).on_trial_error(1, [], trial)
+    ended = TrialEnd.recorded(folder)
+    assert faults == [] and ended is not None and ended.status == "failed"
+
+
 def test_a_process_that_ray_killed_for_memory_at_its_last_attempt_is_told_so(trial: Any, tmp_path: Path) -> None:
     (tmp_path / "error.txt").write_text(KILLED)
     told: list[TrialEnd] = []

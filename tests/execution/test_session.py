@@ -46,3 +46,17 @@ def test_a_sweep_that_asks_for_a_missing_compiler_does_not_start(
         Session(Template.load(path), RunOptions()).start()
     missing = "there is no C++ compiler no-such-compiler (Debian, Ubuntu: apt install g++)"
     assert str(raised.value) == f"{path}:{line}: use_compile: {missing}; install it, or write use_compile: auto or 0"
+
+
+@pytest.mark.parametrize(
+    ("device", "address", "gpus"),
+    [("cuda", "10.0.0.1:6379", 1.0), ("auto", "10.0.0.1:6379", 0.0), ("cpu", "10.0.0.1:6379", 0.0), ("cuda", None, 0)],
+)
+def test_who_names_a_gpu_waits_for_one_on_a_cluster_that_has_none_yet(
+    device: str, address: str | None, gpus: float, tiny: dict[str, Any], write_yaml: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 4.0})
+    session = Session(Template.load(write_yaml({**tiny, "device": device})), RunOptions(address))
+    session._check_resources()
+    assert session.gpus == gpus

@@ -1,4 +1,4 @@
-"""`python -m codeq.execution.cluster check FILE...`: check cluster files before `ray up`, without a network."""
+"""Check cluster files before `ray up`, without a network, or wait until all nodes have joined a Ray."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from codeq.config.arguments import ArgumentParser, as_text
-from codeq.config.errors import ConfigError
+from codeq.config.errors import BadInput, ConfigError
 from codeq.config.exit_codes import BAD_INPUT, DONE
 from codeq.config.paths import option_path
 from codeq.config.streams import prepare_streams
@@ -21,9 +21,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="check cluster files and print every problem")
     check.add_argument("files", nargs="+", type=as_text, metavar="FILE")
-    problems = [problem for file in parser.parse_args(arguments).files for problem in _check(file)]
+    wait = commands.add_parser("wait", help="return once N nodes have joined the Ray at ADDRESS")
+    wait.add_argument("address", metavar="ADDRESS", help="HOST:PORT")
+    wait.add_argument("nodes", type=int, metavar="N")
+    options = parser.parse_args(arguments)
+    if options.command == "wait":
+        problems = _wait(options.address, options.nodes)
+    else:
+        problems = [problem for file in options.files for problem in _check(file)]
     print("\n".join(problems), file=sys.stderr, end="\n" if problems else "")
     return BAD_INPUT if problems else DONE
+
+
+def _wait(address: str, nodes: int) -> list[str]:
+    from codeq.execution.cluster.start import wait_for_nodes
+
+    try:
+        wait_for_nodes(address, nodes)
+    except BadInput as error:
+        return [str(error)]
+    return []
 
 
 def _check(file: str) -> list[str]:

@@ -10,6 +10,7 @@ import secrets
 import sys
 import socket
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,14 @@ QUIET = {
 SILENT = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 """Makes the driver print no message of Ray's processes: `log_to_driver=False` leaves those about lost workers."""
 
+SERVER = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
+"""Variables that say where an S3 server is; the workers of a joined cluster get those of the driver. Credentials do not
+travel, since Ray logs and shows the environment that it gives to workers: each node has its own."""
+
 ANSWER_S = 20.0
 """Seconds that a cluster has to answer."""
+JOIN_S = 300.0
+"""Seconds that the nodes of a job have to join its Ray: many may read one environment from one slow server."""
 
 LONGEST_SOCKET = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 SHORT_FOLDER = "/tmp/ray"
@@ -55,7 +62,8 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
     """Initialise Ray in this process; returns the dashboard's URL if there is one.
 
     address: None starts a local Ray that ends with this process and listens on 127.0.0.1 only; anything else is a
-    cluster's address, whose workers get this package's source. Clients and nodes authenticate by token.
+    cluster's address, whose workers get this package's source and the driver's SERVER variables. Clients and nodes
+    authenticate by token.
     log_level: of Ray's own messages.
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -74,9 +82,11 @@ def start_ray(address: str | None, dashboard: bool, log_level: int = logging.CRI
         context = ray.init(address="local", include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
     else:
         package = Path(codeq.__file__).resolve().parent
+        server = {name: os.environ[name] for name in SERVER if os.environ.get(name)}
+        environment = {"py_modules": [str(package)], "env_vars": server}
         try:
             _check_answers(address)
-            context = ray.init(address=address, runtime_env={"py_modules": [str(package)]}, **options)
+            context = ray.init(address=address, runtime_env=environment, **options)
         except (ConnectionError, ValueError) as error:
             raise BadInput(f"--address {address}: {first_line(error)}") from None
     # A failed trial has a reason in the table and a traceback in its folder; Tune would print pages about it.
@@ -128,6 +138,22 @@ def _check_answers(address: str) -> None:
         raise BadInput(f"--address {named}: no Ray answers there: {first_line(error)}") from None
     except Exception as error:  # Ray's own, such as one about the token
         raise BadInput(f"--address {named}: {first_line(error)}") from None
+
+
+def wait_for_nodes(address: str, nodes: int) -> None:
+    """Return once so many nodes have joined the Ray at HOST:PORT. Raises BadInput if they have not within JOIN_S."""
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
+    from ray.core.generated.gcs_pb2 import GcsNodeInfo
+
+    _check_answers(address)
+    client, deadline = GcsClient(address=address), time.monotonic() + JOIN_S
+    while True:
+        living = sum(node.state == GcsNodeInfo.ALIVE for node in client.get_all_node_info().values())
+        if living >= nodes:
+            return
+        if time.monotonic() > deadline:
+            raise BadInput(f"{address}: {living} of {nodes} nodes have joined within {JOIN_S:g} s")
+        time.sleep(1.0)
 
 
 def _keep_token_private() -> None:

@@ -14,7 +14,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
+from codeq.config.errors import BadInput
 from codeq.execution.cluster import start
 from codeq.execution.cluster.start import SHORT_FOLDER, _keep_token_private, _short_temporary_folder
 from codeq.train.nvidia import NvidiaDriver
@@ -64,13 +66,18 @@ def test_a_temporary_folder_with_too_long_a_name_for_sockets_is_replaced_and_tol
     )
 
 
-def test_a_joined_cluster_gets_the_whole_package(token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_joined_cluster_gets_the_whole_package_and_the_s3_server_but_no_credentials(
+    token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(os, "environ", {**os.environ})  # start_ray adds to it
+    server = {"AWS_ENDPOINT_URL": "http://10.0.0.9:9000", "AWS_REGION": "eu-central-1"}
+    secret = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "secret"}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    monkeypatch.setattr(os, "environ", {**clean, **server, **secret, "AWS_DEFAULT_REGION": ""})
     monkeypatch.setattr(start, "_check_answers", lambda address: None)
     monkeypatch.setattr("ray.init", lambda **options: given.update(options) or SimpleNamespace(dashboard_url=None))
     start.start_ray("10.0.0.1:6379", dashboard=False)
-    assert given["runtime_env"] == {"py_modules": [str(ROOT / "codeq")]}
+    assert given["runtime_env"] == {"py_modules": [str(ROOT / "codeq")], "env_vars": server}
 
 
 def test_a_local_ray_has_every_mig_device_and_the_cores_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +88,16 @@ def test_a_local_ray_has_every_mig_device_and_the_cores_of_its_job(monkeypatch: 
     assert start._resources_here() == {"num_cpus": 8, "num_gpus": 2}
     monkeypatch.setattr(start, "nvidia_driver", lambda: None)
     assert start._resources_here() == {"num_cpus": 8}, "Ray knows the GPUs of others than NVIDIA"
+
+
+def test_nodes_that_have_not_joined_a_jobs_ray_in_time_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = {1: SimpleNamespace(state=GcsNodeInfo.ALIVE), 2: SimpleNamespace(state=GcsNodeInfo.DEAD)}
+    monkeypatch.setattr("ray._raylet.GcsClient", lambda address: SimpleNamespace(get_all_node_info=lambda: nodes))
+    monkeypatch.setattr(start, "_check_answers", lambda address: None)
+    monkeypatch.setattr(start, "JOIN_S", 0.0)
+    start.wait_for_nodes("10.0.0.1:6379", 1)
+    with pytest.raises(BadInput, match="^10.0.0.1:6379: 1 of 2 nodes have joined within 0 s$"):
+        start.wait_for_nodes("10.0.0.1:6379", 2)
 
 
 JOIN = """
