@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeq.config import ConfigError, Template
+from codeq.config.address import address_problem
 from codeq.config.arguments import ArgumentParser, as_number, as_text
 from codeq.config.document import read_document
 from codeq.config.dry_run import plan
@@ -61,8 +62,7 @@ def _main(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     try:
         plugins = load_plugins(options.plugin)
         template = Template.load(option_path("FILE", options.template, local=True), options.set, _given(options))
-        if options.address == "":
-            reason = "is empty, must be a cluster's address, or auto"
+        if options.address is not None and (reason := address_problem(options.address)):
             raise ConfigError([Problem(SourceLocation("--address"), "", reason)])
         selection_objectives(template.sweep, options.pick)  # a bad name is reported before anything starts
     except ConfigError as error:
