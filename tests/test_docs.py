@@ -167,7 +167,8 @@ def test_the_example_of_a_doctor_has_the_checks_that_are_made(
 def test_the_commands_of_a_cluster_are_those_of_its_demonstration() -> None:
     shown = next(text for _, text in BLOCKS if "ray up" in text).splitlines()
     assert shown == [
-        demo.TOKEN, demo.CHECK, demo.UP, f"{demo.DASHBOARD} &", demo.JOB, demo.EXEC, demo.STATUS, demo.DOWN
+        demo.TOKEN, demo.CHECK, demo.UP, f"{demo.DASHBOARD} &", demo.JOB, demo.EXEC, demo.STATUS, demo.UPDATE,
+        demo.DOWN,
     ]  # fmt: skip
 
 

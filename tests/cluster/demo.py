@@ -27,6 +27,7 @@ DASHBOARD = "ray dashboard cluster.local.yaml"
 JOB = f'RAY_AUTH_MODE=token ray job submit --address http://127.0.0.1:8265 -- bash -c "{SWEEP}"'
 EXEC = f'ray exec cluster.local.yaml "{SWEEP}"'
 STATUS = 'ray exec cluster.local.yaml "ray status"'
+UPDATE = "ray up --yes --no-restart cluster.local.yaml"
 DOWN = "ray down --yes cluster.local.yaml"
 TRIALS, EPOCHS = 6, 120
 OWN = f"--trials {TRIALS} --set epochs={EPOCHS} --set sweep.scheduler.name=none --set sweep.confirm=null --quiet"
@@ -56,6 +57,7 @@ def demonstrate() -> None:
     sweep = start(JOB.replace(SWEEP, f"{SWEEP} {OWN}"))
     wait_while(sweep, lambda: not trials_on(worker))
     run(STATUS)
+    show_update()
     show_refusal()
     wait_while(sweep, lambda: not any(5 <= len(rows().get(trial, [])) < EPOCHS for trial in trials_on(worker)))
     lost = trials_on(worker)
@@ -122,6 +124,14 @@ def open_dashboard() -> subprocess.Popen[bytes]:
         assert tunnel.poll() is None, "no tunnel to the dashboard"
         time.sleep(1)
     return tunnel
+
+
+def show_update() -> None:
+    """A new template is copied to the head while the sweep runs on."""
+    name, text = "sweeps/own.yaml", "extends: dz_wd.yaml\n"
+    Path(name).write_text(text)
+    run(UPDATE)
+    assert (Path("/mnt/head/home/codeq-tune") / name).read_text() == text
 
 
 def show_refusal() -> None:
