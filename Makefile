@@ -37,7 +37,7 @@ test-oldest: $(OLDEST)/.ready  ## test with the oldest releases allowed; once 8 
 test-slurm: $(READY)  ## test the jobs of slurm/ in a Slurm of the tests' own, four minutes (make slurm)
 	@$(PY) -m pytest -m slurm tests/slurm $(ARGS)
 
-test-cluster: $(READY)  ## test demo-cluster, and that it leaves nothing behind; as root, some minutes
+test-cluster: $(READY)  ## test demo-cluster, and sweeps on nodes that lack storage or GPUs; as root, eight minutes
 	@$(PY) -m pytest -m cluster tests/cluster $(ARGS)
 
 demo-cluster: $(READY)  ## ray up, a sweep, a lost host, ray down: on hosts in namespaces of this machine (Linux, root)
