@@ -95,10 +95,12 @@ def check_token(folder: UPath, token: str | None) -> None:
     if token is None:
         return
     try:
-        found = (folder / _TOKEN).read_text().strip()
+        found = (folder / _TOKEN).read_bytes().strip()
     except Exception as error:  # each file system has its own
+        if is_local(folder) and not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+            raise  # such as a fault of the disk
         raise SweepOutOfReach(_out_of_reach(folder, error)) from None
-    if found != token:
+    if found != token.encode():
         raise SweepTakenOver(f"{folder}: another driver has taken over this sweep")
 
 

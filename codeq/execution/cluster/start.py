@@ -7,8 +7,8 @@ import contextlib
 import logging
 import os
 import secrets
-import sys
 import socket
+import sys
 import tempfile
 import time
 from pathlib import Path

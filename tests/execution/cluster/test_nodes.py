@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from pathlib import Path
 
@@ -37,6 +38,19 @@ def test_a_node_that_cannot_write_into_the_folder_says_why(tmp_path: Path) -> No
     (tmp_path / ".writable-node").mkdir()  # stands for what even root may not write
     with driver_lock(UPath(tmp_path), tmp_path) as token:
         assert try_storage(str(tmp_path), token, "node") == f"{HERE} cannot write into {tmp_path}: Is a directory"
+
+
+def test_a_node_without_credentials_says_so_and_where_they_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert try_storage("s3://bucket/s", "token", "node") == (
+        f"{HERE} cannot read s3://bucket/s: Unable to locate credentials; "
+        "credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    )
 
 
 def test_that_no_node_has_room_is_said_once_after_half_a_minute_with_what_they_have(
