@@ -67,11 +67,12 @@ class Setting:
     environment_key: str = field(default_factory=lambda: secrets.token_hex(20))
     netrc_key: str = field(default_factory=lambda: secrets.token_hex(20))
     password: str = field(default_factory=lambda: secrets.token_hex(16))
+    s3_secret: str = field(default_factory=lambda: secrets.token_hex(20))
 
     @property
     def canaries(self) -> dict[str, bytes]:
         """What must not be found, by its name; the keys also as W&B sends them."""
-        plain = {name: getattr(self, name) for name in ("environment_key", "netrc_key", "password")}
+        plain = {name: getattr(self, name) for name in ("environment_key", "netrc_key", "password", "s3_secret")}
         keys = {name: key for name, key in plain.items() if name.endswith("key")}
         sent = {f"{name}, sent": base64.b64encode(f"api:{key}".encode()).decode() for name, key in keys.items()}
         return {name: text.encode() for name, text in {**plain, **sent}.items()}
@@ -171,9 +172,10 @@ def files_with_canaries(setting: Setting) -> list[str]:
 
 @pytest.fixture(scope="module")
 def offline(setting: Setting) -> Run:
-    """A sweep with the password in the study's URL, on the command line, and W&B's key in the environment."""
+    """A sweep with the password in the study's URL, on the command line, and W&B's key and S3's in the environment."""
     study = f"sweep.study={setting.url(setting.password)}"
-    return sweep(setting, "--set", study, WANDB_MODE="offline", WANDB_API_KEY=setting.environment_key)
+    keys = {"WANDB_API_KEY": setting.environment_key, "AWS_SECRET_ACCESS_KEY": setting.s3_secret}
+    return sweep(setting, "--set", study, WANDB_MODE="offline", **keys)
 
 
 @pytest.fixture(scope="module")

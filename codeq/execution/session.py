@@ -176,6 +176,7 @@ class Session:
         needs: the resources of each trial, `cpu` and `gpu`. Tune's own files go to a temporary folder and are not used.
         """
         from ray import tune
+        from ray.tune.execution import class_cache
 
         from codeq.execution.cluster.nodes import WaitNotice
         from codeq.execution.limiter import CapacityLimiter, StartedTrials
@@ -183,6 +184,11 @@ class Session:
 
         sweep, started = self.template.sweep, StartedTrials()
         name = sweep.name  # Tune pickles into a file what the lambdas below refer to; the study's URL has a password
+        # Tune would send the driver's AWS credentials to the processes of trials in a way that Ray logs. A local Ray's
+        # processes inherit them, and the nodes of a cluster have their own.
+        class_cache.ENV_VARS_TO_PROPAGATE = {
+            variable for variable in class_cache.ENV_VARS_TO_PROPAGATE if not variable.startswith("AWS_")
+        }
         placed = tune.with_resources(trainable, needs)
         placed.__name__ = placed.__qualname__ = trainable.__name__  # the class name in the dashboard
         with tempfile.TemporaryDirectory(prefix="codeq-tune-") as scratch, self._signals():
