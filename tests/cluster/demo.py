@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 TOKEN = "(umask 077; ray get-auth-token --generate >/dev/null); chmod 600 ~/.ray/auth_token"
 CHECK = "python -m codeq.execution.cluster check cluster.local.yaml"
 UP = "ray up --yes cluster.local.yaml"
-SWEEP = "cd codeq-tune && python tune_main.py sweeps/dz_wd.yaml --address auto --storage /mnt/shared/sweeps"
+SWEEP = "cd ~/codeq-tune && python tune_main.py sweeps/dz_wd.yaml --address auto --storage /mnt/shared/sweeps"
 DASHBOARD = "ray dashboard cluster.local.yaml"
 JOB = f'RAY_AUTH_MODE=token ray job submit --address http://127.0.0.1:8265 -- bash -c "{SWEEP}"'
 EXEC = f'ray exec cluster.local.yaml "{SWEEP}"'
