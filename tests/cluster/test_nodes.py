@@ -138,49 +138,47 @@ def test_a_gpu_that_nobody_has_is_said_and_trials_wait_for_it(
 
 SPREAD = """
 import sys, time
+from pathlib import Path
 from codeq.config import Template
 from codeq.execution.confirm import ListSearcher
 from codeq.execution.session import RunOptions, Session
-template = Template.load(sys.argv[1], ["device=auto", f"sweep.resources.gpu={sys.argv[3]}"])
-session = Session(template, RunOptions(sys.argv[2]))
+
+template, address, gpu, folder, count = sys.argv[1:]
+session = Session(Template.load(template, ["device=auto", f"sweep.resources.gpu={gpu}"]), RunOptions(address))
 session.start()
 import ray
 from ray import tune
 from codeq.execution.schedulers import NoStopping
 
 class Where(tune.Trainable):
-    def setup(self, config):
-        self.begun = time.time()
-
     def step(self):
-        time.sleep(5)
-        gpu = ray.get_gpu_ids()[0]
-        return {"node": ray.get_runtime_context().get_node_id(), "gpu": gpu, "begun": self.begun, "done": True}
+        Path(self.config["folder"]).touch()
+        while len(list(Path(folder).iterdir())) < int(count):
+            time.sleep(0.1)
+        return {"node": ray.get_runtime_context().get_node_id(), "gpu": ray.get_gpu_ids()[0], "done": True}
 
-class Collect(tune.Callback):
+class Print(tune.Callback):
     def on_trial_result(self, iteration, trials, trial, result, **info):
-        print(result["node"], result["gpu"], result["begun"], time.time(), flush=True)
+        print("trial on", result["node"], result["gpu"], flush=True)
 
-count = int(sys.argv[4])
-configs = [{"folder": str(number)} for number in range(count)]
-needs = {"cpu": 0.5, "gpu": session.gpus}
-session.tune(Where, needs, searcher=ListSearcher(configs), scheduler=NoStopping(), callbacks=[Collect()], trials=count)
+session.tune(
+    Where, {"cpu": 0.5, "gpu": session.gpus}, trials=int(count), scheduler=NoStopping(), callbacks=[Print()],
+    searcher=ListSearcher({"folder": f"{folder}/{number}"} for number in range(int(count))),
+)
 session.end()
 """
+"""Tunes trials that end only when all of them have begun, and prints on which node and GPU each has run."""
 
 
 @pytest.mark.parametrize(("gpu", "count"), [(1, 4), (0.5, 8)])
 def test_trials_spread_over_all_gpus_of_all_nodes_at_once(
-    gpu: float, count: int, nodes: Nodes, sweep: Callable[..., list[object]]
+    gpu: float, count: int, nodes: Nodes, sweep: Callable[..., list[object]], folder: Storage
 ) -> None:
     for name in ("a", "b"):
         nodes.add(name, "--num-cpus=4", "--num-gpus=2")
     nodes.wait(3)
-    _, template, *_ = sweep()
-    code, output = nodes.run("-c", SPREAD, template, nodes.address, gpu, count)
+    code, output = nodes.run("-c", SPREAD, sweep()[1], nodes.address, gpu, folder.url, count)
     assert code == 0, output
-    places = [line.split() for line in output.splitlines() if len(line.split()) == 4]
-    used = [(node, number) for node, number, _, _ in places]
-    assert len(used) == count and len(set(used)) == 4
-    assert all(used.count(place) == count // 4 for place in used)
-    assert max(float(begun) for *_, begun, _ in places) < min(float(ended) for *_, ended in places), "all at once"
+    places = [line for line in output.splitlines() if line.startswith("trial on ")]
+    assert len(places) == count and len(set(places)) == 4
+    assert {places.count(place) for place in places} == {count // 4}
