@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,19 +59,26 @@ class CommandRun:
         ]
 
 
-def run_command(arguments: Sequence[str], folder: Path, reports: str = "", *, follow: bool = True) -> CommandRun:
+def run_command(
+    arguments: Sequence[str],
+    folder: Path,
+    reports: str = "",
+    *,
+    follow: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> CommandRun:
     """Run this Python on `arguments` from the repository's root, with Ray's files below `folder`.
 
     reports: pattern below `folder` of the files that get a line for each report, if any. follow: read these files
     during the run; if False, the time of the first report is unknown (0), and a run of many trials is not slowed.
-    Raises CommandFailed.
+    environment: further variables. Raises CommandFailed.
     """
     log = folder / "output.txt"
-    environment = {**os.environ, "RAY_TMPDIR": str(folder), "RAY_ADDRESS": "local", "WANDB_MODE": "disabled"}
+    own = {"RAY_TMPDIR": str(folder), "RAY_ADDRESS": "local", "WANDB_MODE": "disabled"}
     with log.open("w") as output:
         begun, started = time.time(), time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, env=environment,
+            [sys.executable, *arguments], cwd=ROOT, env={**os.environ, **own, **(environment or {})},
             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )  # fmt: skip
         driver = _Driver(process.pid)

@@ -16,10 +16,13 @@ def constant_row(epoch: int, epochs: int) -> dict[str, Any]:
 
 
 def options(name: str) -> argparse.Namespace:
-    """Parse the command line of both sides: storage, trials, epochs."""
+    """Parse the command line of both sides."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.noop.{name}")
     parser.add_argument("--storage", required=True)
     parser.add_argument("--trials", type=int, required=True)
     parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--address", help="of a Ray cluster, for our side")
+    parser.add_argument("--samples", metavar="FILE", help="of the costs during the sweep, for our side")
+    parser.add_argument("--every", type=int, default=250, metavar="N", help="trials from one sample to the next")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for our side")
     return parser.parse_args()

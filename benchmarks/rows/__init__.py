@@ -8,7 +8,7 @@ from importlib import import_module
 from benchmarks.options import Options
 from benchmarks.row import Row
 
-NAMES = ("quantizer", "solo_mlp", "solo_resnet20", "sweep", "scaling", "noop", "gpu")
+NAMES = ("quantizer", "solo_mlp", "solo_resnet20", "sweep", "scaling", "noop", "cluster", "s3", "gpu")
 """In the order of the table."""
 
 _MODULES = {"solo_mlp": "solo", "solo_resnet20": "solo"}

@@ -108,7 +108,7 @@ def _callbacks(
         TrialRecorder(state.template.sweep, feed.end, session.stop_for, tell),
         feed,
         TensorBoardWriter(state.local),
-        TrackerFeed(tracker, state.local),
+        *([TrackerFeed(tracker, state.local)] if tracker.is_on else []),  # it reads each trial's config
         Periodically(show, SHOW_EVERY_S),
     ]
 

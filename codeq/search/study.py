@@ -146,8 +146,8 @@ def begin_trial(study: optuna.Study, proposed: FrozenTrial, attributes: Mapping[
         distributions=proposed.distributions,
         user_attrs={**proposed.user_attrs, **attributes},
     )
-    study.add_trial(trial)
-    return _trial(study, study.get_trials(deepcopy=False)[-1])
+    # As Study.add_trial, which does not return the trial: to find it reads all that run.
+    return optuna.Trial(study, study._storage.create_new_trial(study._study_id, template_trial=trial))
 
 
 @available()
@@ -167,7 +167,8 @@ def end_trial(trial: optuna.Trial, end: TrialEnd, report: StudyReport) -> None:
     if report.constraints:
         violations = list(report.constraints.values())
         trial.storage.set_trial_system_attr(trial._trial_id, _DASHBOARD_CONSTRAINTS, violations)
-    trial.study.tell(trial, report.values, report.state)
+    # Study.tell would first read the trial; its sampler learns nothing here.
+    trial.storage.set_trial_state_values(trial._trial_id, report.state, report.values)
 
 
 @available()
@@ -184,7 +185,9 @@ def mark_waiting(study: optuna.Study, driver: str = "") -> None:
 
     driver: only its trials, in a study of several drivers.
     """
-    for stored in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    # The cache in front of the database would read all trials.
+    storage = getattr(study._storage, "_backend", study._storage)
+    for stored in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.RUNNING,)):
         if not is_owned(stored, driver):
             continue
         trial = _trial(study, stored)

@@ -61,7 +61,12 @@ class SweepReport:
 
 
 class Tracker:
-    """Interface for sending rows to an experiment tracker; this class discards them."""
+    """Interface for sending rows to an experiment tracker; this class discards them.
+
+    is_on: whether anything is sent.
+    """
+
+    is_on = False
 
     def start(self, key: int, name: str, config: dict[str, Any], memory: Path) -> None:
         """Begin a run, or continue the one that the file `memory` names; later calls refer to it by `key`.

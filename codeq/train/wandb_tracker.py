@@ -74,6 +74,8 @@ class WandbTracker(Tracker):
     folder: where W&B keeps files.
     """
 
+    is_on = True
+
     def __init__(self, project: str, folder: Path, group: str | None = None) -> None:
         entity, _, name = project.rpartition("/")
         self._project, self._folder, self._group = project, folder, group

@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna_dashboard._serializer import serialize_frozen_trial
 
@@ -175,3 +176,30 @@ def test_what_is_laid_aside_waits_until_it_is_taken_up(nested: Callable[..., Tem
     assert [t.state for t in study.trials] == [TrialState.WAITING, TrialState.COMPLETE, TrialState.WAITING]
     assert [resume_trial(study, number).number for number in (2, 0)] == [2, 0]
     assert study.trials[2].state is TrialState.RUNNING and study.trials[2].params == {"epochs": 5}
+
+
+def test_a_trial_costs_the_storage_the_same_among_few_and_among_many(
+    nested: Callable[..., Template], tmp_path: Path
+) -> None:
+    template = nested()
+    study = open_study(template.sweep, tmp_path)
+    statements: list[str] = []
+    engine = study._storage._backend.engine  # type: ignore[attr-defined]
+    sqlalchemy.event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+
+    def cost() -> tuple[int, int]:
+        """Statements that a trial needs from its begin to its end, and those that lay the running ones aside."""
+        statements.clear()
+        end(begin_trial(study, asked(template), {}), template, row())
+        each = len(statements)
+        mark_waiting(study)
+        return each, len(statements) - each
+
+    few = cost()
+    for number in range(60):
+        trial = begin_trial(study, asked(template), {})
+        if number % 2:
+            end(trial, template, row())
+    study.trials[0]  # the cache in front of the database has been filled
+    mark_waiting(study)
+    assert cost() == few

@@ -73,7 +73,7 @@ class SweepProgress:
         self._counts: Counter[str] = Counter()
         self._running: dict[str, TrialProgress] = {}
         self._finished: list[TrialProgress] = []
-        self._fronts: dict[bool, list[TrialProgress]] = {True: [], False: []}  # of feasible trials, of all
+        self._fronts: dict[bool, Sequence[TrialProgress]] = {True: [], False: []}  # of feasible trials, of all
         self._ended_epochs, self._at_once = 0, 1
         self._reports: deque[float] = deque(maxlen=RATE_WINDOW)
         self._lock = threading.Lock()
@@ -107,7 +107,7 @@ class SweepProgress:
         self._finished.append(trial)
         for feasible, front in self._fronts.items():
             if is_feasible(trial.row, self._constraints) or not feasible:
-                self._fronts[feasible] = non_dominated([*front, trial], self.objectives)
+                self._fronts[feasible] = with_trial(front, trial, self.objectives)
 
     def snapshot(self, now: float) -> Snapshot:
         """The numbers of this moment."""
@@ -142,14 +142,20 @@ class SweepProgress:
         return TimeLeft(seconds(left.most), seconds(left.expected), (low, high))
 
 
-def non_dominated(trials: Sequence[TrialProgress], objectives: Objectives) -> list[TrialProgress]:
-    """The trials that no other equals or beats in every objective and beats in one, best in the first one first."""
+def with_trial(
+    front: Sequence[TrialProgress], trial: TrialProgress, objectives: Objectives
+) -> Sequence[TrialProgress]:
+    """The front with another trial: those that no other equals or beats in every objective and beats in one, best in
+    the first objective first. front: such trials, in this order."""
     if not objectives:
         return []
-    values = [maximized_values(trial.row, objectives) for trial in trials]
-    front = [
-        (own, trial)
-        for own, trial in zip(values, trials, strict=True)
-        if not any(other != own and all(o >= v for o, v in zip(other, own, strict=True)) for other in values)
-    ]
-    return [trial for _, trial in sorted(front, key=lambda pair: pair[0], reverse=True)]
+    new = maximized_values(trial.row, objectives)
+    values = [maximized_values(each.row, objectives) for each in front]
+    if any(_dominates(value, new) for value in values):
+        return front
+    kept = [(value, each) for value, each in zip(values, front, strict=True) if not _dominates(new, value)]
+    return [each for _, each in sorted([*kept, (new, trial)], key=lambda pair: pair[0], reverse=True)]
+
+
+def _dominates(better: Sequence[float], worse: Sequence[float]) -> bool:
+    return better != worse and all(b >= w for b, w in zip(better, worse, strict=True))
