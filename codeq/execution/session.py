@@ -178,6 +178,7 @@ class Session:
         from ray import tune
         from ray.tune.execution import class_cache
 
+        from codeq.execution.callbacks import FreeStatistics
         from codeq.execution.cluster.nodes import WaitNotice
         from codeq.execution.limiter import CapacityLimiter, StartedTrials
         from codeq.execution.trial import folder_name
@@ -206,7 +207,7 @@ class Session:
                 run_config=tune.RunConfig(
                     name="tune",
                     storage_path=scratch,
-                    callbacks=[started, *callbacks, WaitNotice(needs["cpu"], needs["gpu"])],
+                    callbacks=[started, *callbacks, WaitNotice(needs["cpu"], needs["gpu"]), FreeStatistics()],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
                     verbose=0,

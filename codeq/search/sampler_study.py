@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from codeq.config import ConfigError, RunConfig, Template
 from codeq.config.boundary_check import MAX_GRID
+from codeq.search.learned_trials import BoundedStudy
 from codeq.search.outcome import StudyReport
 from codeq.search.samplers import GridSampler, as_optuna, build_sampler, mixed_seed, suggest
 from codeq.search.study import directions, quiet_optuna
@@ -56,7 +57,7 @@ class SamplerStudy:
         self._template = template
         self._distributions = {p.name: as_optuna(p.distribution) for p in template.parameters}
         self._sampler = build_sampler(template.sweep, trials_before)
-        self._study = optuna.create_study(directions=directions(template.sweep), sampler=self._sampler)
+        self._study = BoundedStudy(directions(template.sweep), self._sampler)
         self._tried: set[frozenset[tuple[str, Any]]] = set()
         self._fallback = _fallback(template, trials_before)
 
@@ -75,6 +76,7 @@ class SamplerStudy:
             **more,
         )
         self._study.add_trial(trial)
+        self._study.forget()
 
     def resume(self, parameters: Mapping[str, Any]) -> Proposal:
         """The config of a trial that has begun and not ended."""
@@ -115,6 +117,7 @@ class SamplerStudy:
         for name, violation in report.constraints.items():
             trial.set_constraint(name, violation)
         self._study.tell(trial, report.values, report.state)
+        self._study.forget()
 
     def stored(self, trial: optuna.Trial) -> FrozenTrial:
         """The trial as the sampler's study has it."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
+from upath import UPath
 
 import benchmarks.__main__ as bench
 from benchmarks import table
 from benchmarks.command import CommandFailed, CommandRun, run_command
 from benchmarks.noop import constant_row
+from benchmarks.noop.samples import Samples
 from benchmarks.options import Options
 from benchmarks.row import Row, interleave
-from benchmarks.rows import NAMES, gpu, group, noop, scaling, sweep
+from benchmarks.rows import NAMES, cluster, gpu, group, noop, s3, scaling, sweep
 from codeq.train.loop import EpochMetrics
 from tests.conftest import ROOT
 
@@ -157,6 +161,83 @@ def test_the_noop_rows_compare_the_driver_alone(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(noop, "run_command", run)
     assert [row.ratios for row in group("noop")(QUICK)] == [[1.5], [1.5]]
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Sequence[str]]:
+    """Replaces the cluster and the command on it; collects the commands."""
+    commands: list[Sequence[str]] = []
+
+    def run(arguments: Sequence[str], folder: Path, *, follow: bool = True) -> CommandRun:
+        commands.append(arguments)
+        trials, every = (int(arguments[arguments.index(name) + 1]) for name in ("--trials", "--every"))
+        samples = Samples(every)
+        for number in range(trials):
+            with samples.search(ends_trial=True):
+                pass
+            if number == trials // 2:
+                with samples.report():
+                    pass
+        with samples.report():
+            pass
+        samples.write(Path(arguments[arguments.index("--samples") + 1]))
+        return replace(RUN, seconds=24 * 0.018)
+
+    monkeypatch.setattr(cluster, "run_command", run)
+    monkeypatch.setattr(cluster, "simulated_cluster", lambda *given: contextlib.nullcontext("127.0.0.1:1"))
+    monkeypatch.setattr(cluster, "CURVE", tmp_path / "curve.json")
+    return commands
+
+
+def test_the_cluster_rows_compare_the_end_of_a_sweep_with_its_beginning(
+    simulated: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    overhead, *rows = group("cluster")(QUICK)
+    assert overhead.ratios == [pytest.approx(0.5)] and overhead.missed  # 18 ms a trial instead of Ray's 9
+    assert [(len(row.ours), len(row.theirs)) for row in rows] == [(1, 1)] * 4
+    assert simulated[0][simulated[0].index("--address") + 1] == "127.0.0.1:1"
+    assert not (tmp_path / "curve.json").exists()
+    monkeypatch.setattr(cluster, "TRIALS", 60)
+    monkeypatch.setattr(cluster, "EARLY", 20)
+    monkeypatch.setattr(cluster, "EVERY", 10)
+    group("cluster")(replace(QUICK, quick=False))
+    curves = json.loads((tmp_path / "curve.json").read_text())
+    assert [sample["trials"] for sample in curves["samples"]] == [10, 20, 30, 40, 50, 60]
+    assert [report["trials"] for report in curves["reports"]] == [31, 60]
+
+
+def test_the_end_of_a_sweep_that_costs_more_than_its_beginning_is_missed() -> None:
+    samples = [{"trials": trials, "memory_mb": 100.0 + trials} for trials in range(10, 110, 10)]
+    row = cluster._compared("memory", "MB", samples, "memory_mb", 20)
+    assert (row.ours, row.theirs, row.missed) == ([195.0], [125.0], True)
+
+
+def test_the_s3_rows_store_on_a_server_and_in_a_folder_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def run(
+        arguments: Sequence[str], folder: Path, *, follow: bool, environment: Mapping[str, str]
+    ) -> CommandRun:
+        where = arguments[arguments.index("--storage") + 1]
+        asked.append((where.split("/")[0], "AWS_ENDPOINT_URL" in environment))
+        return replace(RUN, seconds=30.0 if where.startswith("s3:") else 10.0)
+
+    server = contextlib.nullcontext({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    monkeypatch.setattr(s3, "run_command", run)
+    monkeypatch.setattr(s3, "s3_server", lambda folder: server)
+    (row,) = group("s3")(replace(QUICK, quick=False))
+    assert asked == [("s3:", True), ("", False)] * 2 and row.ratios == [pytest.approx(1 / 3)] * 2
+
+
+def test_an_s3_server_of_the_benchmark_stores_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3.s3_server(tmp_path) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        file = UPath(f"s3://{s3.BUCKET}/sweeps/a.txt")
+        file.write_text("text")
+        assert file.read_text() == "text"
 
 
 def test_a_noop_trial_reports_what_a_trial_reports() -> None:

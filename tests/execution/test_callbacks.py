@@ -7,12 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.train._internal.storage import StorageContext
+from ray.tune.experiment import Trial
 from upath import UPath
 
 from codeq.config import RunConfig
 from codeq.config.metrics import REPORTED
 from codeq.config.sweep import SweepConfig
-from codeq.execution.callbacks import TrialRecorder
+from codeq.execution.callbacks import FreeStatistics, TrialRecorder
 from codeq.execution.row_feed import TrackerFeed
 from codeq.execution.trial import FAILED
 from codeq.results.trials import load_trials
@@ -173,3 +175,13 @@ def test_a_process_that_ray_killed_for_memory_at_its_last_attempt_is_told_so(tri
     told: list[TrialEnd] = []
     TrialRecorder(SweepConfig(), lambda *end: None, print, lambda _, end: told.append(end)).on_trial_error(1, [], trial)
     assert told[0].status == "failed" and told[0].reason.startswith("out of memory: a smaller batch_size")
+
+
+def test_an_ended_trial_keeps_its_last_report_and_no_statistics(tmp_path: Path) -> None:
+    trial = Trial("any", stub=True, storage=StorageContext(str(tmp_path), "tune"))
+    trial.update_last_result({**row(2), "training_iteration": 2})
+    assert trial.metric_analysis["val_acc"]["avg"] == 50.0  # what is freed is where Tune keeps it
+    for end in (FreeStatistics().on_trial_complete, FreeStatistics().on_trial_error):
+        end(0, [trial], trial)
+        assert not trial.metric_analysis and not trial.metric_n_steps
+    assert trial.last_result["val_acc"] == 50.0
