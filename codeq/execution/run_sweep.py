@@ -14,7 +14,7 @@ from codeq.execution.progress.state import SweepProgress
 from codeq.execution.session import Session
 from codeq.search.outcome import TrialEnd
 from codeq.search.sweep_state import SweepState
-from codeq.storage.trial_folder import trial_folders
+from codeq.storage.trial_folder import from_each, trial_folders
 from codeq.train.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,8 @@ def _progress(state: SweepState) -> SweepProgress:
     """The progress of the sweep, with the trials that have ended before."""
     sweep = state.template.sweep
     progress = SweepProgress(str(sweep.name), EpochPlan.of(state.template), sweep.objectives, sweep.constraints)
-    for folder in trial_folders(state.folder) if state.ended else []:
-        if end := TrialEnd.recorded(folder):
-            progress.end(folder.path.name, end, folder.read_config().epochs)
+    folders = trial_folders(state.folder) if state.ended else []
+    for folder, end in zip(folders, from_each(folders, TrialEnd.recorded), strict=True):
+        if end is not None:
+            progress.end(folder.path.name, end, int(end.row["epoch"]))  # a finished one has trained all its epochs
     return progress

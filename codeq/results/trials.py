@@ -13,7 +13,7 @@ from upath import UPath
 from codeq.config.metrics import REPORTED
 from codeq.config.text import yaml_text
 from codeq.storage.atomic_files import write_atomically
-from codeq.storage.trial_folder import TrialFolder, TrialRecord, confirm_folders, trial_folders
+from codeq.storage.trial_folder import TrialFolder, TrialRecord, confirm_folders, from_each, trial_folders
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ def load_confirm_runs(folder: UPath) -> list[TrialResult]:
     return _load(confirm_folders(folder))
 
 
-def _load(folders: Iterable[TrialFolder]) -> list[TrialResult]:
-    results = []
-    for trial in folders:
-        record, rows = trial.read_record(), trial.rows()
-        if record is not None:
-            results.append(TrialResult(record, trial, record.last_row or (rows[-1] if rows else {})))
-    return results
+def _load(folders: Sequence[TrialFolder]) -> list[TrialResult]:
+    return [found for found in from_each(folders, _result) if found is not None]
+
+
+def _result(folder: TrialFolder) -> TrialResult | None:
+    record, rows = folder.read_record(), folder.rows()  # which warn of damage
+    return record and TrialResult(record, folder, record.last_row or (rows[-1] if rows else {}))
 
 
 def write_csv(

@@ -38,7 +38,7 @@ from codeq.search.warm_start import WarmStartTrial, warm_start_trials
 from codeq.storage.atomic_files import is_local, write_atomically
 from codeq.storage.driver_lock import SweepInUse, driver_lock, driver_name
 from codeq.storage.machine_fault import machine_fault
-from codeq.storage.trial_folder import Row, StateDamaged, trial_folder, trial_folders
+from codeq.storage.trial_folder import Row, StateDamaged, TrialFolder, from_each, trial_folder, trial_folders
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
         if resume:
             _remove_lost(folder, local, template, driver)
             recover(folder, local, template, driver)
-        records = [record for trial in trial_folders(folder) if (record := trial.read_record())]
+        records = [record for record in from_each(trial_folders(folder), TrialFolder.read_record) if record]
         if records and not resume and all(record.status == "failed" for record in records):
             _remove_failed(folder, local, template.sweep)
             log.warning("%s: all trials (%d) had failed, the sweep begins again", folder, len(records))

@@ -18,9 +18,10 @@ import json
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from upath import UPath
 
@@ -33,6 +34,11 @@ from codeq.config.text import first_line, pluralize
 from codeq.storage.atomic_files import is_local, warn_once, with_path, write_atomically
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+AT_ONCE = 16
+"""Folders behind a URL that are read at the same time."""
 
 TrialStatus = Literal["running", "finished", "stopped", "diverged", "collapsed", "failed"]
 
@@ -119,10 +125,10 @@ class TrialFolder:
 
     def read_record(self) -> TrialRecord | None:
         """The record, or None if the trial was never created. Raises StateDamaged."""
-        if not self._record.exists():
+        if (content := _content(self._record)) is None:
             return None
         try:
-            return TrialRecord(**json.loads(self._record.read_bytes()))
+            return TrialRecord(**json.loads(content))
         except (ValueError, TypeError) as error:
             raise StateDamaged(f"{self._record}: damaged: {error}") from None
 
@@ -136,10 +142,10 @@ class TrialFolder:
 
     def read_layers(self) -> list[Layer]:
         """Return the compression of each layer; empty if it is not recorded. Raises StateDamaged."""
-        if not self._layers.exists():
+        if (content := _content(self._layers)) is None:
             return []
         try:
-            return [Layer(**layer) for layer in json.loads(self._layers.read_text())]
+            return [Layer(**layer) for layer in json.loads(content)]
         except (ValueError, TypeError) as error:
             raise StateDamaged(f"{self._layers}: damaged: {error}") from None
 
@@ -162,9 +168,9 @@ class TrialFolder:
     def rows(self) -> list[Row]:
         """Return the rows in the order of their epochs. Lines that are damaged are left out, with one warning; so is an
         incomplete last line, which a crash leaves, without one."""
-        if not self._rows.exists():
+        if (content := _content(self._rows)) is None:
             return []
-        lines = self._rows.read_bytes().split(b"\n")[:-1]
+        lines = content.split(b"\n")[:-1]
         parsed = [parse_row(line) for line in lines]
         rows: list[Row] = []
         for row in parsed:
@@ -248,4 +254,23 @@ def confirm_folders(sweep_folder: UPath) -> list[TrialFolder]:
 
 def _recorded(parent: UPath) -> list[TrialFolder]:
     paths = sorted(parent.iterdir(), key=lambda path: path.name) if parent.exists() else []
-    return [TrialFolder(path) for path in paths if (path / "trial.json").exists()]
+    folders = [TrialFolder(path) for path in paths]
+    there = from_each(folders, lambda folder: folder._record.exists())
+    return [folder for folder, is_there in zip(folders, there, strict=True) if is_there]
+
+
+def from_each(folders: Sequence[TrialFolder], read: Callable[[TrialFolder], _T]) -> list[_T]:
+    """What `read` returns for each folder, in their order. Behind a URL several are read at a time: a server takes tens
+    of milliseconds for each file."""
+    if not folders or is_local(folders[0].path):
+        return [read(folder) for folder in folders]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(read, folders))
+
+
+def _content(path: UPath) -> bytes | None:
+    """The content of the file; None if there is none."""
+    try:
+        return bytes(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None

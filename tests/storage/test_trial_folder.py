@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from upath import UPath
 
 from codeq.config import RunConfig
-from codeq.storage.trial_folder import TrialRecord, trial_folder, trial_folders
+from codeq.storage.trial_folder import TrialFolder, TrialRecord, from_each, trial_folder, trial_folders
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -71,3 +72,14 @@ def test_only_folders_with_a_record_are_trials(folder: UPath) -> None:
         trial_folder(folder, number).write_record(TrialRecord(number, "run", 0))
     trial_folder(folder, 2).append_row({"epoch": 1})
     assert [trial.path.name for trial in trial_folders(folder)] == ["0001", "0003"]
+
+
+def test_folders_behind_a_url_are_read_several_at_a_time_in_their_order() -> None:
+    together = threading.Barrier(4, timeout=10)
+
+    def read(folder: TrialFolder) -> str:
+        together.wait()
+        return folder.path.name
+
+    folders = [trial_folder(UPath("memory://bucket/sweep"), number) for number in range(8)]
+    assert from_each(folders, read) == [f"{number:04d}" for number in range(8)]

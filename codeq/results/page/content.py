@@ -19,7 +19,7 @@ from codeq.results.sweep_result import SweepResult
 from codeq.results.tables import format_drawn, short_names
 from codeq.results.trials import TrialResult
 from codeq.storage.run_log import DriverRun, read_runs
-from codeq.storage.trial_folder import Layer, Row
+from codeq.storage.trial_folder import Layer, Row, TrialFolder, from_each
 
 _DESCRIBED = tuple(name for name in SCORES if METRICS[name].reported)
 
@@ -60,12 +60,14 @@ class PageContent:
 def load_content(folder: UPath, template: Template, found: SweepResult, is_running: bool) -> PageContent:
     """Read what the page needs besides `found`; the winner's layers are the first. Raises StateDamaged."""
     winner_first = sorted(found.front, key=lambda trial: trial is not found.winner)
+    rows = from_each([trial.folder for trial in found.trials], TrialFolder.rows)
+    layers = from_each([trial.folder for trial in winner_first], TrialFolder.read_layers)
     return PageContent(
         folder=folder,
         template=template,
         found=found,
-        rows={trial.record.trial: trial.folder.rows() for trial in found.trials},
-        layers={trial.record.trial: layers for trial in winner_first if (layers := trial.folder.read_layers())},
+        rows={trial.record.trial: own for trial, own in zip(found.trials, rows, strict=True)},
+        layers={trial.record.trial: own for trial, own in zip(winner_first, layers, strict=True) if own},
         advice=advise(template, found.trials, found.front) if template.parameters and not is_running else None,
         runs=read_runs(folder),
         is_running=is_running,
