@@ -64,8 +64,9 @@ def _compared(name: str, unit: str, samples: Curve, key: str, early: int) -> Row
     """The last tenth of the sweep, against the time until `early` trials had ended twice."""
     last = [sample[key] for sample in samples if sample["trials"] > samples[-1]["trials"] - early]
     first = [sample[key] for sample in samples if early <= sample["trials"] < 2 * early]
-    means = [[statistics.fmean(values)] for values in (last, first)]
-    return Row(name, unit, f"itself, trials {early:,} to {2 * early:,}", *means, lower_is_better=True, target=FLAT)
+    against = f"itself, trials {early:,} to {2 * early:,}"
+    means = ([statistics.fmean(values)] for values in (last, first))
+    return Row(name, unit, against, next(means), next(means), lower_is_better=True, target=FLAT)
 
 
 def _reports(name: str, reports: Curve, early: int) -> Row:

@@ -54,7 +54,7 @@ def s3(options: Options) -> list[Row]:
 @contextlib.contextmanager
 def s3_server(folder: Path) -> Iterator[dict[str, str]]:
     """The environment variables that lead to an S3 server with the bucket BUCKET, during the `with` block."""
-    import boto3
+    import boto3  # type: ignore[import-untyped]
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

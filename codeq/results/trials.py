@@ -69,7 +69,7 @@ def _load(folders: Sequence[TrialFolder]) -> list[TrialResult]:
 
 def _result(folder: TrialFolder) -> TrialResult | None:
     record, rows = folder.read_record(), folder.rows()  # which warn of damage
-    return record and TrialResult(record, folder, record.last_row or (rows[-1] if rows else {}))
+    return None if record is None else TrialResult(record, folder, record.last_row or (rows[-1] if rows else {}))
 
 
 def write_csv(
