@@ -47,7 +47,7 @@ check: $(READY)  ## style and types
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-bench: $(READY)  ## measure against what this replaces, three quarters of an hour; make bench ARGS="--quick"
+bench: $(READY)  ## measure against what this replaces, one to two hours; make bench ARGS="--quick"
 	$(PY) -m benchmarks $(ARGS)
 
 browser:  ## install Chromium, in which the report is tested (Debian, as root)
