@@ -8,6 +8,7 @@ reported, never made up.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from codeq.storage.trial_folder import (
     StateDamaged,
     TrialFolder,
     TrialRecord,
+    confirm_folders,
     trial_folder,
     trial_folders,
 )
@@ -75,8 +77,11 @@ def recover(folder: UPath, local: Path, template: Template, driver: str = "") ->
         trial_folder(folder, number).write_record(records[number])
         log.warning("%s; rebuilt from the study", cause)
     for number, record in records.items():
-        if problem := _recover_config(trial_folder(folder, number), record, template):
+        config_hash = stored[number].user_attrs.get("config_hash") if number in stored else None
+        if problem := _recover_config(trial_folder(folder, number), record, template, config_hash):
             problems.append(problem)
+    for run in confirm_folders(folder):
+        _recover_run(run, {number: record.run_name for number, record in records.items()})
     if problems:
         raise StateDamaged("\n".join(problems))
 
@@ -141,17 +146,45 @@ def _config(record: TrialRecord, template: Template) -> RunConfig:
     return config.model_copy(update={"threads": config.threads or template.sweep.resources.threads})
 
 
-def _recover_config(trial: TrialFolder, record: TrialRecord, template: Template) -> str | None:
-    """Write a damaged config again; returns the problem if the values do not give a config."""
+def _recover_config(
+    trial: TrialFolder, record: TrialRecord, template: Template, config_hash: str | None
+) -> str | None:
+    """Write a damaged config again; returns the problem if the values do not give a config.
+
+    config_hash: what the study holds of the config; None if it does not hold the trial.
+    """
     try:
-        trial.read_config()
+        found = trial.read_config()
+        if config_hash in (None, found.config_hash) and found.seed == record.seed:
+            return None
+        reason = f"{trial.path / 'config.yaml'}: damaged: its values are not those that were drawn"
     except StateDamaged as error:
-        try:
-            trial.write_config(_config(record, template))
-        except (ConfigError, KeyError):
-            return str(error)
-        log.warning("%s; written again from the drawn values", error)
+        found, reason = None, str(error)
+    try:
+        drawn = _config(record, template)
+    except (ConfigError, KeyError):
+        return reason
+    if found is not None and drawn.config_hash != config_hash:  # stored by a version with other keys: nothing is known
+        return None
+    trial.write_config(drawn)
+    log.warning("%s; written again from the drawn values", reason)
     return None
+
+
+def _recover_run(run: TrialFolder, run_names: Mapping[int, str]) -> None:
+    """Write the damaged record of a run that confirms a trial again: its folder tells the trial, the seed and the rows.
+
+    run_names: of the sweep's trials, by number.
+    """
+    try:
+        run.read_record()
+    except StateDamaged as error:
+        number, seed = map(int, run.path.name.split("_seed"))
+        record, last = TrialRecord(number, run_names.get(number, ""), seed), run.last_row()
+        if last.get("status", "running") != "running":
+            record = replace(record, status=last["status"], reason=last["reason"], last_row=last)
+        run.write_record(record)
+        log.warning("%s; rebuilt from the run's rows", error)
 
 
 def readable_template(path: UPath) -> str | None:

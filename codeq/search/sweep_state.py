@@ -25,8 +25,9 @@ from codeq.plugins import PLUGINS_FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.recovery import TEMPLATE_ATTRIBUTE, readable_template, recover, stored_template
 from codeq.search.servers import ServerUnavailable, check_database, check_package, check_storage, database_engine
-from codeq.search.shared_study import SharedStudy
+from codeq.search.shared_study import FOLDER, SharedStudy
 from codeq.search.study import (
+    OWNER,
     StudyUnavailable,
     delete_failed_study,
     end_interrupted,
@@ -224,13 +225,28 @@ def _lock(folder: UPath, local: Path, template: Template) -> Iterator[str]:
     """Hold the driver's lock; yields its token. Raises BadInput if another driver has it or it cannot be written."""
     with contextlib.ExitStack() as stack:
         try:
-            token = stack.enter_context(driver_lock(folder, local))
+            token = stack.enter_context(driver_lock(folder, local, lambda: _owner(folder, local, template)))
         except SweepInUse as error:
             raise BadInput(str(error)) from None
         except OSError as error:
             reason = f"{local} cannot be written: {error.strerror or error}"
             raise BadInput(str(template.problem("sweep.storage", reason))) from None
         yield token
+
+
+def _owner(folder: UPath, local: Path, template: Template) -> str | None:
+    """The driver whose trials lie in this folder, as the study of several drivers tells it; None without trials.
+
+    Under another name they would be taken for those of another driver. Raises StateDamaged if the study does not tell.
+    """
+    if template.sweep.study is None or not trial_folders(folder):
+        return None
+    trials = open_study(template.sweep, local).get_trials(deepcopy=False)
+    owners = {trial.user_attrs.get(OWNER) for trial in trials if trial.user_attrs.get(FOLDER) == str(folder)}
+    if len(owners) != 1:
+        more = "restore it from a backup, or go on in another folder: --storage FOLDER"
+        raise StateDamaged(f"{folder / 'driver'}: damaged, and the study does not tell whose trials these are; {more}")
+    return owners.pop()
 
 
 def _fetch_study(folder: UPath, local: Path) -> None:

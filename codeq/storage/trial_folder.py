@@ -18,10 +18,12 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
 from upath import UPath
 
 from codeq.config.document import parse_document, to_yaml
@@ -76,8 +78,18 @@ class Layer:
     bops: float
 
 
+_RECORD, _LAYERS = TypeAdapter(TrialRecord), TypeAdapter(list[Layer])
+
+
 class StateDamaged(Exception):
     """Stored state cannot be read, or belongs to another sweep; the message has a line with path and reason each."""
+
+
+def _damaged(path: UPath, error: ValidationError) -> StateDamaged:
+    """The first problem of a file in one line."""
+    problem = error.errors()[0]
+    where = "".join(f"{part}: " for part in problem["loc"])
+    return StateDamaged(f"{path}: damaged: {where}{problem['msg']}")
 
 
 class TrialFolder:
@@ -122,9 +134,9 @@ class TrialFolder:
         if not self._record.exists():
             return None
         try:
-            return TrialRecord(**json.loads(self._record.read_bytes()))
-        except (ValueError, TypeError) as error:
-            raise StateDamaged(f"{self._record}: damaged: {error}") from None
+            return _RECORD.validate_json(self._record.read_bytes())
+        except ValidationError as error:
+            raise _damaged(self._record, error) from None
 
     def write_error(self, text: str) -> None:
         """Write the traceback of a failed trial."""
@@ -135,13 +147,14 @@ class TrialFolder:
         write_atomically(self._layers, json.dumps([asdict(layer) for layer in layers]) + "\n")
 
     def read_layers(self) -> list[Layer]:
-        """Return the compression of each layer; empty if it is not recorded. Raises StateDamaged."""
+        """Return the compression of each layer; empty if it is not recorded, or damaged: no result depends on it."""
         if not self._layers.exists():
             return []
         try:
-            return [Layer(**layer) for layer in json.loads(self._layers.read_text())]
-        except (ValueError, TypeError) as error:
-            raise StateDamaged(f"{self._layers}: damaged: {error}") from None
+            return _LAYERS.validate_json(self._layers.read_bytes())
+        except ValidationError as error:
+            warn_once(log, f"{_damaged(self._layers, error)}; left out")
+            return []
 
     def append_row(self, row: dict[str, Any]) -> None:
         """Add an epoch's row, safely on disk when this returns."""
@@ -233,7 +246,7 @@ def trial_folder(sweep_folder: UPath, number: int) -> TrialFolder:
 
 def trial_folders(sweep_folder: UPath) -> list[TrialFolder]:
     """The folders of all trials of a sweep that have a record, by number."""
-    return _recorded(sweep_folder / "trials")
+    return _recorded(sweep_folder / "trials", r"\d{4,}")
 
 
 def confirm_folder(sweep_folder: UPath, number: int, seed: int) -> TrialFolder:
@@ -243,9 +256,10 @@ def confirm_folder(sweep_folder: UPath, number: int, seed: int) -> TrialFolder:
 
 def confirm_folders(sweep_folder: UPath) -> list[TrialFolder]:
     """The folders of all trials that were trained again."""
-    return _recorded(sweep_folder / "confirm")
+    return _recorded(sweep_folder / "confirm", r"\d{4,}_seed\d+")
 
 
-def _recorded(parent: UPath) -> list[TrialFolder]:
+def _recorded(parent: UPath, names: str) -> list[TrialFolder]:
+    """The folders with a record whose names are of this pattern: a user's copy such as `0003.bak` is no trial."""
     paths = sorted(parent.iterdir(), key=lambda path: path.name) if parent.exists() else []
-    return [TrialFolder(path) for path in paths if (path / "trial.json").exists()]
+    return [TrialFolder(path) for path in paths if re.fullmatch(names, path.name) and (path / "trial.json").exists()]

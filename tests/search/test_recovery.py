@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,18 @@ from codeq.config import Template
 from codeq.execution.searcher import OptunaSearcher
 from codeq.search.outcome import trial_end
 from codeq.search.sweep_state import SweepState, open_sweep
-from codeq.storage.trial_folder import StateDamaged, trial_folder, trial_folders
+from codeq.storage.trial_folder import (
+    EMPTY_METRICS,
+    StateDamaged,
+    TrialRecord,
+    confirm_folder,
+    confirm_folders,
+    trial_folder,
+    trial_folders,
+)
 from tests.search.conftest import row
 
-GARBAGE = (b"", b"\x00\xff\x13" * 200, b"{", b'{"no": 1}')
+GARBAGE = (b"", b"\x00\xff\x13" * 200, b"{", b'{"no": 1}', b"[]")
 
 
 @pytest.fixture
@@ -102,6 +111,48 @@ def test_a_config_is_written_again_from_the_drawn_values(sweep: Path, template: 
         with open_sweep(template, resume=True):
             pass
         assert path.read_text() == before
+
+
+@pytest.mark.parametrize("changed", [("lr: 0.0", "lr: 0.1"), ("batch_size: ", "batch_size: 1"), ("seed: 0", "seed: 8")])
+def test_a_config_with_a_changed_digit_is_written_again(
+    sweep: Path, template: Template, changed: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The checkpoint of an unfinished trial would be refused as one of another config, and the trial lost."""
+    path = sweep / "trials" / "0003" / "config.yaml"
+    before = path.read_text()
+    path.write_text(before.replace(*changed, 1))
+    assert path.read_text() != before
+    with open_sweep(template, resume=True):
+        pass
+    assert path.read_text() == before
+    assert "0003/config.yaml: damaged: its values are not those that were drawn; written again" in caplog.text
+
+
+def test_what_a_user_puts_beside_the_trials_is_no_trial(sweep: Path, template: Template) -> None:
+    shutil.copytree(sweep / "trials" / "0000", sweep / "trials" / "0000.bak")
+    shutil.copytree(sweep / "trials" / "0000", sweep / "confirm" / "notes")
+    with open_sweep(template, resume=True) as state:
+        assert [folder.path.name for folder in trial_folders(state.folder)] == ["0000", "0001", "0002", "0003"]
+        assert confirm_folders(state.folder) == []
+
+
+@pytest.mark.parametrize("damage", GARBAGE)
+@pytest.mark.parametrize("status", ["finished", "diverged", "running"])
+def test_the_record_of_a_run_with_a_fresh_seed_is_rebuilt_from_its_rows(
+    sweep: Path, template: Template, damage: bytes, status: str
+) -> None:
+    folder, last = confirm_folder(UPath(sweep), 0, 2), row(epoch=4, val_acc=91.0, status=status, reason="why")
+    first = trial_folder(UPath(sweep), 0).read_record()
+    assert first is not None
+    folder.append_row(last)
+    (folder.path / "trial.json").write_bytes(damage)
+    with open_sweep(template, resume=True):
+        pass
+    ended = status != "running"
+    assert folder.read_record() == TrialRecord(
+        0, first.run_name, 2, status=status, reason="why" if ended else "",
+        last_row={**EMPTY_METRICS, **last} if ended else None,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", [*GARBAGE, None])

@@ -58,7 +58,7 @@ class PageContent:
 
 
 def load_content(folder: UPath, template: Template, found: SweepResult, is_running: bool) -> PageContent:
-    """Read what the page needs besides `found`; the winner's layers are the first. Raises StateDamaged."""
+    """Read what the page needs besides `found`; the winner's layers are the first."""
     winner_first = sorted(found.front, key=lambda trial: trial is not found.winner)
     return PageContent(
         folder=folder,
