@@ -8,6 +8,7 @@ layers.json     the compression of each layer, of a trial that has trained all i
 error.txt       the traceback, if the trial failed
 trial.json      number, parameters, seed and, in the end, status, reason, duration and, of a winner, test accuracy;
                 written by the driver, with the last row once the trial has ended
+writer          the process that trains it, by which one that is thought dead and is not writes nothing more
 wandb.json      the trial's run at W&B, if it is on; written by `codeq.train.wandb_tracker` on the driver's machine
 """
 
@@ -19,6 +20,7 @@ import logging
 import math
 import os
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -33,6 +35,7 @@ from codeq.config.paths import escape_paths, expand_paths
 from codeq.config.run import RunConfig
 from codeq.config.text import first_line, pluralize
 from codeq.storage.atomic_files import is_local, warn_once, with_path, write_atomically
+from codeq.storage.driver_lock import SweepTakenOver
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +106,7 @@ class TrialFolder:
         self._rows = path / "metrics.jsonl"
         self._record = path / "trial.json"
         self._layers = path / "layers.json"
+        self._writer = path / "writer"
 
     @property
     def sweep_folder(self) -> UPath:
@@ -137,6 +141,17 @@ class TrialFolder:
             return _RECORD.validate_json(self._record.read_bytes())
         except ValidationError as error:
             raise _damaged(self._record, error) from None
+
+    def claim(self) -> str:
+        """Make the caller the only process that writes what is trained; returns its claim, for `check_claim`."""
+        claim = secrets.token_hex(8)
+        write_atomically(self._writer, claim)
+        return claim
+
+    def check_claim(self, claim: str) -> None:
+        """Raise SweepTakenOver if another process has claimed the trial since: Ray has lost sight of this one's node."""
+        if not self._writer.exists() or self._writer.read_bytes() != claim.encode():
+            raise SweepTakenOver(f"{self.path}: another process trains this trial")
 
     def write_error(self, text: str) -> None:
         """Write the traceback of a failed trial."""
