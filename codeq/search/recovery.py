@@ -23,7 +23,8 @@ from codeq.config.errors import ConfigError
 from codeq.config.text import first_line, pluralize
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.samplers import as_optuna
-from codeq.search.study import OtherObjectives, begin_trial, end_trial, is_owned, open_study
+from codeq.search.study import OtherObjectives, begin_trial, end_trial, is_locked, is_owned, open_study
+from codeq.storage.machine_fault import machine_fault
 from codeq.storage.trial_folder import (
     EMPTY_METRICS,
     StateDamaged,
@@ -97,6 +98,9 @@ def _study(local: Path, template: Template, records: dict[int, TrialRecord], *, 
     except OtherObjectives:  # another template, no damage
         raise
     except (StateDamaged, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        is_file_whole = is_locked(error) or machine_fault(error) is not None  # it passes, such as a full disk
+        if is_file_whole and "disk I/O error" not in str(error):  # SQLite's word for a file that is cut off, too
+            raise
         reason = first_line(error)
     if template.sweep.study is not None or not whole or sorted(records) != list(range(len(records))):
         more = "restore it from a backup, or start another sweep with --name NAME"

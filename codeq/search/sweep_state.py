@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import shlex
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ from codeq.search.shared_study import FOLDER, SharedStudy
 from codeq.search.study import (
     OWNER,
     StudyUnavailable,
+    available,
     delete_failed_study,
     end_interrupted,
     is_owned,
@@ -36,7 +38,7 @@ from codeq.search.study import (
     open_study,
 )
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
-from codeq.storage.atomic_files import is_local, write_atomically
+from codeq.storage.atomic_files import is_local, with_path, write_atomically
 from codeq.storage.driver_lock import SweepInUse, driver_lock, driver_name
 from codeq.storage.machine_fault import machine_fault
 from codeq.storage.trial_folder import Row, StateDamaged, trial_folder, trial_folders
@@ -170,7 +172,8 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
             if shared and (first := study.user_attrs.get(TEMPLATE_ATTRIBUTE)):
                 _check_same_template(f"the study {template.sweep.name}", first, template)
             write_atomically(path, template.to_yaml())
-            study.set_user_attr(TEMPLATE_ATTRIBUTE, template.to_yaml())
+            with available():
+                study.set_user_attr(TEMPLATE_ATTRIBUTE, template.to_yaml())
             mark_waiting(study, driver)  # trials that a killed driver left RUNNING
             before = shared.join() if shared else 0
         state = SweepState(template, folder, local, study, warm_start, token, shared, before)
@@ -229,6 +232,8 @@ def _lock(folder: UPath, local: Path, template: Template) -> Iterator[str]:
         except SweepInUse as error:
             raise BadInput(str(error)) from None
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # it passes
+                raise with_path(error, local) from None
             reason = f"{local} cannot be written: {error.strerror or error}"
             raise BadInput(str(template.problem("sweep.storage", reason))) from None
         yield token

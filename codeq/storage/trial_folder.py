@@ -149,7 +149,7 @@ class TrialFolder:
         return claim
 
     def check_claim(self, claim: str) -> None:
-        """Raise SweepTakenOver if another process has claimed the trial since: Ray has lost sight of this one's node."""
+        """Raise SweepTakenOver if another process has claimed the trial: Ray has lost sight of this one's node."""
         if not self._writer.exists() or self._writer.read_bytes() != claim.encode():
             raise SweepTakenOver(f"{self.path}: another process trains this trial")
 

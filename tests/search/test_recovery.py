@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
 import shutil
+import sqlite3
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +16,13 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 from upath import UPath
 
 from codeq.config import Template
 from codeq.execution.searcher import OptunaSearcher
 from codeq.search.outcome import trial_end
+from codeq.search.study import StudyUnavailable
 from codeq.search.sweep_state import SweepState, open_sweep
 from codeq.storage.trial_folder import (
     EMPTY_METRICS,
@@ -191,6 +198,61 @@ def test_damaged_rows_do_not_change_a_result_that_was_recorded(
         path.write_bytes(path.read_bytes()[:-40] + b"\n")
     assert [trial.as_row() for trial in load_trials(UPath(sweep))] == before
     assert sum("1 damaged line ignored" in message for message in caplog.messages) == 3
+
+
+@pytest.mark.parametrize("seconds", [0.1, 20.0])
+def test_a_study_that_another_program_reads_is_waited_for_and_not_rebuilt(
+    sweep: Path, template: Template, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codeq.search.study.SQLITE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("codeq.search.study.LOCK_TIMEOUT_S", seconds)
+    reader = sqlite3.connect(sweep / "study.db", isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    reader.execute("SELECT COUNT(*) FROM trials").fetchone()
+    ends = threading.Timer(0.5, reader.execute, ["ROLLBACK"])
+    ends.start()
+    waits_too_short = seconds < 0.5
+    with pytest.raises(StudyUnavailable, match="locked") if waits_too_short else contextlib.nullcontext():
+        with open_sweep(template, resume=True):
+            pass
+    ends.join()
+    reader.close()
+    assert not list(sweep.glob("*.damaged*"))
+
+
+@pytest.mark.parametrize("said", ["database or disk is full", "disk I/O error"])
+def test_a_full_disk_is_no_reason_to_lay_the_study_aside(
+    sweep: Path, template: Template, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = OperationalError("select", {}, sqlite3.OperationalError(said))
+
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("codeq.search.study._open_once", fail)
+    with pytest.raises(OperationalError), open_sweep(template, resume=True):
+        pass
+    assert (sweep / "study.db").exists() == ("full" in said)  # the other one is what SQLite says of half a file, too
+
+
+def test_a_study_that_is_damaged_while_trials_train_is_told_and_then_rebuilt(sweep: Path, template: Template) -> None:
+    with pytest.raises(StateDamaged, match="the study is damaged: .*; the same command with --resume rebuilds it"):
+        with open_sweep(template, resume=True) as state:
+            searcher = OptunaSearcher(template, state.study, state.folder)
+            searcher.suggest("the unfinished one")
+            (sweep / "study.db").write_bytes(b"\x00\xff\x13" * 50_000)
+            searcher.suggest("a new one")
+    with open_sweep(template, resume=True) as state:
+        assert state.ended == 3 and state.unfinished == 1
+
+
+def test_a_disk_that_is_full_at_the_start_is_no_bad_input(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("codeq.storage.driver_lock.SoftFileLease.acquire", fail)
+    with pytest.raises(OSError, match="No space left on device: '.*/s'"), open_sweep(template, resume=False):
+        pass
 
 
 def test_other_objectives_are_no_damage(sweep: Path, template: Template) -> None:

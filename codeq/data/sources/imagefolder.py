@@ -60,7 +60,7 @@ def _scan(folder: Path, size: int) -> tuple[FileSet, list[str]]:
 
     paths, labels, ignored = list[str](), list[int](), Counter[str]()
     try:
-        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+        classes = sorted(found.name for found in os.scandir(folder) if found.is_dir() and found.name[0] != ".")
         if not classes:
             raise FileNotFoundError(f"there is no class folder in {folder}")
         for label, name in enumerate(classes):
@@ -74,7 +74,8 @@ def _scan(folder: Path, size: int) -> tuple[FileSet, list[str]]:
                 else:
                     paths.append(str(path))
             if len(paths) == before:
-                raise FileNotFoundError(f"there is no image in {folder / name}; images end in {', '.join(IMG_EXTENSIONS)}")
+                suffixes = ", ".join(IMG_EXTENSIONS)
+                raise FileNotFoundError(f"there is no image in {folder / name}; images end in {suffixes}")
             labels += [label] * (len(paths) - before)
     except OSError as error:
         raise DataUnavailable(
