@@ -10,7 +10,7 @@ import pytest
 from upath import UPath
 
 from codeq.config import RunConfig
-from codeq.storage.trial_folder import TrialRecord, trial_folder, trial_folders
+from codeq.storage.trial_folder import Layer, TrialFolder, TrialRecord, trial_folder, trial_folders
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -71,3 +71,14 @@ def test_only_folders_with_a_record_are_trials(folder: UPath) -> None:
         trial_folder(folder, number).write_record(TrialRecord(number, "run", 0))
     trial_folder(folder, 2).append_row({"epoch": 1})
     assert [trial.path.name for trial in trial_folders(folder)] == ["0001", "0003"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00\xff", b"{}", b'[{"name": 1}]'])
+def test_damaged_layers_are_left_out(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """The report goes without their plot."""
+    folder = TrialFolder(UPath(tmp_path))
+    folder.write_layers([Layer("fc", 0.5, 4.0, 1.0, 0.1)])
+    assert folder.read_layers() == [Layer("fc", 0.5, 4.0, 1.0, 0.1)]
+    (tmp_path / "layers.json").write_bytes(damage)
+    assert folder.read_layers() == []
+    assert "layers.json: damaged: " in caplog.text
