@@ -42,7 +42,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
 
 def worker_pids(driver: int, kind: str) -> list[int]:
     """The processes below `driver` that are actors of class `kind`, or hold it in their command."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ewwo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     processes = [line.split(None, 2) for line in listed.splitlines()[1:]]
     below = {driver}
     for _ in processes:  # at most as many generations as there are processes

@@ -126,6 +126,8 @@ class TrialFolder:
             if isinstance(data, dict) and isinstance(data.get("quantizer"), dict):
                 data["quantizer"].setdefault("quantize_norms", True)  # as before there was this key
             return RunConfig.model_validate(data)
+        except ValidationError as error:
+            raise _damaged(self._config, error) from None
         except (OSError, ValueError, ConfigError) as error:
             raise StateDamaged(f"{self._config}: damaged: {first_line(error)}") from None
 
