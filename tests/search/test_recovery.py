@@ -199,23 +199,22 @@ def test_damaged_rows_do_not_change_a_result_that_was_recorded(
     assert sum("1 damaged line ignored" in message for message in caplog.messages) == 3
 
 
-def test_a_study_that_another_program_reads_is_waited_for_and_not_rebuilt(
+def test_a_study_that_another_program_has_locked_is_waited_for_and_not_rebuilt(
     sweep: Path, template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codeq.search.study.SQLITE_TIMEOUT_S", 0.1)
     monkeypatch.setattr("codeq.search.study.LOCK_TIMEOUT_S", 0.1)
-    reader = sqlite3.connect(sweep / "study.db", isolation_level=None, check_same_thread=False)
-    reader.execute("BEGIN")
-    reader.execute("SELECT COUNT(*) FROM trials").fetchone()
+    other = sqlite3.connect(sweep / "study.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StudyUnavailable, match="locked"), open_sweep(template, resume=True):
         pass
     monkeypatch.setattr("codeq.search.study.LOCK_TIMEOUT_S", 60.0)
-    ends = threading.Timer(0.5, reader.execute, ["ROLLBACK"])
+    ends = threading.Timer(0.5, other.execute, ["ROLLBACK"])
     ends.start()
     with open_sweep(template, resume=True) as state:
         assert state.ended == 3
     ends.join()
-    reader.close()
+    other.close()
     assert not list(sweep.glob("*.damaged*"))
 
 
