@@ -157,13 +157,14 @@ def _recover_config(
 
     config_hash: what the study holds of the config; None if it does not hold the trial.
     """
+    found: RunConfig | None = None
     try:
         found = trial.read_config()
         if config_hash in (None, found.config_hash) and found.seed == record.seed:
             return None
         reason = f"{trial.path / 'config.yaml'}: damaged: its values are not those that were drawn"
     except StateDamaged as error:
-        found, reason = None, str(error)
+        reason = str(error)
     try:
         drawn = _config(record, template)
     except (ConfigError, KeyError):

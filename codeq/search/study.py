@@ -95,7 +95,7 @@ def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
         if machine_fault(error) is not None:
             raise
         if is_locked(error):
-            raise StudyUnavailable(f"{sweep.study and 'sweep.study' or folder / 'study.db'} is locked") from error
+            raise StudyUnavailable(f"{_place(sweep, folder)} is locked") from error
         raise _unusable(sweep, folder, error) from None
 
 
@@ -128,8 +128,12 @@ class _OtherDirections(ValueError):
 
 
 def _unusable(sweep: SweepConfig, folder: Path, error: Exception) -> StateDamaged:
-    where = "sweep.study" if sweep.study else str(folder / "study.db")
-    return StateDamaged(f"{where}: cannot be used: {first_line(error)}")
+    return StateDamaged(f"{_place(sweep, folder)}: cannot be used: {first_line(error)}")
+
+
+def _place(sweep: SweepConfig, folder: Path) -> str:
+    """Where the study is, for a message: its URL may have a password."""
+    return "sweep.study" if sweep.study else str(folder / "study.db")
 
 
 def quiet_optuna() -> None:
