@@ -28,7 +28,7 @@ from optuna.trial import TrialState
 import tune_main
 from tests.conftest import TINY
 from tests.train.test_tracking import KEY, Graphql
-from tests.whole_command import count_rows, start, wait_until, worker_pids
+from tests.whole_command import count_rows, end, start, wait_until, worker_pids
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # a busy machine starts a sweep in a minute
 
@@ -46,11 +46,6 @@ def sweep(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path)
         return [write_yaml({**tiny, "sweep": settings}), "--storage", storage]
 
     return arguments
-
-
-def end(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=seconds)
-    return process.returncode, output
 
 
 def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
