@@ -24,7 +24,7 @@ from codeq.config.metrics import REPORTED
 from tests.conftest import ROOT
 from tests.terminals import InTerminal, is_cursor_shown
 from tests.wandb_runs import wandb_runs
-from tests.whole_command import count_rows, end, start, states, wait_until
+from tests.whole_command import count_rows, end, start, states, wait_until, worker_pids
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -96,19 +96,6 @@ def test_sigterm_while_ray_starts_ends_the_sweep_with_143(long_sweep: list[objec
     code, output = end(process, 60)
     assert code == 143, output
     assert "--resume goes on" in output
-
-
-def worker_pids(driver: int, kind: str) -> list[int]:
-    """The processes below `driver` that are actors of class `kind`."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    processes = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    below = {driver}
-    for _ in processes:  # at most as many generations as there are processes
-        grown = below | {int(pid) for pid, parent, _ in processes if int(parent) in below}
-        if grown == below:
-            break
-        below = grown
-    return [int(pid) for pid, _, args in processes if int(pid) in below and kind in args]
 
 
 def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(long_sweep: list[object], tmp_path: Path) -> None:

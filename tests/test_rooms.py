@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 LIBRARIES: dict[str, set[str]] = {
     "__init__": set(),
     "config": {"dotenv", "pydantic", "pydantic_core", "yaml"},
-    "storage": {"filelock", "upath"},
+    "storage": {"filelock", "pydantic", "upath"},
     "quant": {"torch"},
     "models": {"timm", "torch"},
     "data": {"PIL", "filelock", "joblib", "numpy", "torch", "torchvision"},

@@ -40,6 +40,19 @@ def wait_until(condition: Callable[[], bool], seconds: float = 180) -> None:
         time.sleep(0.05)
 
 
+def worker_pids(driver: int, kind: str) -> list[int]:
+    """The processes below `driver` that are actors of class `kind`, or hold it in their command."""
+    listed = subprocess.run(["ps", "-ewwo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    processes = [line.split(None, 2) for line in listed.splitlines()[1:]]
+    below = {driver}
+    for _ in processes:  # at most as many generations as there are processes
+        grown = below | {int(pid) for pid, parent, _ in processes if int(parent) in below}
+        if grown == below:
+            break
+        below = grown
+    return [int(pid) for pid, _, args in processes if int(pid) in below and kind in args]
+
+
 def states(folder: Path) -> list[TrialState]:
     study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder}/study.db")
     return [trial.state for trial in study.trials]

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 MASK = "***"
-_KEY = "(?i:password|passwd|pwd)="
+_KEY = "(?i:password|passwd|pwd)(?:=|%3[Dd])"
 _PASSWORD = re.compile(rf"(://[^:/@]*:).*(?=@)|({_KEY})[^&]*")
 _MASKED = re.compile(rf":{re.escape(MASK)}(?=@)|(?<=[?&]){_KEY}{re.escape(MASK)}&?")
 

@@ -42,8 +42,8 @@ def _prepared(state: SweepState, session: Session, number: int, seed: int) -> di
     """Create the run's folder, if it is new, and return its config for Tune."""
     folder = confirm_folder(state.folder, number, seed)
     config = trial_folder(state.folder, number).read_config().model_copy(update={"seed": seed})
+    folder.write_config(config)  # again, too: it may be damaged
     if folder.read_record() is None:
-        folder.write_config(config)
         folder.write_record(TrialRecord(number, config.run_name, seed))
     return trial_config(folder, number, config, state.template.sweep, session.placement(state.token))
 

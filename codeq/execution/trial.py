@@ -136,6 +136,7 @@ def _epochs(
     from codeq.train.trial_run import ended_row, open_run, save_epoch
 
     check_token(folder.sweep_folder, token)
+    claim = folder.claim()
     load_stored(folder.sweep_folder)  # the config may use parts of plug-ins
     config = folder.read_config().model_copy(update=dict(place))
     data = None if raw is None else load_data(config, prepare_device(config.device, config.threads), raw)
@@ -145,5 +146,6 @@ def _epochs(
         return
     for epoch_row in fit(state, grace_epochs):
         check_token(folder.sweep_folder, token)
+        folder.check_claim(claim)
         yield save_epoch(folder, state, epoch_row, note)
         note = ""

@@ -8,6 +8,7 @@ reported, never made up.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +23,14 @@ from codeq.config.errors import ConfigError
 from codeq.config.text import first_line, pluralize
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.samplers import as_optuna
-from codeq.search.study import OtherObjectives, begin_trial, end_trial, is_owned, open_study
+from codeq.search.study import OtherObjectives, begin_trial, end_trial, is_locked, is_owned, open_study
+from codeq.storage.machine_fault import machine_fault
 from codeq.storage.trial_folder import (
     EMPTY_METRICS,
     StateDamaged,
     TrialFolder,
     TrialRecord,
+    confirm_folders,
     trial_folder,
     trial_folders,
 )
@@ -75,8 +78,11 @@ def recover(folder: UPath, local: Path, template: Template, driver: str = "") ->
         trial_folder(folder, number).write_record(records[number])
         log.warning("%s; rebuilt from the study", cause)
     for number, record in records.items():
-        if problem := _recover_config(trial_folder(folder, number), record, template):
+        config_hash = stored[number].user_attrs.get("config_hash") if number in stored else None
+        if problem := _recover_config(trial_folder(folder, number), record, template, config_hash):
             problems.append(problem)
+    for run in confirm_folders(folder):
+        _recover_run(run, {number: record.run_name for number, record in records.items()})
     if problems:
         raise StateDamaged("\n".join(problems))
 
@@ -92,6 +98,9 @@ def _study(local: Path, template: Template, records: dict[int, TrialRecord], *, 
     except OtherObjectives:  # another template, no damage
         raise
     except (StateDamaged, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        is_file_whole = is_locked(error) or machine_fault(error) is not None  # it passes, such as a full disk
+        if is_file_whole and "disk I/O error" not in str(error):  # SQLite's word for a file that is cut off, too
+            raise
         reason = first_line(error)
     if template.sweep.study is not None or not whole or sorted(records) != list(range(len(records))):
         more = "restore it from a backup, or start another sweep with --name NAME"
@@ -141,17 +150,46 @@ def _config(record: TrialRecord, template: Template) -> RunConfig:
     return config.model_copy(update={"threads": config.threads or template.sweep.resources.threads})
 
 
-def _recover_config(trial: TrialFolder, record: TrialRecord, template: Template) -> str | None:
-    """Write a damaged config again; returns the problem if the values do not give a config."""
+def _recover_config(
+    trial: TrialFolder, record: TrialRecord, template: Template, config_hash: str | None
+) -> str | None:
+    """Write a damaged config again; returns the problem if the values do not give a config.
+
+    config_hash: what the study holds of the config; None if it does not hold the trial.
+    """
+    found: RunConfig | None = None
     try:
-        trial.read_config()
+        found = trial.read_config()
+        if config_hash in (None, found.config_hash) and found.seed == record.seed:
+            return None
+        reason = f"{trial.path / 'config.yaml'}: damaged: its values are not those that were drawn"
     except StateDamaged as error:
-        try:
-            trial.write_config(_config(record, template))
-        except (ConfigError, KeyError):
-            return str(error)
-        log.warning("%s; written again from the drawn values", error)
+        reason = str(error)
+    try:
+        drawn = _config(record, template)
+    except (ConfigError, KeyError):
+        return reason
+    if found is not None and drawn.config_hash != config_hash:  # stored by a version with other keys: nothing is known
+        return None
+    trial.write_config(drawn)
+    log.warning("%s; written again from the drawn values", reason)
     return None
+
+
+def _recover_run(run: TrialFolder, run_names: Mapping[int, str]) -> None:
+    """Write the damaged record of a run that confirms a trial again: its folder tells the trial, the seed and the rows.
+
+    run_names: of the sweep's trials, by number.
+    """
+    try:
+        run.read_record()
+    except StateDamaged as error:
+        number, seed = map(int, run.path.name.split("_seed"))
+        record, last = TrialRecord(number, run_names.get(number, ""), seed), run.last_row()
+        if last.get("status", "running") != "running":
+            record = replace(record, status=last["status"], reason=last["reason"], last_row=last)
+        run.write_record(record)
+        log.warning("%s; rebuilt from the run's rows", error)
 
 
 def readable_template(path: UPath) -> str | None:

@@ -19,12 +19,19 @@ from filelock import FileLock, Timeout
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from codeq.config.sweep import SweepConfig
 from codeq.config.text import first_line, one_line
 from codeq.search.outcome import StudyReport, TrialEnd
-from codeq.storage.machine_fault import causes
+from codeq.storage.machine_fault import causes, machine_fault
 from codeq.storage.trial_folder import StateDamaged
 
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
@@ -74,7 +81,8 @@ def optuna_url(url: str) -> str:
 def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
     """The sweep's study, created if it is new.
 
-    Raises StateDamaged if the storage cannot be used or holds a study with other objectives.
+    Raises StateDamaged if the storage cannot be used or holds a study with other objectives, StudyUnavailable if it is
+    locked for LOCK_TIMEOUT_S seconds, and the error itself if that is a fault of the machine.
     """
     quiet_optuna()
     url = study_url(sweep, folder)
@@ -83,8 +91,17 @@ def open_study(sweep: SweepConfig, folder: Path) -> optuna.Study:
         return _open(url, sweep)
     except _OtherDirections as error:
         raise OtherObjectives(str(_unusable(sweep, folder, error))) from None
-    except (SQLAlchemyError, ValueError, Timeout) as error:
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, Timeout) as error:
+        if machine_fault(error) is not None:
+            raise
+        if is_locked(error):
+            raise StudyUnavailable(f"{_place(sweep, folder)} is locked") from error
         raise _unusable(sweep, folder, error) from None
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether an error of the study says that another program has locked it, which passes."""
+    return any(isinstance(cause, Timeout) or "database is locked" in str(cause) for cause in causes(error))
 
 
 def delete_failed_study(sweep: SweepConfig, folder: Path) -> None:
@@ -111,8 +128,12 @@ class _OtherDirections(ValueError):
 
 
 def _unusable(sweep: SweepConfig, folder: Path, error: Exception) -> StateDamaged:
-    where = "sweep.study" if sweep.study else str(folder / "study.db")
-    return StateDamaged(f"{where}: cannot be used: {first_line(error)}")
+    return StateDamaged(f"{_place(sweep, folder)}: cannot be used: {first_line(error)}")
+
+
+def _place(sweep: SweepConfig, folder: Path) -> str:
+    """Where the study is, for a message: its URL may have a password."""
+    return "sweep.study" if sweep.study else str(folder / "study.db")
 
 
 def quiet_optuna() -> None:
@@ -124,13 +145,16 @@ def quiet_optuna() -> None:
 
 @contextlib.contextmanager
 def available() -> Iterator[None]:
-    """Raise StudyUnavailable for an error of the database's server or file."""
+    """Raise StudyUnavailable for an error of the database's server or file, StateDamaged for a file that is damaged."""
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
         for cause in causes(error):
             if isinstance(cause, OperationalError | InterfaceError):
                 raise StudyUnavailable(one_line(cause.orig or cause)) from error
+            if type(cause) is DatabaseError:  # SQLite's: malformed, or no database
+                more = "the same command with --resume rebuilds it from the trials' records"
+                raise StateDamaged(f"the study is damaged: {one_line(cause.orig or cause)}; {more}") from error
         raise
 
 
@@ -224,12 +248,21 @@ def lock_file(url: str) -> FileLock | None:
 
 
 def _open(url: str, sweep: SweepConfig) -> optuna.Study:
-    """Open the study, or create it: of two processes that create the tables at the same time, one fails and repeats."""
-    for _ in range(CREATE_ATTEMPTS):
-        with contextlib.suppress(IntegrityError, ProgrammingError), lock_file(url) or contextlib.nullcontext():
-            return _open_once(url, sweep)
+    """Open the study, or create it: of two processes that create the tables at the same time, one fails and repeats.
+    So does one that finds the file locked, for LOCK_TIMEOUT_S seconds."""
+    began = time.monotonic()
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            with lock_file(url) or contextlib.nullcontext():
+                return _open_once(url, sweep)
+        except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+            is_creating = isinstance(error, IntegrityError | ProgrammingError) and attempt <= CREATE_ATTEMPTS
+            is_waiting = is_locked(error) and time.monotonic() - began < LOCK_TIMEOUT_S
+            if not (is_creating or is_waiting):
+                raise
         time.sleep(1.0)
-    return _open_once(url, sweep)
 
 
 def _open_once(url: str, sweep: SweepConfig) -> optuna.Study:

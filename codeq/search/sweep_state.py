@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import shlex
 from collections.abc import Iterator, Sequence
@@ -25,9 +26,11 @@ from codeq.plugins import PLUGINS_FOLDER, Plugin, stored_plugins
 from codeq.search.outcome import TrialEnd, for_study
 from codeq.search.recovery import TEMPLATE_ATTRIBUTE, readable_template, recover, stored_template
 from codeq.search.servers import ServerUnavailable, check_database, check_package, check_storage, database_engine
-from codeq.search.shared_study import SharedStudy
+from codeq.search.shared_study import FOLDER, SharedStudy
 from codeq.search.study import (
+    OWNER,
     StudyUnavailable,
+    available,
     delete_failed_study,
     end_interrupted,
     is_owned,
@@ -35,7 +38,7 @@ from codeq.search.study import (
     open_study,
 )
 from codeq.search.warm_start import WarmStartTrial, warm_start_trials
-from codeq.storage.atomic_files import is_local, write_atomically
+from codeq.storage.atomic_files import is_local, with_path, write_atomically
 from codeq.storage.driver_lock import SweepInUse, driver_lock, driver_name
 from codeq.storage.machine_fault import machine_fault
 from codeq.storage.trial_folder import Row, StateDamaged, TrialFolder, from_each, trial_folder, trial_folders
@@ -169,7 +172,8 @@ def open_sweep(template: Template, resume: bool, plugins: Sequence[Plugin] = ())
             if shared and (first := study.user_attrs.get(TEMPLATE_ATTRIBUTE)):
                 _check_same_template(f"the study {template.sweep.name}", first, template)
             write_atomically(path, template.to_yaml())
-            study.set_user_attr(TEMPLATE_ATTRIBUTE, template.to_yaml())
+            with available():
+                study.set_user_attr(TEMPLATE_ATTRIBUTE, template.to_yaml())
             mark_waiting(study, driver)  # trials that a killed driver left RUNNING
             before = shared.join() if shared else 0
         state = SweepState(template, folder, local, study, warm_start, token, shared, before)
@@ -224,13 +228,30 @@ def _lock(folder: UPath, local: Path, template: Template) -> Iterator[str]:
     """Hold the driver's lock; yields its token. Raises BadInput if another driver has it or it cannot be written."""
     with contextlib.ExitStack() as stack:
         try:
-            token = stack.enter_context(driver_lock(folder, local))
+            token = stack.enter_context(driver_lock(folder, local, lambda: _owner(folder, local, template)))
         except SweepInUse as error:
             raise BadInput(str(error)) from None
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # it passes
+                raise with_path(error, local) from None
             reason = f"{local} cannot be written: {error.strerror or error}"
             raise BadInput(str(template.problem("sweep.storage", reason))) from None
         yield token
+
+
+def _owner(folder: UPath, local: Path, template: Template) -> str | None:
+    """The driver whose trials lie in this folder, as the study of several drivers tells it; None without trials.
+
+    Under another name they would be taken for those of another driver. Raises StateDamaged if the study does not tell.
+    """
+    if template.sweep.study is None or not trial_folders(folder):
+        return None
+    trials = open_study(template.sweep, local).get_trials(deepcopy=False)
+    owners = {trial.user_attrs.get(OWNER) for trial in trials if trial.user_attrs.get(FOLDER) == str(folder)}
+    if len(owners) != 1:
+        more = "restore it from a backup, or go on in another folder: --storage FOLDER"
+        raise StateDamaged(f"{folder / 'driver'}: damaged, and the study does not tell whose trials these are; {more}")
+    return owners.pop()
 
 
 def _fetch_study(folder: UPath, local: Path) -> None:

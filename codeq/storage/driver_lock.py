@@ -7,7 +7,8 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 LEASE_S = 30.0
 """The lock of a driver on another machine counts as left behind if it was not renewed for this long."""
+DAMAGED_S = LEASE_S / 2
+"""A damaged lock counts as left behind if it was not renewed for this long; drivers renew theirs every LEASE_S / 3."""
 _LOCK = ".driver.lock"
 _TOKEN = "driver"
 
@@ -38,12 +41,13 @@ class SweepOutOfReach(Exception):
 
 
 @contextlib.contextmanager
-def driver_lock(folder: UPath, local: Path) -> Iterator[str]:
+def driver_lock(folder: UPath, local: Path, lost_name: Callable[[], str | None] = lambda: None) -> Iterator[str]:
     """Hold the lock of the sweep in `folder` during the `with` block; yields the driver's token, see `driver_name`.
 
     The lock is a file that its holder renews, not `flock`, which network file systems may ignore. That of a dead
     process is taken over: at once on this machine, after LEASE_S if it was on another one. local: holds the lock, see
-    `codeq.search.sweep_state.local_folder`. Raises SweepInUse, OSError if the folders cannot be written.
+    `codeq.search.sweep_state.local_folder`. lost_name: returns the name of the folder's last driver, if something else
+    than the folder's file tells it. Raises SweepInUse, OSError if the folders cannot be written.
     """
     local.mkdir(parents=True, exist_ok=True)
     lock = SoftFileLease(local / _LOCK, lease_duration=LEASE_S, timeout=0)
@@ -52,7 +56,8 @@ def driver_lock(folder: UPath, local: Path) -> Iterator[str]:
     except Timeout:
         _wait_for_lease(lock, folder)
     try:
-        token = f"{_name(folder)}-{secrets.token_hex(16)}"
+        name = _name(folder) or lost_name() or secrets.token_hex(8)
+        token = f"{name}-{secrets.token_hex(16)}"
         write_atomically(folder / _TOKEN, token + "\n")
         yield token
     finally:
@@ -64,18 +69,22 @@ def driver_name(token: str) -> str:
     return token.partition("-")[0]
 
 
-def _name(folder: UPath) -> str:
-    """The name of the folder's last driver, or a new one."""
+def _name(folder: UPath) -> str | None:
+    """The name of the folder's last driver; None if there was none, or its file is damaged."""
     with contextlib.suppress(OSError, ValueError):
-        name, dash, _ = (folder / _TOKEN).read_text().partition("-")
-        if dash:
-            return name
-    return secrets.token_hex(8)
+        if found := re.fullmatch(r"([0-9a-f]+)-[0-9a-f]+\n", (folder / _TOKEN).read_text()):
+            return found[1]
+    return None
 
 
 def _wait_for_lease(lock: SoftFileLease, folder: UPath) -> None:
-    """Acquire the lock of a driver on another machine if it is not renewed. Raises SweepInUse."""
+    """Acquire a lock that is not renewed, of a driver on another machine or a damaged one. Raises SweepInUse."""
     owner = lock.owner
+    if owner is None and not _is_renewed(folder, Path(lock.lock_file)):
+        lock.force_break()
+        with contextlib.suppress(Timeout):  # another driver may have been quicker
+            lock.acquire()
+            return
     # filelock appends a mark and the container's namespace to the host's name.
     here = re.compile(re.escape(socket.gethostname()) + r"(?![\w.-])")
     if owner is not None and not here.match(owner.hostname):
@@ -85,6 +94,14 @@ def _wait_for_lease(lock: SoftFileLease, folder: UPath) -> None:
             return
     holder = f"process {owner.pid} on {owner.hostname}" if owner else "another process"
     raise SweepInUse(f"{folder}: {holder} works on this sweep; --name NAME starts another one")
+
+
+def _is_renewed(folder: UPath, path: Path) -> bool:
+    """Whether a driver renews its lock, which is damaged, as a power cut may leave it."""
+    log.warning("%s: damaged; whether a driver holds this lock of %s is known in %.0f s", path, folder, DAMAGED_S)
+    before = path.stat().st_mtime_ns
+    time.sleep(DAMAGED_S)
+    return not path.exists() or path.stat().st_mtime_ns != before
 
 
 def check_token(folder: UPath, token: str | None) -> None:

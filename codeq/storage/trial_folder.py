@@ -8,6 +8,7 @@ layers.json     the compression of each layer, of a trial that has trained all i
 error.txt       the traceback, if the trial failed
 trial.json      number, parameters, seed and, in the end, status, reason, duration and, of a winner, test accuracy;
                 written by the driver, with the last row once the trial has ended
+writer          the process that trains it, by which one that is thought dead and is not writes nothing more
 wandb.json      the trial's run at W&B, if it is on; written by `codeq.train.wandb_tracker` on the driver's machine
 """
 
@@ -18,11 +19,14 @@ import json
 import logging
 import math
 import os
+import re
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
 from upath import UPath
 
 from codeq.config.document import parse_document, to_yaml
@@ -32,6 +36,7 @@ from codeq.config.paths import escape_paths, expand_paths
 from codeq.config.run import RunConfig
 from codeq.config.text import first_line, pluralize
 from codeq.storage.atomic_files import is_local, warn_once, with_path, write_atomically
+from codeq.storage.driver_lock import SweepTakenOver
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +87,18 @@ class Layer:
     bops: float
 
 
+_RECORD, _LAYERS = TypeAdapter(TrialRecord), TypeAdapter(list[Layer])
+
+
 class StateDamaged(Exception):
     """Stored state cannot be read, or belongs to another sweep; the message has a line with path and reason each."""
+
+
+def _damaged(path: UPath, error: ValidationError) -> StateDamaged:
+    """The first problem of a file in one line."""
+    problem = error.errors()[0]
+    where = "".join(f"{part}: " for part in problem["loc"])
+    return StateDamaged(f"{path}: damaged: {where}{problem['msg']}")
 
 
 class TrialFolder:
@@ -97,6 +112,7 @@ class TrialFolder:
         self._rows = path / "metrics.jsonl"
         self._record = path / "trial.json"
         self._layers = path / "layers.json"
+        self._writer = path / "writer"
 
     @property
     def sweep_folder(self) -> UPath:
@@ -116,6 +132,8 @@ class TrialFolder:
             if isinstance(data, dict) and isinstance(data.get("quantizer"), dict):
                 data["quantizer"].setdefault("quantize_norms", True)  # as before there was this key
             return RunConfig.model_validate(data)
+        except ValidationError as error:
+            raise _damaged(self._config, error) from None
         except (OSError, ValueError, ConfigError) as error:
             raise StateDamaged(f"{self._config}: damaged: {first_line(error)}") from None
 
@@ -128,9 +146,20 @@ class TrialFolder:
         if (content := _content(self._record)) is None:
             return None
         try:
-            return TrialRecord(**json.loads(content))
-        except (ValueError, TypeError) as error:
-            raise StateDamaged(f"{self._record}: damaged: {error}") from None
+            return _RECORD.validate_json(content)
+        except ValidationError as error:
+            raise _damaged(self._record, error) from None
+
+    def claim(self) -> str:
+        """Make the caller the only process that writes what is trained; returns its claim, for `check_claim`."""
+        claim = secrets.token_hex(8)
+        write_atomically(self._writer, claim)
+        return claim
+
+    def check_claim(self, claim: str) -> None:
+        """Raise SweepTakenOver if another process has claimed the trial: Ray has lost sight of this one's node."""
+        if _content(self._writer) != claim.encode():
+            raise SweepTakenOver(f"{self.path}: another process trains this trial")
 
     def write_error(self, text: str) -> None:
         """Write the traceback of a failed trial."""
@@ -141,13 +170,14 @@ class TrialFolder:
         write_atomically(self._layers, json.dumps([asdict(layer) for layer in layers]) + "\n")
 
     def read_layers(self) -> list[Layer]:
-        """Return the compression of each layer; empty if it is not recorded. Raises StateDamaged."""
+        """Return the compression of each layer; empty if it is not recorded, or damaged: no result depends on it."""
         if (content := _content(self._layers)) is None:
             return []
         try:
-            return [Layer(**layer) for layer in json.loads(content)]
-        except (ValueError, TypeError) as error:
-            raise StateDamaged(f"{self._layers}: damaged: {error}") from None
+            return _LAYERS.validate_json(content)
+        except ValidationError as error:
+            warn_once(log, f"{_damaged(self._layers, error)}; left out")
+            return []
 
     def append_row(self, row: dict[str, Any]) -> None:
         """Add an epoch's row, safely on disk when this returns."""
@@ -239,7 +269,7 @@ def trial_folder(sweep_folder: UPath, number: int) -> TrialFolder:
 
 def trial_folders(sweep_folder: UPath) -> list[TrialFolder]:
     """The folders of all trials of a sweep that have a record, by number."""
-    return _recorded(sweep_folder / "trials")
+    return _recorded(sweep_folder / "trials", r"\d{4,}")
 
 
 def confirm_folder(sweep_folder: UPath, number: int, seed: int) -> TrialFolder:
@@ -249,12 +279,13 @@ def confirm_folder(sweep_folder: UPath, number: int, seed: int) -> TrialFolder:
 
 def confirm_folders(sweep_folder: UPath) -> list[TrialFolder]:
     """The folders of all trials that were trained again."""
-    return _recorded(sweep_folder / "confirm")
+    return _recorded(sweep_folder / "confirm", r"\d{4,}_seed\d+")
 
 
-def _recorded(parent: UPath) -> list[TrialFolder]:
+def _recorded(parent: UPath, names: str) -> list[TrialFolder]:
+    """The folders with a record whose names are of this pattern: a user's copy such as `0003.bak` is no trial."""
     paths = sorted(parent.iterdir(), key=lambda path: path.name) if parent.exists() else []
-    folders = [TrialFolder(path) for path in paths]
+    folders = [TrialFolder(path) for path in paths if re.fullmatch(names, path.name)]
     there = from_each(folders, lambda folder: folder._record.exists())
     return [folder for folder, is_there in zip(folders, there, strict=True) if is_there]
 

@@ -96,8 +96,11 @@ def read_checkpoint(path: Path | UPath, device: torch.device) -> dict[str, Any]:
         if damaged is not None:
             raise CheckpointDamaged(f"{path}: damaged: the checksum of {damaged} does not match")
         on_meta = torch.load(io.BytesIO(content), map_location="meta", weights_only=True)  # allocates nothing
-        storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in _tensors(on_meta)}
-        _refuse_more_than(len(content), sum(storages.values()), path)
+        tensors = list(_tensors(on_meta))
+        storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes() for tensor in tensors}
+        # Strides of 0 make a large tensor of a few bytes, which a conversion to another type would write out.
+        largest = max((tensor.numel() * tensor.element_size() for tensor in tensors), default=0)
+        _refuse_more_than(len(content), max(largest, sum(storages.values())), path)
         saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointDamaged(f"{path}: not a readable checkpoint: {first_line(error)}") from None

@@ -1,7 +1,9 @@
 """Folders of image files: decoded once when small, streamed when large."""
 
+import errno
 import logging
 import multiprocessing as mp
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,7 +221,7 @@ def test_hidden_files_and_other_types_are_counted_and_ignored(
     raw = load_raw(config_for(folder))
     assert raw.num_classes == 3
     assert np.array_equal(raw.train.pixels, before.train.pixels)
-    (said,) = caplog.messages
+    (said,) = [message for message in caplog.messages if "ignored" in message]
     assert "train: 9 files ignored: 4 hidden, 2 .gif, 1 .jfif, 1 .txt and 1 no suffix; images end in .jpg" in said
 
 
@@ -230,6 +232,30 @@ def test_links_and_nested_folders_are_followed(
     write_images(tmp_path / "elsewhere", ("bees",), 3)
     (folder / "train" / "bee" / "link").symlink_to(tmp_path / "elsewhere" / "bees")
     assert np.bincount(load_raw(config_for(folder)).train.labels).tolist() == [10, 11, 8]
+
+
+def test_links_that_lead_back_repeat_no_image(folder: Path, config_for: Callable[..., Any]) -> None:
+    """Two such links would be followed in 2**40 ways."""
+    for name in ("self", "again"):
+        (folder / "train" / "ant" / name).symlink_to(folder / "train" / "ant")
+    (folder / "train" / "bee" / "up").symlink_to(folder / "train" / "bee")
+    assert np.bincount(load_raw(config_for(folder)).train.labels).tolist() == [8, 8, 8]
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    folder: Path, config_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked, scan = folder / "train" / "ant" / "locked", os.scandir
+    locked.mkdir()
+
+    def scandir(path: str) -> Any:
+        if Path(path) == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataUnavailable, match="Permission denied.*ant/locked"):
+        load_raw(config_for(folder))
 
 
 def test_a_class_of_one_image_is_trained_and_named(

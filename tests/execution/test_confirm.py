@@ -50,6 +50,15 @@ def test_a_run_is_the_trials_config_with_another_seed_in_a_folder_of_its_own(
     assert record is not None and (record.trial, record.seed, record.status) == (3, 5, "running")
 
 
+def test_a_damaged_config_of_a_run_is_written_again(prepare: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    prepare()
+    path = tmp_path / "s" / "confirm" / "0003_seed5" / "config.yaml"
+    before = path.read_bytes()
+    path.write_bytes(b"")
+    prepare()
+    assert path.read_bytes() == before
+
+
 def test_what_a_killed_confirmation_left_is_not_begun_anew(
     prepare: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -276,3 +276,22 @@ def test_trials_are_compared_with_those_of_all_drivers_at_a_rung(
                 decisions.append(asha.on_trial_result(None, trial, result))  # type: ignore[arg-type]
     assert decisions == ["CONTINUE", "STOP", "STOP", "CONTINUE"]
     assert not (UPath(tmp_path) / "b" / "s" / "trials" / "0000").exists()
+
+
+def test_a_driver_whose_name_is_lost_keeps_its_trials(template: Callable[..., Template], tmp_path: Path) -> None:
+    """Otherwise they would be taken for those of another driver, and their folders deleted."""
+    with open_sweep(template("a"), resume=False) as state:
+        searcher = searcher_of(state)
+        for name in ("done", "begun"):
+            suggest(searcher, name)
+        searcher.tell("done", ended())
+        driver = state.shared.driver if state.shared else ""
+    (tmp_path / "a" / "s" / "driver").write_bytes(b"")
+    with open_sweep(template("a"), resume=True) as state:
+        assert state.shared is not None and state.shared.driver == driver
+        assert suggest(searcher_of(state), "again")["trial"] == 1
+    (tmp_path / "a").rename(tmp_path / "moved")
+    (tmp_path / "moved" / "s" / "driver").unlink()
+    with pytest.raises(StateDamaged, match="driver: damaged, and .* restore it"), open_sweep(template("moved"), True):
+        pass
+    assert (tmp_path / "moved" / "s" / "trials" / "0000" / "trial.json").exists()

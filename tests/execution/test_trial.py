@@ -196,6 +196,21 @@ def test_the_worker_of_a_driver_that_another_has_replaced_writes_nothing(
         assert next(epochs(folder, {"device": "cpu"}, 5, token=second))["epoch"] == 2
 
 
+def test_the_worker_of_a_node_that_ray_has_lost_sight_of_writes_nothing_once_another_trains_the_trial(
+    folder: TrialFolder, tiny: dict[str, Any]
+) -> None:
+    """The node is cut off from the cluster and not from the storage; the driver, and so its token, is the same."""
+    folder.write_config(RunConfig.model_validate(tiny))
+    lost, other = (epochs(folder, {"device": "cpu"}, 5) for _ in range(2))
+    assert next(lost)["epoch"] == 1
+    assert next(other)["epoch"] == 2
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    with pytest.raises(MachineFault, match="another process trains this trial"):
+        next(lost)
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+    assert [row["epoch"] for row in other] == [3, 4]
+
+
 # Damage
 
 

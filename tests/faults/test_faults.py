@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import csv
 import json
 import random
@@ -14,16 +15,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import yaml
 from optuna.trial import TrialState
 
+import tune_main
+from tests.conftest import TINY
 from tests.train.test_tracking import KEY, Graphql
-from tests.whole_command import count_rows, start, wait_until
+from tests.whole_command import count_rows, end, start, wait_until, worker_pids
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]  # a busy machine starts a sweep in a minute
 
@@ -43,11 +48,6 @@ def sweep(tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path)
     return arguments
 
 
-def end(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=seconds)
-    return process.returncode, output
-
-
 def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The whole rows of every trial, by its number."""
     found = {}
@@ -55,6 +55,12 @@ def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
         lines = path.read_bytes().split(b"\n")[:-1]
         found[path.parent.name] = [json.loads(line) for line in lines]
     return found
+
+
+def confirmed_rows(folder: Path) -> list[dict[str, Any]]:
+    """The whole rows of the one run with a fresh seed."""
+    lines = [line for path in folder.glob("confirm/*/metrics.jsonl") for line in path.read_bytes().split(b"\n")[:-1]]
+    return [json.loads(line) for line in lines]
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -88,33 +94,57 @@ def check_that_it_goes_on(arguments: list[object], folder: Path) -> str:
     return output
 
 
-def test_a_driver_that_is_killed_five_times_loses_nothing(sweep: Callable[..., list[object]], tmp_path: Path) -> None:
-    arguments, folder, draw = sweep(), tmp_path / "s", random.Random(0)
+def test_a_driver_that_is_killed_five_times_loses_nothing(
+    sweep: Callable[..., list[object]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A kill while Ray starts, two at random moments of the training, one while confirming and one while reporting. A
+    second driver is refused meanwhile, and in the end only the checkpoints that are needed are left."""
+    arguments, folder, draw = sweep(confirm={"top": 1, "seeds": 1}), tmp_path / "s", random.Random(0)
+    before = 0
+
+    def has_trained() -> bool:
+        return count_rows(folder) >= before + draw_rows
+
+    moments: list[Callable[[], bool]] = [
+        has_trained,
+        lambda: bool(worker_pids(process.pid, "gcs_server")),  # Ray's first process
+        has_trained,
+        lambda: len(confirmed_rows(folder)) >= draw_rows,
+        lambda: (folder / "confirm.csv").exists(),
+    ]
     seen: dict[str, dict[int, float]] = {}  # the losses that were read of each trial, by epoch
     repeated = dict[str, int]()
     finished = dict[str, dict[str, Any]]()
-    for attempt in range(6):
+    for attempt, moment in enumerate([*moments, None]):
+        before, draw_rows = count_rows(folder), draw.randint(3, 14)
         process = start([*arguments, "--resume"] if attempt else arguments)
-        if attempt < 5:
-            before, more = count_rows(folder), draw.randint(3, 14)
-            wait_until(lambda: count_rows(folder) >= before + more or process.poll() is not None)  # noqa: B023
+        if attempt == 0:
+            wait_until(lambda: (folder / "driver").exists())
+            assert tune_main.main([*map(str, arguments), "--resume"]) == 2
+            assert f"process {process.pid} on " in capsys.readouterr().err
+        if moment is not None:
+            wait_until(lambda: moment() or process.poll() is not None)  # noqa: B023
             process.kill()
         code, output = end(process)
-        assert code == (-9 if attempt < 5 else 0), output
-        for number, of_trial in rows(folder).items():
+        assert code == (0 if moment is None else -9), output
+        for number, of_trial in [*rows(folder).items(), ("confirmed", confirmed_rows(folder))]:
             known = seen.setdefault(number, {})
             for row in of_trial:
                 assert known.setdefault(row["epoch"], row["loss"]) == row["loss"], "an epoch was trained differently"
-            lost = max(known) - of_trial[-1]["epoch"]
-            repeated[number] = max(repeated.get(number, 0), lost)
+            if known:
+                lost = max(known) - (of_trial[-1]["epoch"] if of_trial else 0)
+                repeated[number] = max(repeated.get(number, 0), lost)
         for number, record in records(folder).items():
-            if number in finished:
-                assert record == finished[number], "a trial that had ended was changed"
-            elif record["status"] in ("finished", "stopped"):
-                finished[number] = {**record, "test_acc": record["test_acc"]}
-        finished = {} if attempt == 5 else finished
+            kept = {**record, "test_acc": None}  # measured at the end
+            if record["status"] in ("finished", "stopped"):
+                assert finished.setdefault(number, kept) == kept, "a trial that had ended was changed"
     assert max(repeated.values()) <= 1
     check_whole(folder)
+    assert [row["epoch"] for row in confirmed_rows(folder)] == list(range(1, EPOCHS + 1))
+    with (folder / "pareto.csv").open() as file:
+        front = {f"{int(row['trial']):04d}" for row in csv.DictReader(file)}
+    assert {path.parent.name for path in folder.glob("trials/*/checkpoint.th")} == front
+    assert not list(folder.glob("trials/*/checkpoint_previous.th"))
 
 
 @pytest.fixture
@@ -159,25 +189,19 @@ def test_a_full_disk_ends_the_sweep_with_one_line_and_no_trial_for_good(
 
 
 def test_a_sweep_for_which_there_is_no_room_does_not_start(
-    sweep: Callable[..., list[object]], small_disk: Callable[[int], Path]
+    sweep: Callable[..., list[object]], small_disk: Callable[[int], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     disk = small_disk(3000)
-    code, output = end(start(sweep(disk)))
-    assert code == 4, output
-    assert re.search(r"too little room for this sweep; disk: at most [\d.]+ MB, [\d.]+ MB free", output)
+    assert tune_main.main([str(argument) for argument in sweep(disk)]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"too little room for this sweep; disk: at most [\d.]+ MB, [\d.]+ MB free", line)
     assert not records(disk / "s")
 
 
-def test_damage_to_a_running_trials_files_costs_epochs_and_not_the_trial(
-    sweep: Callable[..., list[object]], tmp_path: Path
-) -> None:
-    arguments, folder = sweep(), tmp_path / "s"
-    process = start(arguments)
-    wait_until(lambda: all(len(of_trial) >= 4 for of_trial in rows(folder).values()) and len(rows(folder)) >= 2)
-    process.kill()
-    end(process)
-    running = sorted(number for number, record in records(folder).items() if record["status"] == "running")
-    first, second = (folder / "trials" / number for number in running[:2])
+def damage(folder: Path) -> list[str]:
+    """Damages the files of two unfinished trials and the template; returns what is to be told of each, as patterns."""
+    running = [number for number, record in sorted(records(folder).items()) if record["status"] == "running"]
+    first, second = (folder / "trials" / number for number in running)
     checkpoint = (first / "checkpoint.th").read_bytes()
     middle = len(checkpoint) // 2
     flipped = checkpoint[:middle] + bytes([checkpoint[middle] ^ 1]) + checkpoint[middle + 1 :]
@@ -187,71 +211,45 @@ def test_damage_to_a_running_trials_files_costs_epochs_and_not_the_trial(
     (folder / "template.yaml").write_bytes(b"")
     (second / "config.yaml").write_bytes(b"")
     (first / "trial.json").write_bytes(b"\x00" * 10)
-    output = check_that_it_goes_on(arguments, folder)
-    for said in (
+    return [
         f"trial {first.name}: .*checkpoint.th.*goes on after epoch",
         f"trial {second.name}: .*row of epoch 2",
         "template.yaml.*copy in the study",
         f"{second.name}/config.yaml",
         f"{first.name}/trial.json.*rebuilt",
-    ):
-        assert len(re.findall(said, output)) == 1, (said, output)
+    ]
 
 
-def test_a_study_that_is_read_for_long_delays_the_record_and_nothing_else(
+def test_signals_damage_and_a_locked_study_cost_epochs_and_no_trial(
     sweep: Callable[..., list[object]], tmp_path: Path
 ) -> None:
-    arguments, folder = sweep(), tmp_path / "s"
+    """Two signals end the training at once; two unfinished trials are damaged; then another program reads the study for
+    long, and a signal comes between the last trial and the report."""
+    arguments, folder = sweep(max_concurrent=2), tmp_path / "s"
     process = start(arguments)
-    wait_until(lambda: count_rows(folder) >= 5)
+    wait_until(lambda: len(rows(folder)) == 2 and all(len(of_trial) >= 4 for of_trial in rows(folder).values()))
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    code, output = end(process, 30)
+    assert code == 130 and "Traceback" not in output, output
+
+    before = max(len(of_trial) for of_trial in rows(folder).values())
+    told = damage(folder)
+    process = start([*arguments, "--resume"])
+    wait_until(lambda: any(path.read_bytes().count(b"\n") > before for path in folder.glob("trials/*/metrics.jsonl")))
     reader = sqlite3.connect(folder / "study.db", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT COUNT(*) FROM trials").fetchone()
     wait_until(lambda: sum(record["status"] != "running" for record in records(folder).values()) >= 2)
     reader.execute("ROLLBACK")
     reader.close()
-    code, output = end(process)
-    assert code == 0, output
-    assert output.count("the study cannot be used now") == 1, output
-    check_whole(folder)
-
-
-def test_a_second_driver_is_refused_and_the_first_is_named(
-    sweep: Callable[..., list[object]], tmp_path: Path
-) -> None:
-    arguments, folder = sweep(), tmp_path / "s"
-    first = start(arguments)
-    wait_until(lambda: count_rows(folder) >= 1)
-    code, output = end(start([*arguments, "--resume"]))
-    assert code == 2 and f"process {first.pid} on " in output, output
-    code, output = end(first)
-    assert code == 0, output
-    check_whole(folder)
-
-
-def test_a_signal_between_the_last_trial_and_the_report_is_heard(
-    sweep: Callable[..., list[object]], tmp_path: Path
-) -> None:
-    arguments, folder = sweep(), tmp_path / "s"
-    process = start(arguments)
     wait_until(lambda: (folder / "trials.csv").exists())
     process.send_signal(signal.SIGTERM)
     code, output = end(process, 30)
     assert code == 143, output
-    assert "--resume goes on" in output and "Traceback" not in output and "ignored" not in output, output
-    check_that_it_goes_on(arguments, folder)
-
-
-def test_two_signals_end_a_training_at_once_and_leave_a_valid_state(
-    sweep: Callable[..., list[object]], tmp_path: Path
-) -> None:
-    arguments, folder = sweep(), tmp_path / "s"
-    process = start(arguments)
-    wait_until(lambda: count_rows(folder) >= 5)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    code, output = end(process, 30)
-    assert code == 130 and "Traceback" not in output, output
+    assert "--resume goes on" in output and "Traceback" not in output and "Exception ignored" not in output, output
+    for said in ("the study cannot be used now", *told):
+        assert len(re.findall(said, output)) == 1, (said, output)
     check_that_it_goes_on(arguments, folder)
 
 
@@ -365,24 +363,66 @@ def greedy(*, num_classes: int, error: str, tried: str) -> nn.Module:
 """
 
 
-def test_out_of_memory_costs_one_trial_one_attempt_and_no_other_trial(
-    tiny: dict[str, Any], write_yaml: Callable[..., Path], tmp_path: Path
-) -> None:
-    plugin, tried = tmp_path / "greedy.py", tmp_path / "tried"
-    plugin.write_text(GREEDY)
-    greedy = [{"name": "greedy", "kwargs": {"error": error, "tried": str(tried)}} for error in ("gpu", "host")]
-    tiny["model"] = {"distribution": "choice", "choices": ["mlp", *greedy]}
-    tiny["sweep"] = {"name": "s", "search": {"sampler": "grid"}, "scheduler": {"name": "none"}, "max_failures": 3}
-    code, output = end(start([write_yaml(tiny), "--plugin", plugin, "--storage", tmp_path]))
-    assert code == 0 and "Traceback" not in output, output
-    with (tmp_path / "s" / "trials.csv").open() as file:
+@dataclass(frozen=True)
+class Ended:
+    """A sweep that has ended: its folder, what it printed, the seconds from its report to its end."""
+
+    folder: Path
+    code: int
+    output: str
+    closing_s: float
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A sweep of three trials, two of which run out of memory; W&B's server dies while the third one trains."""
+
+    class Server(Graphql):
+        accepted, over = threading.Event(), threading.Event()
+
+    storage = tmp_path_factory.mktemp("troubled")
+    (storage / "greedy.py").write_text(GREEDY)
+    template = {**copy.deepcopy(TINY), "epochs": EPOCHS, "wandb_project": "project"}
+    greedy = [{"name": "greedy", "kwargs": {"error": e, "tried": str(storage / "tried")}} for e in ("gpu", "host")]
+    template["model"] = {"distribution": "choice", "choices": ["mlp", *greedy]}
+    template["sweep"] = {"name": "s", "search": {"sampler": "grid"}, "scheduler": {"name": "none"}, "max_failures": 3}
+    (storage / "sweep.yaml").write_text(yaml.safe_dump(template))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        online = {"WANDB_MODE": "online", "WANDB_API_KEY": KEY}
+        online["WANDB_BASE_URL"] = f"http://127.0.0.1:{server.server_port}"
+        process = start([storage / "sweep.yaml", "--plugin", storage / "greedy.py", "--storage", storage], **online)
+        assert Server.accepted.wait(120)
+        wait_until(lambda: count_rows(storage / "s") >= 5)
+        server.shutdown()
+        Server.over.set()
+    assert process.stdout is not None
+    output, reported = "", 0.0
+    for line in process.stdout:
+        output += line
+        reported = time.monotonic() if line.startswith(f"{storage / 's'}: trials.csv") else reported
+    code = process.wait(60)
+    assert reported, output
+    return Ended(storage / "s", code, output, time.monotonic() - reported)
+
+
+def test_out_of_memory_costs_one_trial_one_attempt_and_no_other_trial(troubled: Ended) -> None:
+    assert troubled.code == 0 and "Traceback" not in troubled.output, troubled.output
+    with (troubled.folder / "trials.csv").open() as file:
         found = {row["model"]: (row["status"], row["reason"]) for row in csv.DictReader(file)}
     assert found.pop("mlp") == ("finished", "")
     assert len(found) == 2
     for status, reason in found.values():
         assert status == "failed"
         assert reason.startswith("out of memory: a smaller batch_size, or fewer trials at a time")
-    assert sorted(tried.read_text().split()) == ["gpu", "host"]
+    assert sorted((troubled.folder.parent / "tried").read_text().split()) == ["gpu", "host"]
+
+
+def test_a_wandb_server_that_dies_while_trials_train_costs_nothing_but_seconds_at_the_end(troubled: Ended) -> None:
+    assert troubled.code == 0 and "W&B" in troubled.output and "Traceback" not in troubled.output, troubled.output
+    assert troubled.closing_s < 30, troubled.output
+    (trained,) = [of_trial for of_trial in rows(troubled.folder).values() if of_trial]
+    assert [row["epoch"] for row in trained] == list(range(1, EPOCHS + 1))
 
 
 def test_of_two_drivers_of_one_study_one_is_killed_and_the_other_ends_all_trials(
@@ -413,40 +453,3 @@ def test_of_two_drivers_of_one_study_one_is_killed_and_the_other_ends_all_trials
         assert [row["epoch"] for row in of_trial] == list(range(1, EPOCHS + 1))
         kept = before.get(number, [])[:-1]
         assert of_trial[: len(kept)] == kept, "more than one epoch was repeated"
-
-
-def test_a_wandb_server_that_dies_while_trials_train_costs_nothing_but_seconds_at_the_end(
-    sweep: Callable[..., list[object]], tmp_path: Path
-) -> None:
-    class Server(Graphql):
-        accepted, over = threading.Event(), threading.Event()
-
-    arguments, folder = sweep(), tmp_path / "s"
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        online = {"WANDB_MODE": "online", "WANDB_API_KEY": KEY}
-        online["WANDB_BASE_URL"] = f"http://127.0.0.1:{server.server_port}"
-        process = start([*arguments, "--set", "wandb_project=project"], **online)
-        assert Server.accepted.wait(120)
-        wait_until(lambda: count_rows(folder) >= 5)
-        server.shutdown()
-        Server.over.set()
-    assert process.stdout is not None
-    output, reported = "", 0.0
-    for line in process.stdout:
-        output += line
-        reported = time.monotonic() if line.startswith(f"{folder}: trials.csv") else reported
-    assert process.wait(60) == 0, output
-    assert reported and time.monotonic() - reported < 30, output
-    assert "Traceback" not in output and "W&B" in output, output
-    check_whole(folder)
-
-
-def test_only_what_is_needed_is_kept(sweep: Callable[..., list[object]], tmp_path: Path) -> None:
-    folder = tmp_path / "s"
-    code, output = end(start(sweep()))
-    assert code == 0, output
-    with (folder / "pareto.csv").open() as file:
-        front = {f"{int(row['trial']):04d}" for row in csv.DictReader(file)}
-    assert {path.parent.name for path in folder.glob("trials/*/checkpoint.th")} == front
-    assert not list(folder.glob("trials/*/checkpoint_previous.th"))

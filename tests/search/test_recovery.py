@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
+import sqlite3
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +15,26 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 from upath import UPath
 
 from codeq.config import Template
 from codeq.execution.searcher import OptunaSearcher
 from codeq.search.outcome import trial_end
+from codeq.search.study import StudyUnavailable
 from codeq.search.sweep_state import SweepState, open_sweep
-from codeq.storage.trial_folder import StateDamaged, trial_folder, trial_folders
+from codeq.storage.trial_folder import (
+    EMPTY_METRICS,
+    StateDamaged,
+    TrialRecord,
+    confirm_folder,
+    confirm_folders,
+    trial_folder,
+    trial_folders,
+)
 from tests.search.conftest import row
 
-GARBAGE = (b"", b"\x00\xff\x13" * 200, b"{", b'{"no": 1}')
+GARBAGE = (b"", b"\x00\xff\x13" * 200, b"{", b'{"no": 1}', b"[]")
 
 
 @pytest.fixture
@@ -104,6 +119,48 @@ def test_a_config_is_written_again_from_the_drawn_values(sweep: Path, template: 
         assert path.read_text() == before
 
 
+@pytest.mark.parametrize("changed", [("lr: 0.0", "lr: 0.1"), ("batch_size: ", "batch_size: 1"), ("seed: 0", "seed: 8")])
+def test_a_config_with_a_changed_digit_is_written_again(
+    sweep: Path, template: Template, changed: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The checkpoint of an unfinished trial would be refused as one of another config, and the trial lost."""
+    path = sweep / "trials" / "0003" / "config.yaml"
+    before = path.read_text()
+    path.write_text(before.replace(*changed, 1))
+    assert path.read_text() != before
+    with open_sweep(template, resume=True):
+        pass
+    assert path.read_text() == before
+    assert "0003/config.yaml: damaged: its values are not those that were drawn; written again" in caplog.text
+
+
+def test_what_a_user_puts_beside_the_trials_is_no_trial(sweep: Path, template: Template) -> None:
+    shutil.copytree(sweep / "trials" / "0000", sweep / "trials" / "0000.bak")
+    shutil.copytree(sweep / "trials" / "0000", sweep / "confirm" / "notes")
+    with open_sweep(template, resume=True) as state:
+        assert [folder.path.name for folder in trial_folders(state.folder)] == ["0000", "0001", "0002", "0003"]
+        assert confirm_folders(state.folder) == []
+
+
+@pytest.mark.parametrize("damage", GARBAGE)
+@pytest.mark.parametrize("status", ["finished", "diverged", "running"])
+def test_the_record_of_a_run_with_a_fresh_seed_is_rebuilt_from_its_rows(
+    sweep: Path, template: Template, damage: bytes, status: str
+) -> None:
+    folder, last = confirm_folder(UPath(sweep), 0, 2), row(epoch=4, val_acc=91.0, status=status, reason="why")
+    first = trial_folder(UPath(sweep), 0).read_record()
+    assert first is not None
+    folder.append_row(last)
+    (folder.path / "trial.json").write_bytes(damage)
+    with open_sweep(template, resume=True):
+        pass
+    ended = status != "running"
+    assert folder.read_record() == TrialRecord(
+        0, first.run_name, 2, status=status, reason="why" if ended else "",
+        last_row={**EMPTY_METRICS, **last} if ended else None,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("damage", [*GARBAGE, None])
 def test_the_template_is_compared_with_its_copy_in_the_study(
     sweep: Path, template: Template, damage: bytes | None, write_yaml: Callable[..., Path]
@@ -140,6 +197,60 @@ def test_damaged_rows_do_not_change_a_result_that_was_recorded(
         path.write_bytes(path.read_bytes()[:-40] + b"\n")
     assert [trial.as_row() for trial in load_trials(UPath(sweep))] == before
     assert sum("1 damaged line ignored" in message for message in caplog.messages) == 3
+
+
+def test_a_study_that_another_program_has_locked_is_waited_for_and_not_rebuilt(
+    sweep: Path, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codeq.search.study.SQLITE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("codeq.search.study.LOCK_TIMEOUT_S", 0.1)
+    other = sqlite3.connect(sweep / "study.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StudyUnavailable, match="locked"), open_sweep(template, resume=True):
+        pass
+    monkeypatch.setattr("codeq.search.study.LOCK_TIMEOUT_S", 60.0)
+    ends = threading.Timer(0.5, other.execute, ["ROLLBACK"])
+    ends.start()
+    with open_sweep(template, resume=True) as state:
+        assert state.ended == 3
+    ends.join()
+    other.close()
+    assert not list(sweep.glob("*.damaged*"))
+
+
+@pytest.mark.parametrize("said", ["database or disk is full", "disk I/O error"])
+def test_a_full_disk_is_no_reason_to_lay_the_study_aside(
+    sweep: Path, template: Template, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = OperationalError("select", {}, sqlite3.OperationalError(said))
+
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("codeq.search.study._open_once", fail)
+    with pytest.raises(OperationalError), open_sweep(template, resume=True):
+        pass
+    assert (sweep / "study.db").exists() == ("full" in said)  # the other one is what SQLite says of half a file, too
+
+
+def test_a_study_that_is_damaged_while_trials_train_is_told_and_then_rebuilt(sweep: Path, template: Template) -> None:
+    with pytest.raises(StateDamaged, match="the study is damaged: .*; the same command with --resume rebuilds it"):
+        with open_sweep(template, resume=True) as state:
+            searcher = OptunaSearcher(template, state.study, state.folder)
+            searcher.suggest("the unfinished one")
+            (sweep / "study.db").write_bytes(b"\x00\xff\x13" * 50_000)
+            searcher.suggest("a new one")
+    with open_sweep(template, resume=True) as state:
+        assert state.ended == 3 and state.unfinished == 1
+
+
+def test_a_disk_that_is_full_at_the_start_is_no_bad_input(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("codeq.storage.driver_lock.SoftFileLease.acquire", fail)
+    with pytest.raises(OSError, match="No space left on device: '.*/s'"), open_sweep(template, resume=False):
+        pass
 
 
 def test_other_objectives_are_no_damage(sweep: Path, template: Template) -> None:

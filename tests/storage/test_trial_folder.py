@@ -11,7 +11,7 @@ import pytest
 from upath import UPath
 
 from codeq.config import RunConfig
-from codeq.storage.trial_folder import TrialFolder, TrialRecord, from_each, trial_folder, trial_folders
+from codeq.storage.trial_folder import Layer, TrialFolder, TrialRecord, from_each, trial_folder, trial_folders
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -83,3 +83,14 @@ def test_folders_behind_a_url_are_read_several_at_a_time_in_their_order() -> Non
 
     folders = [trial_folder(UPath("memory://bucket/sweep"), number) for number in range(8)]
     assert from_each(folders, read) == [f"{number:04d}" for number in range(8)]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00\xff", b"{}", b'[{"name": 1}]'])
+def test_damaged_layers_are_left_out(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """The report goes without their plot."""
+    folder = TrialFolder(UPath(tmp_path))
+    folder.write_layers([Layer("fc", 0.5, 4.0, 1.0, 0.1)])
+    assert folder.read_layers() == [Layer("fc", 0.5, 4.0, 1.0, 0.1)]
+    (tmp_path / "layers.json").write_bytes(damage)
+    assert folder.read_layers() == []
+    assert "layers.json: damaged: " in caplog.text

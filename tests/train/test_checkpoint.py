@@ -164,6 +164,12 @@ def test_a_tensor_that_declares_32_gib_is_refused_before_memory_is_taken(tmp_pat
         read_checkpoint(tmp_path / "huge.th", CPU)
 
 
+def test_a_tensor_that_repeats_a_few_bytes_32_gib_long_is_refused(tmp_path: Path) -> None:
+    torch.save({"epoch": 1, "model": {}, "optimizer": {"w": torch.zeros(1).expand(2**33)}}, tmp_path / "long.th")
+    with pytest.raises(CheckpointError, match=r"long.th: .*it declares 34,359,738,368 bytes, the file holds"):
+        read_checkpoint(tmp_path / "long.th", CPU)
+
+
 def test_a_compressed_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     torch.save({"epoch": 1, "model": {"w": torch.zeros(2**24)}}, tmp_path / "plain.th")
     with zipfile.ZipFile(tmp_path / "plain.th") as plain:

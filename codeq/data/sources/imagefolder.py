@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -50,33 +52,31 @@ def _training_folder(root: Path) -> Path:
 
 
 def _scan(folder: Path, size: int) -> tuple[FileSet, list[str]]:
-    """Return the image files below `folder` and the names of its classes, both in order of name."""
-    from torchvision.datasets import ImageFolder
+    """Return the image files below `folder` and the names of its classes, both in order of name.
+
+    A dot begins the names of copies that macOS and Jupyter make: what is hidden is left out.
+    """
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    ignored = Counter[str]()
-
-    class Images(ImageFolder):  # type: ignore[misc]
-        """The images that are not hidden: a dot begins the names of copies that macOS and Jupyter make."""
-
-        def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
-            names = sorted(e.name for e in os.scandir(directory) if e.is_dir() and not e.name.startswith("."))
-            if not names:
-                raise FileNotFoundError(f"there is no class folder in {directory}")
-            return names, {name: index for index, name in enumerate(names)}
-
-    def is_image(path: str) -> bool:
-        relative = Path(path).relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
-            ignored["hidden"] += 1
-            return False
-        if relative.suffix.lower() not in IMG_EXTENSIONS:
-            ignored[relative.suffix.lower() or "no suffix"] += 1
-            return False
-        return True
-
+    paths, labels, ignored = list[str](), list[int](), Counter[str]()
     try:
-        found = Images(str(folder), is_valid_file=is_image)
+        classes = sorted(found.name for found in os.scandir(folder) if found.is_dir() and found.name[0] != ".")
+        if not classes:
+            raise FileNotFoundError(f"there is no class folder in {folder}")
+        for label, name in enumerate(classes):
+            before = len(paths)
+            for path in _files(folder / name):
+                suffix = path.suffix.lower()
+                if any(part.startswith(".") for part in path.relative_to(folder).parts):
+                    ignored["hidden"] += 1
+                elif suffix not in IMG_EXTENSIONS:
+                    ignored[suffix or "no suffix"] += 1
+                else:
+                    paths.append(str(path))
+            if len(paths) == before:
+                suffixes = ", ".join(IMG_EXTENSIONS)
+                raise FileNotFoundError(f"there is no image in {folder / name}; images end in {suffixes}")
+            labels += [label] * (len(paths) - before)
     except OSError as error:
         raise DataUnavailable(
             f"imagefolder cannot read {folder} ({one_line(error)}): put images into {folder}/CLASS/, "
@@ -86,8 +86,24 @@ def _scan(folder: Path, size: int) -> tuple[FileSet, list[str]]:
         kinds = join_and(f"{n:,} {kind}" for kind, n in sorted(ignored.items(), key=lambda item: (-item[1], item[0])))
         logger.warning("%s: %s ignored: %s; images end in %s", folder, pluralize(ignored.total(), "file"), kinds,
                        ", ".join(IMG_EXTENSIONS))  # fmt: skip
-    paths, labels = zip(*found.samples, strict=True)
-    return FileSet(paths, np.array(labels, dtype=np.int64), size), found.classes
+    return FileSet(tuple(paths), np.array(labels, dtype=np.int64), size), classes
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below `folder`, each folder once: a link may lead to a folder that holds it. Raises OSError."""
+    seen, found = set[str](), list[tuple[str, list[str]]]()
+    for root, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        if (real := os.path.realpath(root)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found.append((root, names))
+    for root, names in sorted(found):
+        yield from (Path(root, name) for name in sorted(names))
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _with_test(root: Path, train: FileSet, classes: list[str]) -> tuple[FileSet, FileSet]:

@@ -58,7 +58,7 @@ class PageContent:
 
 
 def load_content(folder: UPath, template: Template, found: SweepResult, is_running: bool) -> PageContent:
-    """Read what the page needs besides `found`; the winner's layers are the first. Raises StateDamaged."""
+    """Read what the page needs besides `found`; the winner's layers are the first."""
     winner_first = sorted(found.front, key=lambda trial: trial is not found.winner)
     rows = from_each([trial.folder for trial in found.trials], TrialFolder.rows)
     layers = from_each([trial.folder for trial in winner_first], TrialFolder.read_layers)
