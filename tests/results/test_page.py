@@ -344,7 +344,6 @@ def common_front(html: str) -> list[str]:
         (lambda folder: (folder / "template.yaml").write_bytes(b"\0\xff"), "its template cannot be read"),
         (lambda folder: (folder / "template.yaml").write_text("modle: mlp\n"), "its template cannot be read"),
         (lambda folder: (folder / "trials" / "0001" / "trial.json").write_text("{\n"), "trial.json: damaged"),
-        (lambda folder: (folder / "trials" / "0000" / "layers.json").write_text("["), "layers.json: damaged"),
     ],
 )
 def test_a_folder_that_is_no_readable_sweep_is_one_line_and_exit_2(

@@ -185,7 +185,7 @@ def _machine_problems(data: dict[str, Any], prepared: dict[str, Any]) -> Iterato
     if (key := auth.get("ssh_private_key")) and not Path(key).expanduser().is_file():
         yield ("auth", "ssh_private_key"), f"{key} does not exist"
     if provider["type"] == "local":
-        machines = [(("head_ip",), provider.get("head_ip"))]
+        machines: list[tuple[KeyPath, Any]] = [(("head_ip",), provider.get("head_ip"))]
         machines += [(("worker_ips", index), address) for index, address in enumerate(provider.get("worker_ips") or [])]
         for number, (path, address) in enumerate(machines):
             if not is_placeholder(str(address)) and address in [before for _, before in machines[:number]]:

@@ -110,7 +110,8 @@ def no_room(cpu: float, gpu: float) -> str:
 
 
 def _living_nodes() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]
+    """By name: Ray lists them in any order."""
+    return sorted((node for node in ray.nodes() if node["Alive"]), key=_name)
 
 
 def _slots(node: dict[str, Any], cpu: float, gpu: float) -> int:

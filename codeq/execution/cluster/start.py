@@ -143,7 +143,7 @@ def _check_answers(address: str) -> None:
 def wait_for_nodes(address: str, nodes: int) -> None:
     """Return once so many nodes have joined the Ray at HOST:PORT. Raises BadInput if they have not within JOIN_S."""
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
-    from ray.core.generated.gcs_pb2 import GcsNodeInfo
+    from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]  # generated
 
     _check_answers(address)
     client, deadline = GcsClient(address=address), time.monotonic() + JOIN_S
