@@ -24,7 +24,7 @@ sweep: $(READY)  ## run the example sweep; make sweep SWEEP=FILE ARGS="--trials 
 test: $(READY)  ## run the tests; make test ARGS="-k cluster"
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-faults: $(READY)  ## test whole sweeps on a machine that fails: kills, a full disk, damage
+test-faults: $(READY)  ## test whole sweeps on a machine that fails: kills, a full disk, damage; eleven minutes on busy cores
 	@$(PY) -m pytest -m faults tests/faults $(ARGS)
 
 test-networks: $(READY)  ## train the larger networks of timm's families too; four minutes
