@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from codeq.config.run import RUNTIME_KEYS
 from codeq.config.text import first_line
 from codeq.quant import is_norm
 from codeq.storage.atomic_files import write_atomically
+from codeq.storage.out_of_memory import out_of_memory
 
 if TYPE_CHECKING:
     from codeq.train.loop import TrainState
@@ -102,7 +102,11 @@ def read_checkpoint(path: Path | UPath, device: torch.device) -> dict[str, Any]:
         largest = max((tensor.numel() * tensor.element_size() for tensor in tensors), default=0)
         _refuse_more_than(len(content), max(largest, sum(storages.values())), path)
         saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except CheckpointDamaged:
+        raise
+    except Exception as error:  # zipfile and PyTorch raise many types for bytes that are no checkpoint
+        if out_of_memory(error):
+            raise
         raise CheckpointDamaged(f"{path}: not a readable checkpoint: {first_line(error)}") from None
     missing = [key for key in _REQUIRED if not isinstance(saved, dict) or key not in saved]
     if missing:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from codeq.config import RunConfig
-from codeq.train.checkpoint import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
+from codeq.train.checkpoint import CheckpointDamaged, CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
 from codeq.train.loop import TrainState, create_train_state, fit
 
 CPU = torch.device("cpu")
@@ -151,6 +151,32 @@ def test_no_pickle_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(CheckpointError):
         read_checkpoint(path, CPU)
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    "forged", [b"\x80\x02h\x05.", b"\x80\x02}}K\x01s.", b"\x80\x02", b""], ids=["memo", "key", "cut", "empty"]
+)
+def test_a_forged_pickle_with_a_right_checksum_is_damaged(tmp_path: Path, forged: bytes) -> None:
+    """The unpickler raises KeyError, TypeError and others."""
+    torch.save({"epoch": 1, "model": {}}, tmp_path / "whole.th")
+    with zipfile.ZipFile(tmp_path / "whole.th") as whole, zipfile.ZipFile(tmp_path / "forged.th", "w") as file:
+        for record in whole.infolist():
+            is_pickle = record.filename.endswith("data.pkl")
+            file.writestr(record.filename, forged if is_pickle else whole.read(record))
+    with pytest.raises(CheckpointDamaged, match="forged.th: not a readable checkpoint"):
+        read_checkpoint(tmp_path / "forged.th", CPU)
+
+
+def test_no_memory_for_a_checkpoint_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a trial that shares its GPU would train from its first epoch."""
+    torch.save({"epoch": 1, "model": {}}, tmp_path / "whole.th")
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        read_checkpoint(tmp_path / "whole.th", CPU)
 
 
 def test_a_tensor_that_declares_32_gib_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
