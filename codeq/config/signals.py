@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from codeq.config.exit_codes import interrupted
 
@@ -21,7 +21,7 @@ _on_first: Callable[[int], object] | None = None
 def handled_signals() -> Iterator[None]:
     """Handle both signals, in the main thread, in the `with` block: the first raises KeyboardInterrupt."""
     _received.clear()
-    with _handlers():
+    with _handlers(), _lost_in_silence():
         try:
             yield
         except KeyboardInterrupt:
@@ -43,14 +43,35 @@ def interrupt(number: int) -> NoReturn:
 
 @contextlib.contextmanager
 def on_first_signal(action: Callable[[int], object]) -> Iterator[None]:
-    """Call `action` with the number of a first signal instead of raising KeyboardInterrupt, in the `with` block."""
+    """Call `action` with the number of a first signal instead of raising KeyboardInterrupt, in the `with` block.
+
+    Raises KeyboardInterrupt on entry if a signal was received before and its exception was lost.
+    """
     global _on_first
+    if _received:
+        raise KeyboardInterrupt(_received[0])
     with _handlers():  # a library may have its own
         before, _on_first = _on_first, action
         try:
             yield
         finally:
             _on_first = before
+
+
+@contextlib.contextmanager
+def _lost_in_silence() -> Iterator[None]:
+    """Print no traceback of a KeyboardInterrupt that Python discards: the signal is known."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if unraisable.exc_type is not KeyboardInterrupt:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextlib.contextmanager

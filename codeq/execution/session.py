@@ -232,6 +232,8 @@ class Session:
         """Return how many trials may be live and how many fit into the free resources."""
         from codeq.execution.limiter import Capacity
 
+        if self.is_interrupted:  # before Tune could be told
+            _finish_step()
         wanted, joined = self.template.sweep.max_concurrent, self.options.address is not None
         if joined and wanted:
             return Capacity(wanted, wanted)

@@ -26,16 +26,28 @@ def test_the_first_signal_raises_and_is_known_afterwards(number: int) -> None:
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_signal_whose_exception_a_finalizer_loses_is_known_nevertheless() -> None:
-    class Ends:
-        def __del__(self) -> None:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.01)
+class Ends:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
 
+
+def test_a_signal_whose_exception_a_finalizer_loses_is_known_nevertheless_and_prints_nothing(
+    capsys: pytest.CaptureFixture[str]
+) -> None:
     with handled_signals():
         ends = Ends()
         del ends
+    assert received_signal() == signal.SIGINT
+    assert capsys.readouterr().err == ""
+
+
+def test_a_training_does_not_begin_after_a_signal_whose_exception_was_lost() -> None:
+    with pytest.raises(KeyboardInterrupt), handled_signals():
+        ends = Ends()
+        del ends
+        with on_first_signal(print):
+            pytest.fail("the training has begun")
     assert received_signal() == signal.SIGINT
 
 

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from s3fs import S3FileSystem
 from upath import UPath
 
 from codeq.execution.cluster import nodes
@@ -47,6 +48,7 @@ def test_a_node_without_credentials_says_so_and_where_they_come_from(
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
+    S3FileSystem.clear_instance_cache()  # of other tests' servers
     assert try_storage("s3://bucket/s", "token", "node") == (
         f"{HERE} cannot read s3://bucket/s: Unable to locate credentials; "
         "credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
