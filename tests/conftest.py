@@ -65,13 +65,15 @@ def own_registry() -> Iterator[None]:
         registry.restore(parts[kind])
 
 
-@pytest.fixture
-def logging_as_before() -> Iterator[None]:
-    """For tests that call a command's `main`, which sends what is logged to the test's standard output."""
+@pytest.fixture(autouse=True)
+def no_log_of_a_command() -> Iterator[None]:
+    """A command's `main` logs to the test's standard output, which is closed when the test has ended."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    level = root.level
     yield
-    root.handlers[:], root.level = handlers, level
+    root.setLevel(level)
+    for handler in [each for each in root.handlers if type(each) is logging.StreamHandler]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("own_registry", "logging_as_before")
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 @pytest.fixture

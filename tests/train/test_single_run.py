@@ -28,8 +28,6 @@ from codeq.train.tracking import Tracker
 from tests.conftest import ROOT
 from tests.wandb_runs import wandb_runs
 
-pytestmark = pytest.mark.usefixtures("logging_as_before")
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
