@@ -14,9 +14,8 @@ from pathlib import Path
 from filelock import SoftFileLease, Timeout
 from upath import UPath
 
-from codeq.config.text import one_line
 from codeq.storage.atomic_files import is_local, write_atomically
-from codeq.storage.credentials import credentials_hint
+from codeq.storage.credentials import describe_error
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +121,8 @@ def check_token(folder: UPath, token: str | None) -> None:
 
 
 def _out_of_reach(folder: UPath, error: Exception) -> str:
-    node = f"node {socket.gethostname()}"
-    why = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
+    node, why = f"node {socket.gethostname()}", describe_error(folder, error)
     if not is_local(folder):
-        return f"{node} cannot read {folder}: {why}{credentials_hint(folder, error)}"
+        return f"{node} cannot read {folder}: {why}"
     advice = "name a --storage that all nodes share under one path, or a URL such as s3://BUCKET/sweeps"
     return f"{node} does not find in {folder} what the driver wrote there ({why}); {advice}"

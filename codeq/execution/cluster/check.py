@@ -137,12 +137,14 @@ def texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _text_problems(data: dict[str, Any]) -> Iterator[Found]:
-    """What no text of the file may hold: a placeholder, an address that means everyone, a secret."""
+    """What no text of the file may hold: a placeholder, a dashboard or a port that others reach, a secret."""
     for path, text in texts(data):
         if is_placeholder(text):
             yield path, f"is {format_value(text)}, a placeholder; write your own (the head of the file says how)"
         if _EVERY_INTERFACE.search(text):
             yield path, "binds to all interfaces, which other machines can reach; write 127.0.0.1"
+        elif (host := _DASHBOARD_HOST.search(text)) and host[1] not in ("127.0.0.1", "localhost"):
+            yield path, f"lets other machines reach the dashboard ({host[1]}); write --dashboard-host=127.0.0.1"
         if match := _EVERY_ADDRESS.search(text):
             yield path, f"lets every address in ({match[0]}); write your own, such as 198.51.100.7/32"
         if _SECRET.search(text):
@@ -168,9 +170,6 @@ def _start_problems(data: dict[str, Any], prepared: dict[str, Any]) -> Iterator[
 
 def _head_problems(before: str, options: str, provider: str) -> Iterator[str]:
     """What is wrong with a head's `ray start`; before: the command up to it."""
-    host = _DASHBOARD_HOST.search(options)
-    if host and host[1] not in ("127.0.0.1", "localhost", "0.0.0.0"):  # the last one has its line wherever it stands
-        yield f"lets other machines reach the dashboard ({host[1]}); write --dashboard-host=127.0.0.1"
     if "--autoscaling-config" not in options:
         yield "starts a head to which no worker is added; write --autoscaling-config=~/ray_bootstrap_config.yaml"
     elif provider == "local" and not re.search(r"\bRAY_enable_autoscaler_v2=0\b", before):

@@ -19,7 +19,7 @@ from codeq.config.errors import BadInput
 from codeq.config.text import one_line
 from codeq.execution.capacity import slots_for_trials, trials_that_fit
 from codeq.storage.atomic_files import write_atomically
-from codeq.storage.credentials import credentials_hint
+from codeq.storage.credentials import describe_error
 from codeq.storage.driver_lock import SweepOutOfReach, SweepTakenOver, check_token
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,7 @@ def try_storage(folder: str, token: str, node: str) -> str | None:
     except (SweepOutOfReach, SweepTakenOver) as error:
         return one_line(error)
     except Exception as error:  # each file system has its own
-        node = f"node {socket.gethostname()}"
-        why = getattr(error, "strerror", None) or one_line(error)
-        return f"{node} cannot write into {path}: {why}{credentials_hint(path, error)}"
+        return f"node {socket.gethostname()} cannot write into {path}: {describe_error(path, error)}"
     return None
 
 
